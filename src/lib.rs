@@ -1,0 +1,4 @@
+//! Keeps Intercom in step with Keap.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod contact;
