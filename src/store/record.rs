@@ -1,0 +1,239 @@
+//! Recording: a group of outcomes in one short transaction that fails unless the lease is ours.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
+
+use super::lease::CHECK_EPOCH;
+use super::{Counts, Cursor, DueReason, Feed, Link, LinkState, LogRow, Result, Store, StoreError, cursor};
+use crate::contact::{Digest, IntercomId, KeapId};
+
+/// A link to be stored.
+#[derive(Debug, Clone)]
+pub struct LinkRow {
+    pub id: KeapId,
+    pub link: Link,
+    pub email_digest: Option<Digest>,
+}
+
+/// A contact that is to be looked at again, or held.
+#[derive(Debug, Clone)]
+pub struct DueAgain {
+    pub id: KeapId,
+    pub reason: DueReason,
+    /// From now.
+    pub delay: Duration,
+    pub attempts: i32,
+    pub error: Option<String>,
+    pub held: bool,
+    pub candidates: Vec<IntercomId>,
+    pub sighting: Option<Digest>,
+    /// The version of the row that was looked at: a request that came meanwhile wins.
+    pub version: Option<i64>,
+}
+
+/// Outcomes that become visible together.
+#[derive(Debug)]
+pub struct Group {
+    /// Makes a repeated commit harmless.
+    pub id: Uuid,
+    pub links: Vec<LinkRow>,
+    /// Links whose Intercom contact is gone.
+    pub forgotten: Vec<KeapId>,
+    pub logs: Vec<LogRow>,
+    /// Due rows that are done, in the version that was looked at.
+    pub done: Vec<(KeapId, i64)>,
+    pub again: Vec<DueAgain>,
+    pub run: Option<(Uuid, Counts)>,
+    pub cursor: Option<(Feed, Cursor)>,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self {
+            id: Uuid::new_v4(),
+            links: Vec::new(),
+            forgotten: Vec::new(),
+            logs: Vec::new(),
+            done: Vec::new(),
+            again: Vec::new(),
+            run: None,
+            cursor: None,
+        }
+    }
+}
+
+impl Store {
+    /// Records a group under the lease's epoch. May be repeated with the same group when the answer was lost.
+    pub async fn record(&self, epoch: i64, group: &Group) -> Result<()> {
+        self.transaction(async |tx| {
+            check_epoch(tx, epoch).await?;
+            put_links(tx, &group.forgotten, &group.links).await?;
+            put_logs(tx, &group.logs).await?;
+            put_due(tx, &group.done, &group.again).await?;
+            if let Some((id, counts)) = &group.run {
+                count(tx, *id, group.id, counts).await?;
+            }
+            if let Some((feed, cursor)) = &group.cursor {
+                cursor::put(tx, *feed, cursor).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+pub(super) async fn check_epoch(tx: &mut Transaction<'static, Postgres>, epoch: i64) -> Result<()> {
+    let ours: Option<i64> = sqlx::query_scalar(CHECK_EPOCH).bind(epoch).fetch_optional(&mut **tx).await?;
+    ours.map(|_| ()).ok_or(StoreError::LeaseLost)
+}
+
+async fn put_links(tx: &mut Transaction<'static, Postgres>, forgotten: &[KeapId], rows: &[LinkRow]) -> Result<()> {
+    if !forgotten.is_empty() {
+        let ids: Vec<i64> = forgotten.iter().map(|id| id.get()).collect();
+        sqlx::query("delete from contact_link where keap_contact_id = any($1)").bind(&ids).execute(&mut **tx).await?;
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut rows: Vec<&LinkRow> = rows.iter().collect();
+    rows.sort_unstable_by_key(|row| row.id);
+    let ids: Vec<i64> = rows.iter().map(|row| row.id.get()).collect();
+    let intercom: Vec<Option<&str>> = rows
+        .iter()
+        .map(|row| match &row.link.state {
+            LinkState::Linked(id) => Some(id.as_str()),
+            LinkState::Skipped => None,
+        })
+        .collect();
+    // Intercom has given the contact to another Keap id: the older link is wrong and would block the new one.
+    sqlx::query(
+        "delete from contact_link link using unnest($1::bigint[], $2::text[]) as new (keap_contact_id, intercom_contact_id)
+          where link.intercom_contact_id = new.intercom_contact_id and link.keap_contact_id <> new.keap_contact_id",
+    )
+    .bind(&ids)
+    .bind(&intercom)
+    .execute(&mut **tx)
+    .await?;
+    // A link that meanwhile carries a newer stamp is left alone: the other lane has overtaken this one.
+    sqlx::query(
+        "insert into contact_link as link
+                (keap_contact_id, intercom_contact_id, state, fingerprint, sighting, email_digest, keap_updated_at, replaced_at)
+         select id, intercom, case when intercom is null then 'skipped' else 'linked' end, fingerprint, sighting, email, stamp, replaced
+           from unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::timestamptz[], $7::timestamptz[])
+             as new (id, intercom, fingerprint, sighting, email, stamp, replaced)
+         on conflict (keap_contact_id) do update
+            set intercom_contact_id = excluded.intercom_contact_id, state = excluded.state,
+                fingerprint = excluded.fingerprint, sighting = excluded.sighting, email_digest = excluded.email_digest,
+                keap_updated_at = excluded.keap_updated_at, replaced_at = coalesce(excluded.replaced_at, link.replaced_at),
+                updated_at = now()
+          where link.keap_updated_at is null or excluded.keap_updated_at is null
+             or link.keap_updated_at <= excluded.keap_updated_at",
+    )
+    .bind(&ids)
+    .bind(&intercom)
+    .bind(rows.iter().map(|row| row.link.fingerprint.as_bytes().to_vec()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.link.sighting.as_bytes().to_vec()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.email_digest.map(|digest| digest.as_bytes().to_vec())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.link.keap_updated_at).collect::<Vec<Option<DateTime<Utc>>>>())
+    .bind(rows.iter().map(|row| row.link.replaced_at).collect::<Vec<Option<DateTime<Utc>>>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn put_logs(tx: &mut Transaction<'static, Postgres>, rows: &[LogRow]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into keap_intercom_sync_logs
+                (id, keap_contact_id, intercom_contact_id, sync_status, sync_direction, error_message, synced_at, created_at, updated_at,
+                 action, feed, run_id, request_id)
+         select id, keap, intercom, status, 'keap_to_intercom', error, clock_timestamp(), clock_timestamp(), clock_timestamp(),
+                action, feed, run, request
+           from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[])
+             as new (id, keap, intercom, status, error, action, feed, run, request)
+         on conflict (id) do nothing",
+    )
+    .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.keap_contact_id.to_string()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.intercom_contact_id.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.status.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.error_message.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.action.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.feed.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.run_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.request_id.as_deref()).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn put_due(tx: &mut Transaction<'static, Postgres>, done: &[(KeapId, i64)], again: &[DueAgain]) -> Result<()> {
+    if !done.is_empty() {
+        sqlx::query(
+            "delete from contact_due due using unnest($1::bigint[], $2::bigint[]) as done (id, version)
+              where due.keap_contact_id = done.id and due.version = done.version",
+        )
+        .bind(done.iter().map(|(id, _)| id.get()).collect::<Vec<_>>())
+        .bind(done.iter().map(|(_, version)| *version).collect::<Vec<_>>())
+        .execute(&mut **tx)
+        .await?;
+    }
+    let mut again: Vec<&DueAgain> = again.iter().collect();
+    again.sort_unstable_by_key(|row| row.id);
+    // Few contacts come here, and each has a list of its own.
+    for row in again {
+        sqlx::query(
+            "insert into contact_due as due (keap_contact_id, reason, priority, due_at, attempts, last_error, held, candidates, sighting)
+             values ($1, $2, $3, now() + make_interval(secs => $4), $5, $6, $7, $8, $9)
+             on conflict (keap_contact_id) do update
+                set reason = excluded.reason, priority = excluded.priority, due_at = excluded.due_at, attempts = excluded.attempts,
+                    last_error = excluded.last_error, held = excluded.held, candidates = excluded.candidates,
+                    sighting = excluded.sighting, updated_at = now(),
+                    version = due.version + case when excluded.reason = 'again' then 1 else 0 end
+              where due.version = $10 or excluded.reason = 'again' and due.reason in ('retry', 'again')",
+        )
+        .bind(row.id.get())
+        .bind(row.reason.as_str())
+        .bind(row.reason.priority())
+        .bind(row.delay.as_secs_f64())
+        .bind(row.attempts)
+        .bind(row.error.as_deref())
+        .bind(row.held)
+        .bind(row.candidates.iter().map(IntercomId::as_str).collect::<Vec<_>>())
+        .bind(row.sighting.map(|digest| digest.as_bytes().to_vec()))
+        .bind(row.version)
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn count(tx: &mut Transaction<'static, Postgres>, run: Uuid, group: Uuid, counts: &Counts) -> Result<()> {
+    sqlx::query(
+        "update sync_run
+            set seen = seen + $3, created = created + $4, linked = linked + $5, updated = updated + $6, unchanged = unchanged + $7,
+                skipped = skipped + $8, held = held + $9, failed = failed + $10,
+                keap_calls = keap_calls + $11, intercom_calls = intercom_calls + $12, last_group = $2
+          where id = $1 and last_group is distinct from $2",
+    )
+    .bind(run)
+    .bind(group)
+    .bind(counts.seen)
+    .bind(counts.created)
+    .bind(counts.linked)
+    .bind(counts.updated)
+    .bind(counts.unchanged)
+    .bind(counts.skipped)
+    .bind(counts.held)
+    .bind(counts.failed)
+    .bind(counts.keap_calls)
+    .bind(counts.intercom_calls)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

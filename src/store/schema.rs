@@ -1,0 +1,72 @@
+//! Migrations: applied at start, refused when the database is newer than the program.
+
+use sqlx::migrate::Migrator;
+
+use super::{Result, Store, StoreError};
+use crate::contact::DigestKey;
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// Held while migrations run, so that of two programs one migrates and the other waits ("keapicsy" in ASCII).
+const MIGRATION_LOCK: i64 = 0x6b65_6170_6963_7379;
+
+/// How the database's schema compares to this program's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaState {
+    Current,
+    /// Migrations that are still to be applied.
+    Behind(usize),
+    /// The database has migrations that this program does not know.
+    Newer,
+}
+
+impl Store {
+    pub async fn schema_state(&self) -> Result<SchemaState> {
+        let applied: Vec<i64> = self
+            .transaction(async |tx| {
+                let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(&mut **tx).await?;
+                if !exists {
+                    return Ok(Vec::new());
+                }
+                Ok(sqlx::query_scalar("select version from _sqlx_migrations where success order by version").fetch_all(&mut **tx).await?)
+            })
+            .await?;
+        let known: Vec<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
+        if applied.iter().any(|version| !known.contains(version)) {
+            return Ok(SchemaState::Newer);
+        }
+        Ok(match known.len() - applied.len() {
+            0 => SchemaState::Current,
+            behind => SchemaState::Behind(behind),
+        })
+    }
+
+    /// Applies what is missing and returns how many migrations that were.
+    pub async fn migrate(&self) -> Result<usize> {
+        // sqlx's own lock belongs to a session, which a transaction-mode pooler does not keep; ours to a transaction.
+        let mut lock = self.pool.begin().await?;
+        sqlx::query("select pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK).execute(&mut *lock).await?;
+        let behind = match self.schema_state().await? {
+            SchemaState::Current => return Ok(0),
+            SchemaState::Newer => {
+                return Err(StoreError::Schema(
+                    "it was migrated by a newer keap-intercom-sync; install that version, or restore the database from before".into(),
+                ));
+            }
+            SchemaState::Behind(behind) => behind,
+        };
+        let mut migrator = sqlx::migrate!();
+        migrator.set_locking(false);
+        migrator.run(&self.pool).await.map_err(|error| StoreError::Schema(format!("a migration failed: {error}")))?;
+        lock.commit().await?;
+        Ok(behind)
+    }
+
+    /// The installation's key for digests.
+    pub async fn digest_key(&self) -> Result<DigestKey> {
+        let key: Vec<u8> = self
+            .transaction(async |tx| Ok(sqlx::query_scalar("select key from sync_digest_key").fetch_one(&mut **tx).await?))
+            .await?;
+        Ok(DigestKey::new(&key))
+    }
+}
