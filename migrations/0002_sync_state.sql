@@ -69,8 +69,11 @@ create table sync_cursor (
     position timestamptz not null,
     -- Up to here nothing can still become visible late; polls start just after it. Never after `position`.
     settled timestamptz not null,
-    -- When `position` was last confirmed by a whole poll, by Postgres's clock.
-    polled_at timestamptz not null default now(),
+    -- Becomes `settled` once the overlap has passed since `settling_since`.
+    settling timestamptz not null,
+    settling_since timestamptz not null default now(),
+    -- When a whole poll last succeeded, by Postgres's clock.
+    polled_at timestamptz,
     -- The walk inside the current window; all null when none is under way.
     walking boolean not null default false,
     window_start timestamptz,
@@ -79,7 +82,7 @@ create table sync_cursor (
     page_token text,
     run_id uuid,
     updated_at timestamptz not null default now(),
-    constraint sync_cursor_settled_check check (settled <= position)
+    constraint sync_cursor_settled_check check (settled <= settling and settling <= position)
 );
 comment on table sync_cursor is 'How far each feed has come, and the place of the walk inside its current window.';
 

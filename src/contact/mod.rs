@@ -4,11 +4,13 @@ mod candidate;
 mod digest;
 mod email;
 mod id;
+mod link;
 
 pub use candidate::{Candidate, Role};
 pub use digest::{Digest, DigestKey};
 pub use email::{Email, EmailField};
 pub use id::{IntercomId, KeapId};
+pub use link::{Link, LinkState};
 
 use chrono::{DateTime, Utc};
 use unicode_normalization::UnicodeNormalization;

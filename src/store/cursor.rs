@@ -50,9 +50,20 @@ pub struct Cursor {
     pub position: DateTime<Utc>,
     /// Up to here nothing can still become visible late.
     pub settled: DateTime<Utc>,
+    /// Becomes `settled` once the overlap has passed since it was set.
+    pub settling: DateTime<Utc>,
     pub walk: Option<Walk>,
-    /// How long ago `position` was confirmed, by Postgres's clock. Read only.
-    pub age: Duration,
+    /// How long ago `settling` was set, by Postgres's clock. Read only.
+    pub settling_age: Duration,
+    /// Seconds since a whole poll last succeeded. Read only.
+    pub polled_age: Option<Duration>,
+}
+
+impl Cursor {
+    /// A cursor with nothing to settle and no walk.
+    pub fn at(position: DateTime<Utc>) -> Self {
+        Self { position, settled: position, settling: position, walk: None, settling_age: Duration::ZERO, polled_age: None }
+    }
 }
 
 impl Store {
@@ -61,6 +72,7 @@ impl Store {
             .transaction(async |tx| {
                 Ok(sqlx::query(
                     "select position, settled, walking, window_start, window_end, last_id, page_token, run_id,
+                            greatest(extract(epoch from now() - settling_since), 0)::float8, settling,
                             greatest(extract(epoch from now() - polled_at), 0)::float8
                        from sync_cursor where feed = $1",
                 )
@@ -83,7 +95,9 @@ impl Store {
             position: row.try_get(0)?,
             settled: row.try_get(1)?,
             walk: walking.then_some(walk),
-            age: Duration::try_from_secs_f64(row.try_get(8)?).unwrap_or_default(),
+            settling: row.try_get(9)?,
+            settling_age: Duration::try_from_secs_f64(row.try_get(8)?).unwrap_or_default(),
+            polled_age: row.try_get::<Option<f64>, _>(10)?.and_then(|age| Duration::try_from_secs_f64(age).ok()),
         }))
     }
 
@@ -103,17 +117,20 @@ impl Store {
 pub(super) async fn put(tx: &mut Transaction<'static, Postgres>, feed: Feed, cursor: &Cursor) -> Result<()> {
     let walk = cursor.walk.clone().unwrap_or_default();
     sqlx::query(
-        "insert into sync_cursor (feed, position, settled, polled_at, walking, window_start, window_end, last_id, page_token, run_id, updated_at)
-         values ($1, $2, $3, now(), $4, $5, $6, $7, $8, $9, now())
+        "insert into sync_cursor as old
+                (feed, position, settled, settling, polled_at, walking, window_start, window_end, last_id, page_token, run_id, updated_at)
+         values ($1, $2, $3, $4, case when $5 then null else now() end, $5, $6, $7, $8, $9, $10, now())
          on conflict (feed) do update
-            set position = excluded.position, settled = excluded.settled,
-                polled_at = case when excluded.walking then sync_cursor.polled_at else now() end,
+            set position = excluded.position, settled = excluded.settled, settling = excluded.settling,
+                settling_since = case when old.settling = excluded.settling then old.settling_since else now() end,
+                polled_at = coalesce(excluded.polled_at, old.polled_at),
                 walking = excluded.walking, window_start = excluded.window_start, window_end = excluded.window_end,
                 last_id = excluded.last_id, page_token = excluded.page_token, run_id = excluded.run_id, updated_at = now()",
     )
     .bind(feed.as_str())
     .bind(cursor.position)
-    .bind(cursor.settled.min(cursor.position))
+    .bind(cursor.settled)
+    .bind(cursor.settling)
     .bind(cursor.walk.is_some())
     .bind(walk.start)
     .bind(walk.end)

@@ -2,29 +2,11 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
 use sqlx::Row;
 
 use super::due::Waiting;
 use super::{Result, Store, StoreError};
-use crate::contact::{Digest, IntercomId, KeapId};
-
-/// What is remembered of a contact that was acted on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkState {
-    Linked(IntercomId),
-    /// Looked at and left out; remembered so that it is told once per change.
-    Skipped,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    pub state: LinkState,
-    pub fingerprint: Digest,
-    pub sighting: Digest,
-    pub keap_updated_at: Option<DateTime<Utc>>,
-    pub replaced_at: Option<DateTime<Utc>>,
-}
+use crate::contact::{Digest, IntercomId, KeapId, Link, LinkState};
 
 /// What the store knows about the contacts of a page.
 #[derive(Debug, Default)]
@@ -84,17 +66,20 @@ impl Store {
         rows.into_iter().map(|(bytes, id)| Ok((digest(bytes)?, keap_id(id)?))).collect()
     }
 
-    /// Which Keap contact an Intercom contact is linked to.
-    pub async fn linked_keap_id(&self, intercom: &IntercomId) -> Result<Option<KeapId>> {
-        let id: Option<i64> = self
+    /// Which Keap contacts these Intercom contacts are linked to.
+    pub async fn linked_owners(&self, intercom: &[IntercomId]) -> Result<HashMap<IntercomId, KeapId>> {
+        let ids: Vec<&str> = intercom.iter().map(IntercomId::as_str).collect();
+        let rows: Vec<(String, i64)> = self
             .transaction(async |tx| {
-                Ok(sqlx::query_scalar("select keap_contact_id from contact_link where intercom_contact_id = $1")
-                    .bind(intercom.as_str())
-                    .fetch_optional(&mut **tx)
+                Ok(sqlx::query_as("select intercom_contact_id, keap_contact_id from contact_link where intercom_contact_id = any($1)")
+                    .bind(&ids)
+                    .fetch_all(&mut **tx)
                     .await?)
             })
             .await?;
-        id.map(keap_id).transpose()
+        rows.into_iter()
+            .map(|(intercom, keap)| Ok((IntercomId::new(intercom).ok_or(StoreError::BadRow("contact_link"))?, keap_id(keap)?)))
+            .collect()
     }
 
     /// How many contacts are linked.

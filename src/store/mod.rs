@@ -12,7 +12,7 @@ mod schema;
 pub use cursor::{Cursor, Feed, Walk};
 pub use due::{DueReason, DueRow, DueTicket, Held, Waiting};
 pub use lease::{Lease, LeaseHolder};
-pub use link::{Known, Link, LinkState};
+pub use link::Known;
 pub use log::{LogRow, SyncStatus};
 pub use record::{DueAgain, Group, LinkRow};
 pub use run::{Counts, Run, RunState};

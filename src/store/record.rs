@@ -7,8 +7,8 @@ use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::lease::CHECK_EPOCH;
-use super::{Counts, Cursor, DueReason, Feed, Link, LinkState, LogRow, Result, Store, StoreError, cursor};
-use crate::contact::{Digest, IntercomId, KeapId};
+use super::{Counts, Cursor, DueReason, Feed, LogRow, Result, Store, StoreError, cursor};
+use crate::contact::{Digest, IntercomId, KeapId, Link, LinkState};
 
 /// A link to be stored.
 #[derive(Debug, Clone)]
@@ -46,7 +46,11 @@ pub struct Group {
     /// Due rows that are done, in the version that was looked at.
     pub done: Vec<(KeapId, i64)>,
     pub again: Vec<DueAgain>,
+    /// Contacts that both lanes met at.
+    pub afresh: Vec<KeapId>,
     pub run: Option<(Uuid, Counts)>,
+    /// This group is the run's last.
+    pub ends_run: bool,
     pub cursor: Option<(Feed, Cursor)>,
 }
 
@@ -59,7 +63,9 @@ impl Default for Group {
             logs: Vec::new(),
             done: Vec::new(),
             again: Vec::new(),
+            afresh: Vec::new(),
             run: None,
+            ends_run: false,
             cursor: None,
         }
     }
@@ -73,8 +79,9 @@ impl Store {
             put_links(tx, &group.forgotten, &group.links).await?;
             put_logs(tx, &group.logs).await?;
             put_due(tx, &group.done, &group.again).await?;
+            put_afresh(tx, &group.afresh).await?;
             if let Some((id, counts)) = &group.run {
-                count(tx, *id, group.id, counts).await?;
+                count(tx, *id, group.id, counts, group.ends_run).await?;
             }
             if let Some((feed, cursor)) = &group.cursor {
                 cursor::put(tx, *feed, cursor).await?;
@@ -117,7 +124,6 @@ async fn put_links(tx: &mut Transaction<'static, Postgres>, forgotten: &[KeapId]
     .bind(&intercom)
     .execute(&mut **tx)
     .await?;
-    // A link that meanwhile carries a newer stamp is left alone: the other lane has overtaken this one.
     sqlx::query(
         "insert into contact_link as link
                 (keap_contact_id, intercom_contact_id, state, fingerprint, sighting, email_digest, keap_updated_at, replaced_at)
@@ -128,9 +134,7 @@ async fn put_links(tx: &mut Transaction<'static, Postgres>, forgotten: &[KeapId]
             set intercom_contact_id = excluded.intercom_contact_id, state = excluded.state,
                 fingerprint = excluded.fingerprint, sighting = excluded.sighting, email_digest = excluded.email_digest,
                 keap_updated_at = excluded.keap_updated_at, replaced_at = coalesce(excluded.replaced_at, link.replaced_at),
-                updated_at = now()
-          where link.keap_updated_at is null or excluded.keap_updated_at is null
-             or link.keap_updated_at <= excluded.keap_updated_at",
+                updated_at = now()",
     )
     .bind(&ids)
     .bind(&intercom)
@@ -193,9 +197,8 @@ async fn put_due(tx: &mut Transaction<'static, Postgres>, done: &[(KeapId, i64)]
              on conflict (keap_contact_id) do update
                 set reason = excluded.reason, priority = excluded.priority, due_at = excluded.due_at, attempts = excluded.attempts,
                     last_error = excluded.last_error, held = excluded.held, candidates = excluded.candidates,
-                    sighting = excluded.sighting, updated_at = now(),
-                    version = due.version + case when excluded.reason = 'again' then 1 else 0 end
-              where due.version = $10 or excluded.reason = 'again' and due.reason in ('retry', 'again')",
+                    sighting = excluded.sighting, updated_at = now()
+              where due.version = $10",
         )
         .bind(row.id.get())
         .bind(row.reason.as_str())
@@ -213,12 +216,35 @@ async fn put_due(tx: &mut Transaction<'static, Postgres>, done: &[(KeapId, i64)]
     Ok(())
 }
 
-async fn count(tx: &mut Transaction<'static, Postgres>, run: Uuid, group: Uuid, counts: &Counts) -> Result<()> {
+/// Has contacts looked at once more. The new version keeps the other lane, which is at them now, from removing the row.
+async fn put_afresh(tx: &mut Transaction<'static, Postgres>, ids: &[KeapId]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    sqlx::query(
+        "insert into contact_due as due (keap_contact_id, reason, priority)
+         select id, $2, $3 from unnest($1::bigint[]) as id
+         on conflict (keap_contact_id) do update
+            set version = due.version + 1, due_at = least(due.due_at, now()), held = false, sighting = null, updated_at = now()",
+    )
+    .bind(&ids)
+    .bind(DueReason::Again.as_str())
+    .bind(DueReason::Again.priority())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn count(tx: &mut Transaction<'static, Postgres>, run: Uuid, group: Uuid, counts: &Counts, ends: bool) -> Result<()> {
     sqlx::query(
         "update sync_run
             set seen = seen + $3, created = created + $4, linked = linked + $5, updated = updated + $6, unchanged = unchanged + $7,
                 skipped = skipped + $8, held = held + $9, failed = failed + $10,
-                keap_calls = keap_calls + $11, intercom_calls = intercom_calls + $12, last_group = $2
+                keap_calls = keap_calls + $11, intercom_calls = intercom_calls + $12, last_group = $2,
+                state = case when $13 then 'done' else state end, finished_at = case when $13 then now() end
           where id = $1 and last_group is distinct from $2",
     )
     .bind(run)
@@ -233,6 +259,7 @@ async fn count(tx: &mut Transaction<'static, Postgres>, run: Uuid, group: Uuid, 
     .bind(counts.failed)
     .bind(counts.keap_calls)
     .bind(counts.intercom_calls)
+    .bind(ends)
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -69,4 +69,18 @@ impl Store {
             .await?;
         Ok(DigestKey::new(&key))
     }
+
+    /// Tables on which this role may not do what passes need.
+    pub async fn missing_rights(&self) -> Result<Vec<String>> {
+        self.transaction(async |tx| {
+            Ok(sqlx::query_scalar(
+                "select name from unnest(array['keap_intercom_sync_logs', 'contact_link', 'contact_due', 'sync_cursor', 'sync_run', 'sync_lease']) as name
+                  where not (has_table_privilege(name, 'select') and has_table_privilege(name, 'insert')
+                         and has_table_privilege(name, 'update') and has_table_privilege(name, 'delete'))",
+            )
+            .fetch_all(&mut **tx)
+            .await?)
+        })
+        .await
+    }
 }

@@ -1,0 +1,179 @@
+//! Builds every part once, runs them side by side and stops them in order. The only place where all parts meet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{FirstRun, Migrate, Settings};
+use crate::http::{self, HttpState};
+use crate::intercom::{IntercomClient, IntercomOptions};
+use crate::keap::{KeapClient, KeapOptions};
+use crate::store::{Lease, SchemaState, Store, StoreError, StoreOptions};
+use crate::sync::{Retries, Rules, SyncOptions, Syncer, lease};
+use crate::trigger::Trigger;
+use crate::schedule;
+
+/// How long the parts get to stop; what is not recorded by then is done again after the next start.
+const STOP_TIME: Duration = Duration::from_secs(4);
+
+/// The parts that every command builds from.
+pub struct Parts {
+    pub store: Store,
+    pub keap: Arc<KeapClient>,
+    pub intercom: Arc<IntercomClient>,
+    options: SyncOptions,
+}
+
+impl Parts {
+    /// Builds the clients and the pool; nothing is called yet. Errors name the setting that is missing or wrong.
+    pub fn build(settings: &Settings) -> anyhow::Result<Self> {
+        let (keap, intercom, sync) = (&settings.keap, &settings.intercom, &settings.sync);
+        let store = store(settings)?;
+        let keap_client = KeapClient::new(KeapOptions {
+            base_url: keap.base_url.clone(),
+            api_key: settings.keap_api_key()?.clone(),
+            calls_per_second: keap.calls_per_second,
+            calls_per_minute: keap.calls_per_minute,
+            daily_reserve_percent: keap.daily_reserve_percent,
+            urgent_share_percent: sync.urgent_share_percent,
+            connect_timeout: keap.connect_timeout(),
+            request_timeout: keap.request_timeout(),
+            stop_recheck: sync.stop_recheck(),
+        })
+        .context("the Keap client could not be built")?;
+        let intercom_client = IntercomClient::new(IntercomOptions {
+            base_url: intercom.base_url(),
+            access_token: settings.intercom_access_token()?.clone(),
+            version: intercom.version.clone(),
+            calls_per_10_seconds: intercom.calls_per_10_seconds,
+            emails_per_search: intercom.emails_per_search as usize,
+            concurrency: sync.concurrency,
+            urgent_share_percent: sync.urgent_share_percent,
+            connect_timeout: intercom.connect_timeout(),
+            request_timeout: intercom.request_timeout(),
+            stop_recheck: sync.stop_recheck(),
+        })
+        .context("the Intercom client could not be built")?;
+        let options = SyncOptions {
+            rules: Rules { promote_leads: sync.promote_leads, unarchive: sync.unarchive },
+            retries: Retries { max_attempts: i32::try_from(sync.max_attempts).unwrap_or(i32::MAX), base: sync.retry_base(), cap: sync.retry_cap() },
+            concurrency: sync.concurrency,
+            record_group: sync.record_group,
+            record_after: sync.record_after(),
+            page_size: keap.page_size as usize,
+            ids_per_call: keap.ids_per_call as usize,
+            overlap: settings.poll.overlap(),
+            everything_first: settings.poll.first_run == FirstRun::Everything,
+            idle_check: sync.idle_check(),
+        };
+        Ok(Self { store, keap: Arc::new(keap_client), intercom: Arc::new(intercom_client), options })
+    }
+
+    /// The syncer, once the database is migrated.
+    pub async fn syncer(&self, lease: watch::Receiver<Option<Lease>>, cancel: CancellationToken) -> Result<Syncer, StoreError> {
+        let key = self.store.digest_key().await?;
+        Ok(Syncer::new(self.options.clone(), self.store.clone(), Arc::clone(&self.keap), Arc::clone(&self.intercom), key, lease, cancel))
+    }
+}
+
+/// The pool; the first connection is made when it is needed.
+pub fn store(settings: &Settings) -> anyhow::Result<Store> {
+    let url = settings.database_url()?;
+    Store::new(&StoreOptions {
+        url: url.expose_secret(),
+        max_connections: settings.database.max_connections,
+        connect_timeout: settings.database.connect_timeout(),
+        prepared_statements: settings.database.prepared_statements,
+    })
+    .context("DATABASE_URL is not usable")
+}
+
+/// Brings the database to this program's schema, or refuses, by setting.
+pub async fn prepare_database(store: &Store, migrate: Migrate) -> Result<(), StoreError> {
+    match (store.schema_state().await?, migrate) {
+        (SchemaState::Current, _) => Ok(()),
+        (SchemaState::Behind(missing), Migrate::Refuse) => Err(StoreError::Schema(format!(
+            "{missing} migration(s) are missing and database.migrate is \"refuse\"; run `keap-intercom-sync migrate` as the owner of the schema"
+        ))),
+        (SchemaState::Behind(_) | SchemaState::Newer, _) => {
+            let applied = store.migrate().await?;
+            tracing::info!(applied, "The database is migrated.");
+            Ok(())
+        }
+    }
+}
+
+/// Runs the daemon on a bound listener until `cancel`, then stops it within a few seconds.
+pub async fn run(settings: &Settings, listener: TcpListener, cancel: CancellationToken) -> anyhow::Result<()> {
+    let parts = Parts::build(settings)?;
+    let tasks = TaskTracker::new();
+    // Passes stop first, then the lease is given back.
+    let lease_cancel = CancellationToken::new();
+    tasks.spawn(http::serve(listener, http::router(HttpState { environment: settings.environment.clone() }), cancel.clone()));
+    if database_is_ready(&parts.store, settings.database.migrate, &cancel).await? {
+        let (lease_sender, lease) = watch::channel(None);
+        let syncer = Arc::new(parts.syncer(lease, cancel.clone()).await?);
+        let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
+        let mut scheduler = schedule::start(&settings.poll.schedule, Arc::clone(&bulk)).await?;
+        let keeper = tokio::spawn(lease::keep(parts.store.clone(), settings.lease.ttl(), lease_sender, lease_cancel.clone()));
+        let lanes = TaskTracker::new();
+        lanes.spawn({
+            let (syncer, trigger) = (Arc::clone(&syncer), Arc::clone(&urgent));
+            async move { syncer.urgent_lane(&trigger).await }
+        });
+        lanes.spawn({
+            let (syncer, trigger) = (Arc::clone(&syncer), Arc::clone(&bulk));
+            async move { syncer.bulk_lane(&trigger).await }
+        });
+        lanes.close();
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            // A lane ends only when it is told to, or panics: then systemd starts everything afresh.
+            () = lanes.wait() => {}
+        }
+        let ended_by_itself = !cancel.is_cancelled();
+        cancel.cancel();
+        tracing::info!("Stopping: what is under way is finished and recorded.");
+        let stopped = tokio::time::timeout(STOP_TIME, async {
+            lanes.wait().await;
+            lease_cancel.cancel();
+            let _ = keeper.await;
+            let _ = scheduler.shutdown().await;
+        })
+        .await;
+        if stopped.is_err() {
+            tracing::warn!("Not everything ended in time; what is not recorded is done again after the next start.");
+        }
+        anyhow::ensure!(!ended_by_itself, "a lane ended by itself");
+    }
+    tasks.close();
+    let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
+    Ok(())
+}
+
+/// Waits for Postgres as long as it takes. False when the daemon is stopped meanwhile.
+async fn database_is_ready(store: &Store, migrate: Migrate, cancel: &CancellationToken) -> anyhow::Result<bool> {
+    let mut told = false;
+    loop {
+        match prepare_database(store, migrate).await {
+            Ok(()) => return Ok(true),
+            Err(error) if error.is_passing() => {
+                if !told {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "Postgres is not there yet; waiting for it.");
+                    told = true;
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(false),
+            () = tokio::time::sleep(Duration::from_secs(1).mul_f64(rand::random_range(0.5..1.5))) => {}
+        }
+    }
+}

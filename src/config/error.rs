@@ -1,0 +1,115 @@
+//! What is wrong with the settings, in words for the person who wrote them.
+
+use std::path::{Path, PathBuf};
+
+use super::keys::{Key, Kind};
+
+/// The exit status for wrong settings: `EX_CONFIG` of sysexits.
+pub const EXIT_STATUS: u8 = 78;
+
+/// All that is wrong with the settings; its text has one line per problem and no secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct SettingsError(Vec<Problem>);
+
+impl SettingsError {
+    pub(super) fn one(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+
+    pub(super) fn unless_empty(problems: Vec<Problem>) -> Result<(), Self> {
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Self(problems))
+        }
+    }
+
+    /// The problems, one line each.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        self.0.iter().map(ToString::to_string)
+    }
+}
+
+/// One thing that is wrong. `name` is always the name the person used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Problem {
+    #[error("{name}: {shown} is not valid; expected {expected}")]
+    Wrong {
+        name: String,
+        shown: String,
+        expected: String,
+    },
+    #[error("{name} is not a setting; {hint}")]
+    Unknown { name: String, hint: String },
+    #[error("{name} is missing: {remedy}")]
+    Missing { name: String, remedy: String },
+    #[error("{one} and {other} are both set; keep one of them")]
+    Both { one: String, other: String },
+    #[error("{name}: {} {trouble}", path.display())]
+    Unreadable {
+        name: String,
+        path: PathBuf,
+        trouble: String,
+    },
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Where a value came from, which decides the name it is called by.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    Defaults,
+    File(PathBuf),
+    Credential(PathBuf),
+    Environment,
+    /// The file that the environment's `NAME_FILE` points to.
+    SecretFile(PathBuf),
+}
+
+impl Origin {
+    /// The name of `key` as the person who set it knows it.
+    pub(super) fn name(&self, key: &Key) -> String {
+        match self {
+            Self::Defaults | Self::File(_) => self.path_name(key.path),
+            Self::Credential(path) => format!("{} in credential {}", key.env(), path.display()),
+            Self::Environment => key.env(),
+            Self::SecretFile(path) => format!("{}_FILE in {}", key.env(), path.display()),
+        }
+    }
+
+    /// The name of something in a settings file that may be no key at all.
+    pub(super) fn path_name(&self, path: &str) -> String {
+        match self {
+            Self::File(file) => format!("{path} in {}", file.display()),
+            _ => format!("{path} in the built-in defaults"),
+        }
+    }
+
+    /// Whether every value arrives as text, so that numbers have to be read from it.
+    pub(super) fn is_text(&self) -> bool {
+        !matches!(self, Self::Defaults | Self::File(_))
+    }
+}
+
+pub(super) fn missing(path: &str) -> Problem {
+    let key = Key::at(path).expect("callers name keys of the table");
+    let name = key.env();
+    let ways = match key.kind {
+        Kind::Secret(_) => format!(
+            "set {name}, or {name}_FILE to the path of a file that holds it, \
+             or give a systemd credential named {name}"
+        ),
+        _ => format!("set {name}, or {path} in the file given with --config"),
+    };
+    let remedy = format!("{ways}; expected {}", key.kind.expected());
+    Problem::Missing { name, remedy }
+}
+
+pub(super) fn unreadable(name: String, path: &Path, trouble: impl Into<String>) -> Problem {
+    Problem::Unreadable {
+        name,
+        path: path.to_owned(),
+        trouble: trouble.into(),
+    }
+}

@@ -1,0 +1,44 @@
+//! Feeds: the sources of contacts to look at. Each hands out one page at a time.
+
+pub mod backfill;
+pub mod changed;
+pub mod due;
+mod poison;
+pub mod walk;
+
+use crate::contact::{Contact, KeapId};
+use crate::keap::Row;
+
+/// The rows of a page, sorted into what can be decided and what cannot.
+#[derive(Default)]
+pub struct Rows {
+    pub contacts: Vec<Contact>,
+    pub unreadable: Vec<(KeapId, String)>,
+}
+
+impl Rows {
+    /// A row without an id cannot be come back to; it is told, because only a person can find it.
+    pub fn sort(rows: Vec<Row>) -> Self {
+        let mut sorted = Self::default();
+        for row in rows {
+            match row {
+                Row::Contact(contact) => sorted.contacts.push(contact),
+                Row::Unreadable { id: Some(id), why, .. } => sorted.unreadable.push((id, why)),
+                Row::Unreadable { id: None, why, .. } => tracing::error!(why, "Keap listed a contact without a usable id; it cannot be synced."),
+            }
+        }
+        // A remote that lists a contact twice must not have it written twice.
+        sorted.contacts.sort_by_key(|contact| contact.id);
+        sorted.contacts.dedup_by_key(|contact| contact.id);
+        sorted
+    }
+
+    pub fn holds(&self, id: KeapId) -> bool {
+        self.contacts.iter().any(|contact| contact.id == id) || self.unreadable.iter().any(|(unreadable, _)| *unreadable == id)
+    }
+
+    pub fn extend(&mut self, more: Self) {
+        self.contacts.extend(more.contacts);
+        self.unreadable.extend(more.unreadable);
+    }
+}

@@ -1,0 +1,158 @@
+//! The loop: two lanes side by side, urgent for what was asked for, bulk for the walks.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::feeds::changed::Polled;
+use super::outcome::Halt;
+use super::Syncer;
+use crate::store::{Feed, StoreError};
+use crate::trigger::Trigger;
+
+/// A standing fault is told at once and then this often, so that a dead remote does not fill the log.
+const TELL_EVERY: Duration = Duration::from_secs(300);
+
+/// The last fault that was told.
+#[derive(Default)]
+struct Told(Option<(String, Instant)>);
+
+impl Told {
+    fn tell(&mut self, lane: &'static str, halt: &Halt) {
+        let text = halt.to_string();
+        let again = |(last, at): &(String, Instant)| *last == text && at.elapsed() < TELL_EVERY;
+        if self.0.as_ref().is_some_and(again) {
+            return;
+        }
+        let retry_in_ms = u64::try_from(halt.retry_in().as_millis()).unwrap_or(u64::MAX);
+        let error = halt as &dyn std::error::Error;
+        match halt {
+            Halt::Cancelled | Halt::LeaseLost => tracing::debug!(lane, error, "The lane stopped."),
+            Halt::Remote { needs_person: false, .. } | Halt::Store(_) => tracing::warn!(lane, retry_in_ms, error, "The lane waits and goes on by itself."),
+            Halt::Remote { .. } | Halt::Feed(_) => tracing::error!(lane, retry_in_ms, error, "The lane stopped and needs a person; nothing is lost meanwhile."),
+        }
+        self.0 = Some((text, Instant::now()));
+    }
+
+    fn is_well(&mut self, lane: &'static str) {
+        if self.0.take().is_some() {
+            tracing::info!(lane, "The lane works again.");
+        }
+    }
+}
+
+impl Syncer {
+    /// Looks after requests and retries until the daemon stops.
+    pub async fn urgent_lane(&self, trigger: &Trigger) {
+        let mut told = Told::default();
+        while self.wake(trigger).await.is_some() {
+            self.until_idle("urgent", &mut told, async || self.urgent_step().await).await;
+        }
+    }
+
+    /// Looks after polls and backfills until the daemon stops. A poll is due at the start and whenever the trigger fires.
+    pub async fn bulk_lane(&self, trigger: &Trigger) {
+        let mut told = Told::default();
+        let poll = std::sync::atomic::AtomicBool::new(true);
+        while let Some(fired) = self.wake(trigger).await {
+            poll.fetch_or(fired, std::sync::atomic::Ordering::Relaxed);
+            self.until_idle("bulk", &mut told, async || {
+                let mut due = poll.load(std::sync::atomic::Ordering::Relaxed);
+                let worked = self.bulk_step(&mut due).await;
+                poll.store(due, std::sync::atomic::Ordering::Relaxed);
+                worked
+            })
+            .await;
+        }
+    }
+
+    /// Waits for the trigger (true) or the next look (false); `None` when the daemon stops.
+    async fn wake(&self, trigger: &Trigger) -> Option<bool> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => None,
+            () = trigger.fired() => Some(true),
+            () = tokio::time::sleep(self.idle_check) => Some(false),
+        }
+    }
+
+    /// Repeats a step while it finds work and nothing is wrong; waits as long as what is wrong asks for.
+    async fn until_idle(&self, lane: &'static str, told: &mut Told, step: impl AsyncFn() -> Result<bool, Halt>) {
+        while self.require_lease().is_ok() && !self.cancel.is_cancelled() {
+            match step().await {
+                Ok(true) => told.is_well(lane),
+                Ok(false) => return told.is_well(lane),
+                Err(halt) => {
+                    told.tell(lane, &halt);
+                    tokio::select! {
+                        () = self.cancel.cancelled() => {}
+                        () = tokio::time::sleep(halt.retry_in()) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// One page of due contacts. False when nothing is due.
+    pub async fn urgent_step(&self) -> Result<bool, Halt> {
+        let Some(page) = self.unless_cancelled(self.due_page()).await? else { return Ok(false) };
+        self.run_pass(page).await?;
+        Ok(true)
+    }
+
+    /// A page of changes and a page of the backfill, so that neither waits for the whole of the other. False when both are done.
+    pub async fn bulk_step(&self, poll: &mut bool) -> Result<bool, Halt> {
+        *poll |= self.unless_cancelled(self.take_requests()).await?;
+        let mut worked = false;
+        match self.unless_cancelled(self.changed_page(*poll)).await? {
+            None => {}
+            Some(Polled::Nothing) => *poll = false,
+            Some(Polled::Page(page)) => {
+                let ends = page.cursor.as_ref().is_some_and(|cursor| cursor.walk.is_none());
+                self.run_pass(*page).await?;
+                *poll &= !ends;
+                worked = true;
+            }
+        }
+        if let Some(page) = self.unless_cancelled(self.backfill_page()).await? {
+            self.run_pass(page).await?;
+            worked = true;
+        }
+        Ok(worked)
+    }
+
+    /// Takes up walks that were asked for. True when a poll was.
+    async fn take_requests(&self) -> Result<bool, Halt> {
+        let requested = self.store.requested_runs().await?;
+        let mut poll = false;
+        let mut backfill = self.store.cursor(Feed::Backfill).await?.is_some_and(|cursor| cursor.walk.is_some());
+        for run in requested {
+            match Feed::parse(&run.feed) {
+                Some(Feed::Changed) => {
+                    self.store.begin_run(run.id, Feed::Changed, &run.reason, None).await?;
+                    self.polls.lock().unwrap_or_else(PoisonError::into_inner).push(run.id);
+                    poll = true;
+                }
+                // A second one waits for the first, because contacts behind its place are to be read again.
+                Some(Feed::Backfill) if backfill => {}
+                Some(Feed::Backfill) => {
+                    self.store.begin_run(run.id, Feed::Backfill, &run.reason, run.since).await?;
+                    self.start_backfill(run.id, run.since).await?;
+                    backfill = true;
+                }
+                Some(Feed::Due) | None => return Err(StoreError::BadRow("sync_run").into()),
+            }
+        }
+        Ok(poll)
+    }
+
+    /// Reading may be given up at any time: nothing has been done yet.
+    async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T, Halt>>) -> Result<T, Halt> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Halt::Cancelled),
+            done = work => done,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a pass does: feeds hand out pages, a pass carries one through decide → write → record, and two lanes run passes.
+
+pub mod claims;
+pub mod decide;
+pub mod dry_run;
+mod feeds;
+mod lanes;
+pub mod lease;
+mod outcome;
+mod pass;
+mod plan;
+mod record;
+mod write;
+
+pub use outcome::Halt;
+pub use pass::Page;
+pub use record::Retries;
+pub use write::Rules;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::contact::DigestKey;
+use crate::intercom::IntercomClient;
+use crate::keap::KeapClient;
+use crate::store::{Counts, Feed, Lease, Store};
+use claims::Claims;
+use feeds::walk::Walker;
+
+/// What the operator set, as far as passes care.
+#[derive(Debug, Clone)]
+pub struct SyncOptions {
+    pub rules: Rules,
+    pub retries: Retries,
+    /// Writes under way at once.
+    pub concurrency: usize,
+    /// Outcomes recorded in one transaction, and how long the first of them waits at most.
+    pub record_group: usize,
+    pub record_after: Duration,
+    pub page_size: usize,
+    pub ids_per_call: usize,
+    pub overlap: Duration,
+    /// A first start without a cursor syncs everything, not just what changes from then on.
+    pub everything_first: bool,
+    /// How often an idle lane looks for requests that other processes stored.
+    pub idle_check: Duration,
+}
+
+/// Calls made to each remote so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calls {
+    pub keap: i64,
+    pub intercom: i64,
+}
+
+/// Everything that passes need; one per process.
+pub struct Syncer {
+    store: Store,
+    keap: Arc<KeapClient>,
+    intercom: Arc<IntercomClient>,
+    key: DigestKey,
+    rules: Rules,
+    retries: Retries,
+    concurrency: usize,
+    record_group: usize,
+    record_after: Duration,
+    ids_per_call: usize,
+    overlap: Duration,
+    everything_first: bool,
+    idle_check: Duration,
+    claims: Claims,
+    walker: Walker,
+    changed: feeds::changed::SharedMemory,
+    /// Requested polls that the next one serves.
+    polls: Mutex<Vec<Uuid>>,
+    lease: watch::Receiver<Option<Lease>>,
+    cancel: CancellationToken,
+    progress: watch::Sender<Counts>,
+}
+
+impl Syncer {
+    pub fn new(
+        options: SyncOptions,
+        store: Store,
+        keap: Arc<KeapClient>,
+        intercom: Arc<IntercomClient>,
+        key: DigestKey,
+        lease: watch::Receiver<Option<Lease>>,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self {
+            walker: Walker::new(Arc::clone(&keap), options.page_size),
+            store,
+            keap,
+            intercom,
+            key,
+            rules: options.rules,
+            retries: options.retries,
+            concurrency: options.concurrency,
+            record_group: options.record_group,
+            record_after: options.record_after,
+            ids_per_call: options.ids_per_call,
+            overlap: options.overlap,
+            everything_first: options.everything_first,
+            idle_check: options.idle_check,
+            claims: Claims::default(),
+            changed: Mutex::default(),
+            polls: Mutex::default(),
+            lease,
+            cancel,
+            progress: watch::Sender::new(Counts::default()),
+        }
+    }
+
+    /// What came of everything since the start, as it is recorded.
+    pub fn progress(&self) -> watch::Receiver<Counts> {
+        self.progress.subscribe()
+    }
+
+    pub fn calls(&self) -> Calls {
+        let signed = |calls: u64| i64::try_from(calls).unwrap_or(i64::MAX);
+        Calls { keap: signed(self.keap.remote().calls()), intercom: signed(self.intercom.remote().calls()) }
+    }
+
+    /// The epoch under which this process may write now.
+    fn require_lease(&self) -> Result<i64, Halt> {
+        match &*self.lease.borrow() {
+            Some(lease) if Instant::now() < lease.valid_until => Ok(lease.epoch),
+            _ => Err(Halt::LeaseLost),
+        }
+    }
+
+    /// Opens the row of a walk; a poll takes over the rows of those who asked for one.
+    async fn begin_run(&self, feed: Feed) -> Result<Uuid, Halt> {
+        let mut served = match feed {
+            Feed::Changed => std::mem::take(&mut *self.polls.lock().unwrap_or_else(PoisonError::into_inner)),
+            Feed::Backfill | Feed::Due => Vec::new(),
+        };
+        let (id, reason) = served.pop().map_or_else(|| (Uuid::new_v4(), "schedule"), |id| (id, "manual"));
+        if !served.is_empty() {
+            self.store.end_runs(&served, None).await?;
+        }
+        self.store.begin_run(id, feed, reason, None::<DateTime<Utc>>).await?;
+        Ok(id)
+    }
+
+    /// A poll that found nothing has served whoever asked for one.
+    async fn end_requested_polls(&self) -> Result<(), Halt> {
+        let served = std::mem::take(&mut *self.polls.lock().unwrap_or_else(PoisonError::into_inner));
+        if !served.is_empty() {
+            self.store.end_runs(&served, None).await?;
+        }
+        Ok(())
+    }
+}
