@@ -123,14 +123,8 @@ pub async fn run(settings: &Settings, listener: TcpListener, cancel: Cancellatio
         let mut scheduler = schedule::start(&settings.poll.schedule, Arc::clone(&bulk)).await?;
         let keeper = tokio::spawn(lease::keep(parts.store.clone(), settings.lease.ttl(), lease_sender, lease_cancel.clone()));
         let lanes = TaskTracker::new();
-        lanes.spawn({
-            let (syncer, trigger) = (Arc::clone(&syncer), Arc::clone(&urgent));
-            async move { syncer.urgent_lane(&trigger).await }
-        });
-        lanes.spawn({
-            let (syncer, trigger) = (Arc::clone(&syncer), Arc::clone(&bulk));
-            async move { syncer.bulk_lane(&trigger).await }
-        });
+        lanes.spawn(Arc::clone(&syncer).urgent_lane(urgent));
+        lanes.spawn(syncer.bulk_lane(bulk));
         lanes.close();
         tokio::select! {
             () = cancel.cancelled() => {}

@@ -1,5 +1,6 @@
 //! The trigger: a wake-up with room for one and nothing in it; a second one while one waits is dropped.
 
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 /// Wakes a lane. What is to be done is in the database, never in the wake-up.
@@ -13,6 +14,11 @@ impl Trigger {
         self.0.notify_one();
     }
 
+    /// Takes the wake-up that waits, if one does.
+    pub fn take(&self) -> bool {
+        self.fired().now_or_never().is_some()
+    }
+
     /// Waits for the next wake-up, or takes the one that waits. Nothing is lost when the wait is given up.
     pub async fn fired(&self) {
         self.0.notified().await;
@@ -22,7 +28,6 @@ impl Trigger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::FutureExt;
 
     #[tokio::test]
     async fn many_fires_are_one_wake_up() {
@@ -30,7 +35,7 @@ mod tests {
         for _ in 0..3 {
             trigger.fire("test");
         }
-        assert!(trigger.fired().now_or_never().is_some());
-        assert!(trigger.fired().now_or_never().is_none());
+        assert!(trigger.take());
+        assert!(!trigger.take());
     }
 }

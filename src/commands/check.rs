@@ -59,5 +59,5 @@ async fn intercom(parts: &Parts, settings: &Settings) -> Finding {
 }
 
 fn limits(remote: &Remote) -> String {
-    remote.headroom().iter().map(|(name, limit, available)| format!(", {name}: {available} of {limit} calls left")).collect()
+    remote.headroom().iter().map(|told| format!(", {}: {} of {} calls left", told.name, told.available, told.limit)).collect()
 }

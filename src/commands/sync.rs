@@ -18,7 +18,7 @@ use super::{Ended, NOTHING_DONE, SOME_FAILED, WELL, exit};
 use crate::app::{self, Parts};
 use crate::config::{Needed, Settings};
 use crate::contact::KeapId;
-use crate::store::{Counts, DueReason, DueTicket, Feed, Lease, RunState, Store};
+use crate::store::{Counts, DueReason, DueTicket, Feed, RunState, Store};
 use crate::sync::dry_run::{Preview, Scope};
 use crate::sync::{Halt, Syncer, lease};
 

@@ -68,8 +68,7 @@ impl Cursor {
 
 impl Store {
     pub async fn cursor(&self, feed: Feed) -> Result<Option<Cursor>> {
-        let row = self
-            .transaction(async |tx| {
+        let row = transaction!(self, tx, {
                 Ok(sqlx::query(
                     "select position, settled, walking, window_start, window_end, last_id, page_token, run_id,
                             greatest(extract(epoch from now() - settling_since), 0)::float8, settling,
@@ -79,8 +78,7 @@ impl Store {
                 .bind(feed.as_str())
                 .fetch_optional(&mut **tx)
                 .await?)
-            })
-            .await?;
+            })?;
         let Some(row) = row else { return Ok(None) };
         let walking: bool = row.try_get(2)?;
         let last_id: Option<i64> = row.try_get(5)?;
@@ -103,14 +101,13 @@ impl Store {
 
     /// Stores a cursor outside a recording: where a feed begins, or is set by hand. Checked against the lease.
     pub async fn put_cursors(&self, epoch: i64, cursors: &[(Feed, &Cursor)]) -> Result<()> {
-        self.transaction(async |tx| {
+        transaction!(self, tx, {
             super::record::check_epoch(tx, epoch).await?;
             for (feed, cursor) in cursors {
                 put(tx, *feed, cursor).await?;
             }
             Ok(())
         })
-        .await
     }
 }
 

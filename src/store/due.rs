@@ -88,8 +88,7 @@ impl Store {
         let mut ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
         ids.sort_unstable();
         ids.dedup();
-        let rows: Vec<(i64, DateTime<Utc>)> = self
-            .transaction(async |tx| {
+        let rows: Vec<(i64, DateTime<Utc>)> = transaction!(self, tx, {
                 Ok(sqlx::query_as(
                     "insert into contact_due as due (keap_contact_id, reason, priority)
                      select id, $2, $3 from unnest($1::bigint[]) as id
@@ -105,16 +104,14 @@ impl Store {
                 .bind(reason.priority())
                 .fetch_all(&mut **tx)
                 .await?)
-            })
-            .await?;
+            })?;
         rows.into_iter().map(|(id, requested_at)| Ok(DueTicket { id: keap_id(id)?, requested_at })).collect()
     }
 
     /// The next due contacts, most urgent first, leaving out those that are in flight.
     pub async fn due(&self, limit: usize, busy: &[KeapId]) -> Result<Vec<DueRow>> {
         let busy: Vec<i64> = busy.iter().map(|id| id.get()).collect();
-        let rows: Vec<(i64, String)> = self
-            .transaction(async |tx| {
+        let rows: Vec<(i64, String)> = transaction!(self, tx, {
                 Ok(sqlx::query_as(
                     "select keap_contact_id, reason from contact_due
                       where not held and due_at <= now() and keap_contact_id <> all($2)
@@ -124,46 +121,40 @@ impl Store {
                 .bind(&busy)
                 .fetch_all(&mut **tx)
                 .await?)
-            })
-            .await?;
+            })?;
         rows.into_iter().map(|(id, reason)| Ok(DueRow { id: keap_id(id)?, reason: DueReason::parse(&reason)? })).collect()
     }
 
     /// Those of the requests that have no outcome yet: their row is there, not held, and no try has failed since.
     pub async fn undone(&self, ids: &[KeapId]) -> Result<Vec<KeapId>> {
         let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
-        let rows: Vec<i64> = self
-            .transaction(async |tx| {
+        let rows: Vec<i64> = transaction!(self, tx, {
                 Ok(sqlx::query_scalar("select keap_contact_id from contact_due where keap_contact_id = any($1) and not held and attempts = 0")
                     .bind(&ids)
                     .fetch_all(&mut **tx)
                     .await?)
-            })
-            .await?;
+            })?;
         rows.into_iter().map(keap_id).collect()
     }
 
     /// How many contacts are due now or later, and how many are held.
     pub async fn count_due(&self) -> Result<(i64, i64)> {
-        self.transaction(async |tx| {
+        transaction!(self, tx, {
             Ok(sqlx::query_as("select count(*) filter (where not held), count(*) filter (where held) from contact_due")
                 .fetch_one(&mut **tx)
                 .await?)
         })
-        .await
     }
 
     pub async fn held(&self) -> Result<Vec<Held>> {
-        let rows = self
-            .transaction(async |tx| {
+        let rows = transaction!(self, tx, {
                 Ok(sqlx::query(
                     "select keap_contact_id, coalesce(last_error, ''), candidates, attempts, updated_at
                        from contact_due where held order by updated_at",
                 )
                 .fetch_all(&mut **tx)
                 .await?)
-            })
-            .await?;
+            })?;
         rows.into_iter()
             .map(|row| {
                 Ok(Held {
@@ -180,8 +171,7 @@ impl Store {
     /// Makes held contacts due again: these, or all of them. Returns the ids that were held.
     pub async fn retry_held(&self, ids: Option<&[KeapId]>) -> Result<Vec<KeapId>> {
         let ids: Option<Vec<i64>> = ids.map(|ids| ids.iter().map(|id| id.get()).collect());
-        let rows: Vec<i64> = self
-            .transaction(async |tx| {
+        let rows: Vec<i64> = transaction!(self, tx, {
                 Ok(sqlx::query_scalar(
                     "update contact_due
                         set held = false, attempts = 0, due_at = now(), reason = 'manual', priority = 0,
@@ -192,8 +182,7 @@ impl Store {
                 .bind(ids)
                 .fetch_all(&mut **tx)
                 .await?)
-            })
-            .await?;
+            })?;
         rows.into_iter().map(keap_id).collect()
     }
 }

@@ -31,8 +31,7 @@ impl Store {
     /// Takes the lease when it is free, expired, or held by `dead`, a holder that is known to have died.
     pub async fn take_lease(&self, holder: &str, ttl: Duration, dead: Option<&LeaseHolder>) -> Result<Option<Lease>> {
         let asked = Instant::now();
-        let epoch: Option<i64> = self
-            .transaction(async |tx| {
+        let epoch: Option<i64> = transaction!(self, tx, {
                 Ok(sqlx::query_scalar(
                     "insert into sync_lease as lease (name, epoch, holder, expires_at)
                      values ($1, 1, $2, now() + make_interval(secs => $3))
@@ -50,16 +49,14 @@ impl Store {
                 .bind(dead.map(|dead| dead.epoch))
                 .fetch_optional(&mut **tx)
                 .await?)
-            })
-            .await?;
+            })?;
         Ok(epoch.map(|epoch| Lease { epoch, valid_until: asked + ttl }))
     }
 
     /// Prolongs the lease; `None` when another process has taken it.
     pub async fn renew_lease(&self, lease: &Lease, ttl: Duration) -> Result<Option<Lease>> {
         let asked = Instant::now();
-        let kept = self
-            .transaction(async |tx| {
+        let kept = transaction!(self, tx, {
                 Ok(sqlx::query("update sync_lease set expires_at = now() + make_interval(secs => $3) where name = $1 and epoch = $2")
                     .bind(NAME)
                     .bind(lease.epoch)
@@ -68,14 +65,13 @@ impl Store {
                     .await?
                     .rows_affected()
                     == 1)
-            })
-            .await?;
+            })?;
         Ok(kept.then_some(Lease { valid_until: asked + ttl, ..*lease }))
     }
 
     /// Gives the lease back, so that the next process need not wait for its end.
     pub async fn release_lease(&self, lease: &Lease) -> Result<()> {
-        self.transaction(async |tx| {
+        transaction!(self, tx, {
             sqlx::query("update sync_lease set expires_at = now() - interval '1 second' where name = $1 and epoch = $2")
                 .bind(NAME)
                 .bind(lease.epoch)
@@ -83,18 +79,15 @@ impl Store {
                 .await?;
             Ok(())
         })
-        .await
     }
 
     pub async fn lease_holder(&self) -> Result<Option<LeaseHolder>> {
-        let row: Option<(String, i64, bool)> = self
-            .transaction(async |tx| {
+        let row: Option<(String, i64, bool)> = transaction!(self, tx, {
                 Ok(sqlx::query_as("select holder, epoch, expires_at >= now() from sync_lease where name = $1")
                     .bind(NAME)
                     .fetch_optional(&mut **tx)
                     .await?)
-            })
-            .await?;
+            })?;
         Ok(row.map(|(holder, epoch, live)| LeaseHolder { holder, epoch, live }))
     }
 }

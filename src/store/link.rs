@@ -19,7 +19,7 @@ impl Store {
     /// Links and due rows of a page, in two statements.
     pub async fn known(&self, ids: &[KeapId]) -> Result<Known> {
         let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
-        self.transaction(async |tx| {
+        transaction!(self, tx, {
             let mut known = Known::default();
             let rows = sqlx::query(
                 "select keap_contact_id, intercom_contact_id, fingerprint, sighting, keap_updated_at, replaced_at
@@ -46,14 +46,12 @@ impl Store {
             known.waiting = super::due::waiting(tx, &ids).await?;
             Ok(known)
         })
-        .await
     }
 
     /// Which linked contact has each of these e-mails; the lowest Keap id where several have.
     pub async fn email_owners(&self, digests: &[Digest]) -> Result<HashMap<Digest, KeapId>> {
         let digests: Vec<Vec<u8>> = digests.iter().map(|digest| digest.as_bytes().to_vec()).collect();
-        let rows: Vec<(Vec<u8>, i64)> = self
-            .transaction(async |tx| {
+        let rows: Vec<(Vec<u8>, i64)> = transaction!(self, tx, {
                 Ok(sqlx::query_as(
                     "select email_digest, min(keap_contact_id) from contact_link
                       where email_digest = any($1) and state = 'linked' group by email_digest",
@@ -61,22 +59,19 @@ impl Store {
                 .bind(&digests)
                 .fetch_all(&mut **tx)
                 .await?)
-            })
-            .await?;
+            })?;
         rows.into_iter().map(|(bytes, id)| Ok((digest(bytes)?, keap_id(id)?))).collect()
     }
 
     /// Which Keap contacts these Intercom contacts are linked to.
     pub async fn linked_owners(&self, intercom: &[IntercomId]) -> Result<HashMap<IntercomId, KeapId>> {
         let ids: Vec<&str> = intercom.iter().map(IntercomId::as_str).collect();
-        let rows: Vec<(String, i64)> = self
-            .transaction(async |tx| {
+        let rows: Vec<(String, i64)> = transaction!(self, tx, {
                 Ok(sqlx::query_as("select intercom_contact_id, keap_contact_id from contact_link where intercom_contact_id = any($1)")
                     .bind(&ids)
                     .fetch_all(&mut **tx)
                     .await?)
-            })
-            .await?;
+            })?;
         rows.into_iter()
             .map(|(intercom, keap)| Ok((IntercomId::new(intercom).ok_or(StoreError::BadRow("contact_link"))?, keap_id(keap)?)))
             .collect()
@@ -84,10 +79,9 @@ impl Store {
 
     /// How many contacts are linked.
     pub async fn count_linked(&self) -> Result<i64> {
-        self.transaction(async |tx| {
+        transaction!(self, tx, {
             Ok(sqlx::query_scalar("select count(*) from contact_link where state = 'linked'").fetch_one(&mut **tx).await?)
         })
-        .await
     }
 }
 

@@ -1,5 +1,20 @@
 //! Postgres: the pool, short transactions, and one file per table. SQL lives here and nowhere else.
 
+/// One transaction: everything goes through one, so that a transaction-mode pooler is enough. The block sees it as `$tx`, gives
+/// a `Result`, and is rolled back on `Err`. A macro, because a closure that borrows could not be sent between threads.
+macro_rules! transaction {
+    ($store:expr, $tx:ident, $work:block) => {
+        $crate::store::within(async {
+            let mut transaction = $store.begin().await?;
+            let $tx = &mut transaction;
+            let value = $crate::store::as_result(async $work).await?;
+            transaction.commit().await?;
+            Ok(value)
+        })
+        .await
+    };
+}
+
 mod cursor;
 mod due;
 mod lease;
@@ -93,21 +108,16 @@ impl Store {
         self.pool.close().await;
     }
 
-    /// One transaction: everything goes through one, so that a transaction-mode pooler is enough.
-    async fn transaction<T, F>(&self, work: F) -> Result<T>
-    where
-        F: AsyncFnOnce(&mut Transaction<'static, Postgres>) -> Result<T>,
-    {
-        within(async {
-            let mut transaction = self.pool.begin_with(BEGIN).await?;
-            let value = work(&mut transaction).await?;
-            transaction.commit().await?;
-            Ok(value)
-        })
-        .await
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+        Ok(self.pool.begin_with(BEGIN).await?)
     }
 }
 
 async fn within<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(STALL, work).await.unwrap_or(Err(StoreError::Stalled))
+}
+
+/// Tells the compiler the error type of a block.
+async fn as_result<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    work.await
 }

@@ -74,7 +74,7 @@ impl Default for Group {
 impl Store {
     /// Records a group under the lease's epoch. May be repeated with the same group when the answer was lost.
     pub async fn record(&self, epoch: i64, group: &Group) -> Result<()> {
-        self.transaction(async |tx| {
+        transaction!(self, tx, {
             check_epoch(tx, epoch).await?;
             put_links(tx, &group.forgotten, &group.links).await?;
             put_logs(tx, &group.logs).await?;
@@ -88,7 +88,6 @@ impl Store {
             }
             Ok(())
         })
-        .await
     }
 }
 

@@ -84,7 +84,7 @@ macro_rules! select_runs {
 impl Store {
     /// Asks whoever holds the lease for a walk. `since`: only contacts changed from then on (`backfill`).
     pub async fn request_run(&self, feed: Feed, reason: &str, since: Option<DateTime<Utc>>) -> Result<Uuid> {
-        self.transaction(async |tx| {
+        transaction!(self, tx, {
             Ok(sqlx::query_scalar("insert into sync_run (feed, reason, state, since) values ($1, $2, 'requested', $3) returning id")
                 .bind(feed.as_str())
                 .bind(reason)
@@ -92,12 +92,11 @@ impl Store {
                 .fetch_one(&mut **tx)
                 .await?)
         })
-        .await
     }
 
     /// Notes that a walk has begun, under an id of the caller's.
     pub async fn begin_run(&self, id: Uuid, feed: Feed, reason: &str, since: Option<DateTime<Utc>>) -> Result<()> {
-        self.transaction(async |tx| {
+        transaction!(self, tx, {
             sqlx::query(
                 "insert into sync_run (id, feed, reason, state, since, started_at) values ($1, $2, $3, 'running', $4, now())
                  on conflict (id) do update set state = 'running', started_at = coalesce(sync_run.started_at, now())",
@@ -110,12 +109,11 @@ impl Store {
             .await?;
             Ok(())
         })
-        .await
     }
 
     /// Ends a run, or several that were served together: `error` says why it failed.
     pub async fn end_runs(&self, ids: &[Uuid], error: Option<&str>) -> Result<()> {
-        self.transaction(async |tx| {
+        transaction!(self, tx, {
             sqlx::query(
                 "update sync_run set state = case when $2::text is null then 'done' else 'failed' end, error = $2,
                         started_at = coalesce(started_at, now()), finished_at = now() where id = any($1)",
@@ -126,12 +124,11 @@ impl Store {
             .await?;
             Ok(())
         })
-        .await
     }
 
     /// Requested walks that nobody has begun, oldest first.
     pub async fn requested_runs(&self) -> Result<Vec<Run>> {
-        self.transaction(async |tx| {
+        transaction!(self, tx, {
             sqlx::query(select_runs!("where state = 'requested' order by created_at"))
                 .fetch_all(&mut **tx)
                 .await?
@@ -139,18 +136,16 @@ impl Store {
                 .map(run)
                 .collect()
         })
-        .await
     }
 
     pub async fn run(&self, id: Uuid) -> Result<Option<Run>> {
-        self.transaction(async |tx| {
+        transaction!(self, tx, {
             sqlx::query(select_runs!("where id = $1")).bind(id).fetch_optional(&mut **tx).await?.as_ref().map(run).transpose()
         })
-        .await
     }
 
     pub async fn last_runs(&self, limit: i64) -> Result<Vec<Run>> {
-        self.transaction(async |tx| {
+        transaction!(self, tx, {
             sqlx::query(select_runs!("order by created_at desc limit $1"))
                 .bind(limit)
                 .fetch_all(&mut **tx)
@@ -159,7 +154,6 @@ impl Store {
                 .map(run)
                 .collect()
         })
-        .await
     }
 }
 

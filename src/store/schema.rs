@@ -22,15 +22,13 @@ pub enum SchemaState {
 
 impl Store {
     pub async fn schema_state(&self) -> Result<SchemaState> {
-        let applied: Vec<i64> = self
-            .transaction(async |tx| {
+        let applied: Vec<i64> = transaction!(self, tx, {
                 let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(&mut **tx).await?;
                 if !exists {
                     return Ok(Vec::new());
                 }
                 Ok(sqlx::query_scalar("select version from _sqlx_migrations where success order by version").fetch_all(&mut **tx).await?)
-            })
-            .await?;
+            })?;
         let known: Vec<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
         if applied.iter().any(|version| !known.contains(version)) {
             return Ok(SchemaState::Newer);
@@ -64,15 +62,13 @@ impl Store {
 
     /// The installation's key for digests.
     pub async fn digest_key(&self) -> Result<DigestKey> {
-        let key: Vec<u8> = self
-            .transaction(async |tx| Ok(sqlx::query_scalar("select key from sync_digest_key").fetch_one(&mut **tx).await?))
-            .await?;
+        let key: Vec<u8> = transaction!(self, tx, { Ok(sqlx::query_scalar("select key from sync_digest_key").fetch_one(&mut **tx).await?) })?;
         Ok(DigestKey::new(&key))
     }
 
     /// Tables on which this role may not do what passes need.
     pub async fn missing_rights(&self) -> Result<Vec<String>> {
-        self.transaction(async |tx| {
+        transaction!(self, tx, {
             Ok(sqlx::query_scalar(
                 "select name from unnest(array['keap_intercom_sync_logs', 'contact_link', 'contact_due', 'sync_cursor', 'sync_run', 'sync_lease']) as name
                   where not (has_table_privilege(name, 'select') and has_table_privilege(name, 'insert')
@@ -81,6 +77,5 @@ impl Store {
             .fetch_all(&mut **tx)
             .await?)
         })
-        .await
     }
 }

@@ -1,6 +1,6 @@
 //! The loop: two lanes side by side, urgent for what was asked for, bulk for the walks.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ impl Told {
         match halt {
             Halt::Cancelled | Halt::LeaseLost => tracing::debug!(lane, error, "The lane stopped."),
             Halt::Remote { needs_person: false, .. } | Halt::Store(_) => tracing::warn!(lane, retry_in_ms, error, "The lane waits and goes on by itself."),
-            Halt::Remote { .. } | Halt::Feed(_) => tracing::error!(lane, retry_in_ms, error, "The lane stopped and needs a person; nothing is lost meanwhile."),
+            Halt::Remote { .. } | Halt::Feed(_) | Halt::Panicked => tracing::error!(lane, retry_in_ms, error, "The lane stopped and needs a person; nothing is lost meanwhile."),
         }
         self.0 = Some((text, Instant::now()));
     }
@@ -44,27 +44,48 @@ impl Told {
 
 impl Syncer {
     /// Looks after requests and retries until the daemon stops.
-    pub async fn urgent_lane(&self, trigger: &Trigger) {
+    pub async fn urgent_lane(self: Arc<Self>, trigger: Arc<Trigger>) {
         let mut told = Told::default();
-        while self.wake(trigger).await.is_some() {
-            self.until_idle("urgent", &mut told, async || self.urgent_step().await).await;
+        while self.wake(&trigger).await.is_some() {
+            while self.may_work() {
+                let syncer = Arc::clone(&self);
+                let stepped = in_a_task(async move { syncer.urgent_step().await }).await;
+                if !self.goes_on("urgent", stepped, &mut told).await {
+                    break;
+                }
+            }
         }
     }
 
     /// Looks after polls and backfills until the daemon stops. A poll is due at the start and whenever the trigger fires.
-    pub async fn bulk_lane(&self, trigger: &Trigger) {
+    pub async fn bulk_lane(self: Arc<Self>, trigger: Arc<Trigger>) {
         let mut told = Told::default();
-        let poll = std::sync::atomic::AtomicBool::new(true);
-        while let Some(fired) = self.wake(trigger).await {
-            poll.fetch_or(fired, std::sync::atomic::Ordering::Relaxed);
-            self.until_idle("bulk", &mut told, async || {
-                let mut due = poll.load(std::sync::atomic::Ordering::Relaxed);
-                let worked = self.bulk_step(&mut due).await;
-                poll.store(due, std::sync::atomic::Ordering::Relaxed);
-                worked
-            })
-            .await;
+        let mut poll = true;
+        while let Some(fired) = self.wake(&trigger).await {
+            poll |= fired;
+            while self.may_work() {
+                // A poll that falls due during a backfill has its turn between two of its pages.
+                poll |= trigger.take();
+                let syncer = Arc::clone(&self);
+                let stepped = in_a_task(async move {
+                    let mut poll = poll;
+                    let worked = syncer.bulk_step(&mut poll).await;
+                    Ok((worked, poll))
+                })
+                .await;
+                let stepped = stepped.and_then(|(worked, still_due)| {
+                    poll = still_due;
+                    worked
+                });
+                if !self.goes_on("bulk", stepped, &mut told).await {
+                    break;
+                }
+            }
         }
+    }
+
+    fn may_work(&self) -> bool {
+        self.require_lease().is_ok() && !self.cancel.is_cancelled()
     }
 
     /// Waits for the trigger (true) or the next look (false); `None` when the daemon stops.
@@ -77,19 +98,20 @@ impl Syncer {
         }
     }
 
-    /// Repeats a step while it finds work and nothing is wrong; waits as long as what is wrong asks for.
-    async fn until_idle(&self, lane: &'static str, told: &mut Told, step: impl AsyncFn() -> Result<bool, Halt>) {
-        while self.require_lease().is_ok() && !self.cancel.is_cancelled() {
-            match step().await {
-                Ok(true) => told.is_well(lane),
-                Ok(false) => return told.is_well(lane),
-                Err(halt) => {
-                    told.tell(lane, &halt);
-                    tokio::select! {
-                        () = self.cancel.cancelled() => {}
-                        () = tokio::time::sleep(halt.retry_in()) => {}
-                    }
+    /// Whether the next step follows at once. When something is wrong it is told, and waited for as long as it asks.
+    async fn goes_on(&self, lane: &'static str, stepped: Result<bool, Halt>, told: &mut Told) -> bool {
+        match stepped {
+            Ok(worked) => {
+                told.is_well(lane);
+                worked
+            }
+            Err(halt) => {
+                told.tell(lane, &halt);
+                tokio::select! {
+                    () = self.cancel.cancelled() => {}
+                    () = tokio::time::sleep(halt.retry_in()) => {}
                 }
+                true
             }
         }
     }
@@ -155,4 +177,9 @@ impl Syncer {
             done = work => done,
         }
     }
+}
+
+/// Runs a step in a task of its own, so that a panic ends the step and not the lane.
+async fn in_a_task<T: Send + 'static>(step: impl Future<Output = Result<T, Halt>> + Send + 'static) -> Result<T, Halt> {
+    tokio::spawn(step).await.unwrap_or_else(|_| Err(Halt::Panicked))
 }

@@ -58,6 +58,9 @@ pub enum Halt {
     /// Reading Keap does not come to an end, or its answers contradict each other.
     #[error("{0}")]
     Feed(String),
+    /// A mistake of ours; the panic itself has been logged where it happened.
+    #[error("a step ended in a panic: this is a mistake in keap-intercom-sync; please report the lines before this one")]
+    Panicked,
 }
 
 impl From<StoreError> for Halt {
@@ -89,7 +92,7 @@ impl Halt {
             Self::Remote { retry_in, .. } => *retry_in,
             Self::LeaseLost | Self::Cancelled => Duration::ZERO,
             Self::Store(_) => Duration::from_secs(1).mul_f64(rand::random_range(0.5..1.5)),
-            Self::Feed(_) => Duration::from_secs(60),
+            Self::Feed(_) | Self::Panicked => Duration::from_secs(60),
         }
     }
 }

@@ -1,0 +1,350 @@
+//! Intercom's limits: so many calls in a fixed window of ten seconds, as its headers tell (`api/intercom.md` 11).
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::header::{DATE, RETRY_AFTER};
+use tokio::time::Instant;
+
+use crate::remote::{Admission, Answered, Headroom, Lane, Limits, RemoteClock, number};
+
+/// The length of a window.
+const WINDOW: Duration = Duration::from_secs(10);
+/// A window that is told to end later than this is not believed.
+const FARTHEST_END: f64 = 70.0;
+/// A call that opens a window is waited for this long before another one may try.
+const PROBE_TIME: Duration = Duration::from_secs(2);
+/// By how much longer windows are taken than they are told, once they turned out to end later; and the most of it.
+const LATENESS_STEP: Duration = Duration::from_millis(250);
+const MOST_LATENESS: Duration = Duration::from_millis(1500);
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A window of Intercom's.
+#[derive(Debug)]
+struct Window {
+    limit: i64,
+    /// The least that an answer told, less what is known to have started since where answers tell nothing.
+    remaining: i64,
+    /// Its end in unix seconds as Intercom told it; `None` where Intercom tells nothing.
+    reset: Option<i64>,
+    ends: Instant,
+}
+
+pub struct IntercomLimits {
+    /// What is assumed until headers tell the limit.
+    default_limit: i64,
+    urgent_share_percent: u32,
+    clock: RemoteClock,
+    window: Option<Window>,
+    in_flight: i64,
+    next_ticket: u64,
+    /// Calls that were sent to open a new window.
+    probes: HashSet<u64>,
+    last_probe: Option<Instant>,
+    /// `Remaining` leaves out the call that it answers: seen when a window's first answer says the whole limit.
+    leaves_itself_out: bool,
+    /// How much later than told windows have turned out to end.
+    lateness: Duration,
+    refused_until: Option<Instant>,
+}
+
+impl IntercomLimits {
+    pub fn new(default_limit: u32, urgent_share_percent: u32) -> Self {
+        Self {
+            default_limit: i64::from(default_limit),
+            urgent_share_percent,
+            clock: RemoteClock::new(Instant::now()),
+            window: None,
+            in_flight: 0,
+            next_ticket: 0,
+            probes: HashSet::new(),
+            last_probe: None,
+            leaves_itself_out: false,
+            lateness: Duration::ZERO,
+            refused_until: None,
+        }
+    }
+
+    fn window_at(&self, now: Instant) -> Option<&Window> {
+        self.window.as_ref().filter(|window| now < window.ends)
+    }
+
+    /// When the window ends that Intercom told, by our clock; `None` when that cannot be.
+    fn end_of(&self, reset: i64, now: Instant) -> Option<Instant> {
+        #[expect(clippy::cast_precision_loss)]
+        let left = reset as f64 - self.clock.now(now);
+        let plausible = (-2.0..=FARTHEST_END).contains(&left);
+        plausible.then(|| now + Duration::try_from_secs_f64(left.max(0.0)).unwrap_or_default() + self.lateness)
+    }
+
+    fn take_in(&mut self, answered: &Answered<'_>, was_probe: bool) {
+        let now = answered.received;
+        let told = (|| {
+            let limit = number(answered.headers, "x-ratelimit-limit").filter(|limit| *limit > 0)?;
+            let remaining = number(answered.headers, "x-ratelimit-remaining").filter(|remaining| (0..=limit).contains(remaining))?;
+            let reset = number(answered.headers, "x-ratelimit-reset")?;
+            // Milliseconds in place of seconds.
+            let reset = if reset > 100_000_000_000 { reset / 1000 } else { reset };
+            Some((limit, remaining, reset, self.end_of(reset, now)?))
+        })();
+        let Some((limit, remaining, reset, ends)) = told else { return self.untold(now) };
+        self.leaves_itself_out |= remaining == limit && !answered.refused;
+        let remaining = if answered.refused { 0 } else { (remaining - i64::from(self.leaves_itself_out)).max(0) };
+        match &mut self.window {
+            Some(known) if known.reset == Some(reset) => {
+                known.limit = limit;
+                known.remaining = known.remaining.min(remaining);
+                if was_probe {
+                    // The window was thought to be over and is not.
+                    self.lateness = (self.lateness + LATENESS_STEP).min(MOST_LATENESS);
+                    known.ends = known.ends.max(now + LATENESS_STEP);
+                }
+            }
+            // An answer of an earlier window, which came late.
+            Some(known) if known.reset.is_some_and(|known| known > reset) && now < known.ends => {}
+            _ => self.window = Some(Window { limit, remaining, reset: Some(reset), ends }),
+        }
+    }
+
+    /// An answer without usable headers: our own count holds for a window of our own.
+    fn untold(&mut self, now: Instant) {
+        if self.window_at(now).is_none() {
+            let remaining = (self.default_limit - 1).max(0);
+            self.window = Some(Window { limit: self.default_limit, remaining, reset: None, ends: now + WINDOW });
+        }
+    }
+}
+
+impl Limits for IntercomLimits {
+    fn admit(&self, now: Instant, lane: Lane) -> Admission {
+        if let Some(until) = self.refused_until.filter(|until| *until > now) {
+            let wait = until - now;
+            if wait > PATIENCE {
+                return Admission::TooLong { why: "asks to be left alone (429)".into(), retry_in: wait };
+            }
+            return Admission::Wait(wait);
+        }
+        let Some(window) = self.window_at(now) else {
+            // One call opens a window and brings its numbers; the others wait for its answer.
+            let waiting_for = self.last_probe.filter(|_| !self.probes.is_empty()).map(|sent| sent + PROBE_TIME).filter(|until| *until > now);
+            return waiting_for.map_or(Admission::Now, |until| Admission::Wait(until - now));
+        };
+        let kept = match lane {
+            Lane::Urgent => 0,
+            Lane::Bulk => window.limit * i64::from(self.urgent_share_percent) / 100,
+        };
+        // Calls under way may or may not be counted in what was told; taken as not counted, no call is one too many.
+        let under_way = if window.reset.is_some() { self.in_flight } else { 0 };
+        if window.remaining - under_way - kept > 0 { Admission::Now } else { Admission::Wait(window.ends - now) }
+    }
+
+    fn start(&mut self, now: Instant) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.in_flight += 1;
+        if self.window_at(now).is_none() {
+            self.probes.insert(ticket);
+            self.last_probe = Some(now);
+        } else if let Some(window) = self.window.as_mut().filter(|window| window.reset.is_none()) {
+            window.remaining -= 1;
+        }
+        ticket
+    }
+
+    fn answered(&mut self, answered: &Answered<'_>) {
+        self.in_flight -= 1;
+        let now = answered.received;
+        let was_probe = self.probes.remove(&answered.ticket);
+        let date = answered.headers.get(DATE).and_then(|date| date.to_str().ok()).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+        if let Some(date) = date {
+            self.clock.observe(date.with_timezone(&Utc), answered.sent, now);
+        }
+        self.take_in(answered, was_probe);
+        if answered.refused {
+            let told = number(answered.headers, RETRY_AFTER.as_str()).and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+            // The window's end where it is told; a moment more, so that not everybody comes back in the same instant.
+            let by_window = self.window.as_ref().filter(|window| window.reset.is_some() && window.ends > now).map(|window| window.ends);
+            let until = told.map(|seconds| now + Duration::from_secs(seconds)).or(by_window).unwrap_or(now + WINDOW / 2);
+            let until = until + Duration::from_millis(rand::random_range(10..200));
+            self.refused_until = Some(self.refused_until.map_or(until, |known| known.max(until)));
+        }
+    }
+
+    fn lost(&mut self, _now: Instant, ticket: u64) {
+        self.in_flight -= 1;
+        self.probes.remove(&ticket);
+        // It may have been counted over there.
+        if let Some(window) = &mut self.window {
+            window.remaining -= 1;
+        }
+    }
+
+    fn headroom(&self, _now: Instant) -> Vec<Headroom> {
+        self.window
+            .iter()
+            .filter(|window| window.reset.is_some())
+            .map(|window| Headroom { name: "per 10 seconds".into(), limit: window.limit, available: window.remaining })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+    /// Intercom's side: fixed windows, answers after `latency`, times on its own clock.
+    struct Server {
+        start: Instant,
+        /// Unix time at `start`.
+        clock: f64,
+        limit: i64,
+        window: i64,
+        used: i64,
+        refused: u32,
+        full_windows: Vec<i64>,
+        leaves_itself_out: bool,
+        round_down: bool,
+        offset: f64,
+    }
+
+    impl Server {
+        fn new(limit: i64) -> Self {
+            Self { start: Instant::now(), clock: 1_800_000_003.4, limit, window: 0, used: 0, refused: 0, full_windows: Vec::new(), leaves_itself_out: true, round_down: false, offset: 0.0 }
+        }
+
+        fn call(&mut self, at: Instant) -> (HeaderMap, bool) {
+            let now = self.clock + (at - self.start).as_secs_f64();
+            let window = ((now - self.offset) / 10.0).floor() as i64;
+            if window != self.window {
+                self.full_windows.push(self.used);
+                (self.window, self.used) = (window, 0);
+            }
+            let refused = self.used >= self.limit;
+            if !self.leaves_itself_out && !refused {
+                self.used += 1;
+            }
+            let remaining = self.limit - self.used;
+            if self.leaves_itself_out && !refused {
+                self.used += 1;
+            }
+            self.refused += u32::from(refused);
+            let end = (window + 1) as f64 * 10.0 + self.offset;
+            let reset = if self.round_down { end.floor() } else { end.ceil() } as i64;
+            let date = DateTime::from_timestamp(now as i64, 0).unwrap().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            let pairs = [("date", date), ("x-ratelimit-limit", self.limit.to_string()), ("x-ratelimit-remaining", remaining.to_string()), ("x-ratelimit-reset", reset.to_string())];
+            let headers = pairs.into_iter().map(|(name, value)| (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap())).collect();
+            (headers, refused)
+        }
+    }
+
+    /// `concurrency` callers that always have work, for a span of virtual time.
+    fn run(limits: &mut IntercomLimits, server: &mut Server, concurrency: usize, span: Duration, latency: Duration) {
+        let from = server.start;
+        let mut now = from;
+        let mut out: Vec<(Instant, Instant, u64, HeaderMap, bool)> = Vec::new();
+        while now < from + span {
+            out.sort_by_key(|call| call.0);
+            if let Some(first) = out.first().filter(|call| call.0 <= now) {
+                let (received, sent, ticket, headers, refused) = (first.0, first.1, first.2, first.3.clone(), first.4);
+                out.remove(0);
+                limits.answered(&Answered { sent, received, headers: &headers, refused, ticket });
+                continue;
+            }
+            let wait = if out.len() < concurrency { limits.admit(now, Lane::Bulk) } else { Admission::Wait(Duration::from_secs(1)) };
+            match wait {
+                Admission::Now => {
+                    let ticket = limits.start(now);
+                    let (headers, refused) = server.call(now + latency / 2);
+                    out.push((now + latency, now, ticket, headers, refused));
+                    now += Duration::from_micros(200);
+                }
+                Admission::Wait(wait) => now = out.first().map_or(now + wait, |call| call.0.min(now + wait)).max(now + Duration::from_micros(50)),
+                Admission::TooLong { why, .. } => panic!("{why}"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn windows_are_used_to_the_full_without_a_refusal() {
+        for (limit, latency_ms, leaves_itself_out) in [(1667, 3, true), (1667, 100, false), (167, 200, true), (83, 20, false)] {
+            let mut server = Server { leaves_itself_out, ..Server::new(limit) };
+            let mut limits = IntercomLimits::new(1667, 1);
+            run(&mut limits, &mut server, 64, Duration::from_secs(120), Duration::from_millis(latency_ms));
+            assert_eq!(server.refused, 0, "limit {limit}");
+            // The first windows are entered in their middle.
+            let full = &server.full_windows[2..];
+            let used: i64 = full.iter().sum();
+            let share = used as f64 / (limit * full.len() as i64) as f64;
+            assert!(share >= 0.97, "limit {limit}: {share} of {full:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn windows_that_end_later_than_told_are_learnt() {
+        let mut server = Server { round_down: true, offset: 0.7, ..Server::new(167) };
+        let mut limits = IntercomLimits::new(1667, 1);
+        run(&mut limits, &mut server, 64, Duration::from_secs(60), Duration::from_millis(20));
+        let early = server.refused;
+        assert!(early <= 4, "{early} refusals");
+        let mut later = Server { start: server.start, ..server };
+        later.refused = 0;
+        later.clock += 60.0;
+        run(&mut limits, &mut later, 64, Duration::from_secs(120), Duration::from_millis(20));
+        assert!(later.refused <= 1, "{} refusals in steady state", later.refused);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_is_lowered_or_used_by_others_is_followed() {
+        let mut server = Server::new(1000);
+        let mut limits = IntercomLimits::new(1667, 1);
+        run(&mut limits, &mut server, 16, Duration::from_secs(25), Duration::from_millis(5));
+        server.limit = 100;
+        server.start = Instant::now();
+        server.clock += 25.0;
+        run(&mut limits, &mut server, 16, Duration::from_secs(60), Duration::from_millis(5));
+        assert!(server.refused <= 16, "{}", server.refused);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_headers_the_setting_holds_and_nonsense_is_no_header() {
+        let start = Instant::now();
+        for pairs in [vec![], vec![("x-ratelimit-limit", "-1")], vec![("x-ratelimit-limit", "10"), ("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "99999999999")]] {
+            let headers: HeaderMap = pairs.into_iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
+            let mut limits = IntercomLimits::new(20, 0);
+            let (mut now, mut calls) = (start, 0);
+            while now < start + Duration::from_millis(9_900) {
+                match limits.admit(now, Lane::Bulk) {
+                    Admission::Now => {
+                        let ticket = limits.start(now);
+                        limits.answered(&Answered { sent: now, received: now, headers: &headers, refused: false, ticket });
+                        calls += 1;
+                    }
+                    Admission::Wait(wait) => now += wait,
+                    Admission::TooLong { why, .. } => panic!("{why}"),
+                }
+            }
+            assert_eq!(calls, 20);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_share_is_kept_for_the_urgent_lane() {
+        let mut server = Server::new(100);
+        let mut limits = IntercomLimits::new(100, 10);
+        let now = server.start;
+        let ticket = limits.start(now);
+        let (headers, refused) = server.call(now);
+        limits.answered(&Answered { sent: now, received: now, headers: &headers, refused, ticket });
+        let mut bulk = 0;
+        while limits.admit(now, Lane::Bulk) == Admission::Now {
+            let ticket = limits.start(now);
+            let (headers, refused) = server.call(now);
+            limits.answered(&Answered { sent: now, received: now, headers: &headers, refused, ticket });
+            bulk += 1;
+        }
+        assert!((85..=90).contains(&bulk), "{bulk}");
+        assert_eq!(limits.admit(now, Lane::Urgent), Admission::Now);
+    }
+}

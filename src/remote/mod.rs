@@ -1,0 +1,375 @@
+//! What both clients share: sending, time limits, the pacer, the breaker, and the classes of failure.
+
+mod breaker;
+mod clock;
+mod failure;
+mod pacer;
+
+pub use clock::RemoteClock;
+pub use failure::Failure;
+pub use pacer::{Admission, Answered, Headroom, Lane, Limits, Pacer, number};
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, redirect};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use url::Url;
+
+use breaker::Breaker;
+use pacer::Started;
+
+/// No answer that we ask for comes near this; whatever is larger is not read to its end.
+const LARGEST_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// A call that is refused for its number so often in a row meets a limit that its headers do not tell.
+const MOST_REFUSALS: u32 = 8;
+/// A remote that asks for more patience than this is down for that time: nobody waits for it with work in hand.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(90);
+/// Idle connections are closed by us before a remote closes them in the middle of a call.
+const IDLE: Duration = Duration::from_secs(20);
+
+pub struct RemoteOptions {
+    /// The remote's name in texts.
+    pub name: &'static str,
+    pub base_url: Url,
+    /// The environment name of the base URL's setting, for texts.
+    pub base_url_setting: &'static str,
+    /// The environment name of the credential's setting, for texts.
+    pub credential_setting: &'static str,
+    /// Sent with every call; secret values are marked sensitive.
+    pub headers: HeaderMap,
+    /// A route that is always there and costs little: it tells whether the remote is back.
+    pub probe: &'static [&'static str],
+    pub limits: Box<dyn Limits>,
+    pub idle_connections: usize,
+    pub connect_timeout: Duration,
+    pub request_timeout: Duration,
+    /// How long a side that needs a person is left alone.
+    pub stop_recheck: Duration,
+}
+
+/// The remote's settings that are wrong, or a system that gives no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("{0} holds characters that no HTTP header can carry")]
+    Credential(&'static str),
+    #[error("no HTTPS client could be made; are the system's certificate authorities installed (package ca-certificates)?")]
+    Client(#[from] reqwest::Error),
+}
+
+/// One remote API.
+pub struct Remote {
+    name: &'static str,
+    base_url: Url,
+    base_url_setting: &'static str,
+    credential_setting: &'static str,
+    probe: &'static [&'static str],
+    client: Client,
+    pacer: Pacer,
+    breaker: Mutex<Breaker>,
+    stopped: Mutex<Option<Stopped>>,
+    stop_recheck: Duration,
+    request_timeout: Duration,
+    calls: AtomicU64,
+}
+
+struct Stopped {
+    why: String,
+    until: Instant,
+}
+
+/// A call to be made. It may be sent more than once: only when the remote refused it unread (429).
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    pub method: Method,
+    /// Parts of the path behind the base URL; each is escaped.
+    pub path: &'a [&'a str],
+    pub query: Vec<(&'static str, String)>,
+    pub body: Option<Vec<u8>>,
+}
+
+impl<'a> Call<'a> {
+    pub fn get(path: &'a [&'a str]) -> Self {
+        Self { method: Method::GET, path, query: Vec::new(), body: None }
+    }
+}
+
+/// An answer that is about the call: neither a refusal for its number nor a failing server.
+pub struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// The remote's time, cut to the second.
+    pub fn date(&self) -> Option<DateTime<Utc>> {
+        date(&self.headers)
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A maintenance or login page in place of an answer.
+    pub fn is_html(&self) -> bool {
+        self.body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<')
+    }
+}
+
+fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = number(headers, RETRY_AFTER.as_str())?;
+    u64::try_from(seconds).ok().map(Duration::from_secs)
+}
+
+impl Remote {
+    pub fn new(options: RemoteOptions) -> Result<Self, BuildError> {
+        // The first of both clients installs it; that it is installed already is no error.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut headers = options.headers;
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let client = Client::builder()
+            .default_headers(headers)
+            .user_agent(concat!("keap-intercom-sync/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(options.connect_timeout)
+            .timeout(options.request_timeout)
+            .pool_max_idle_per_host(options.idle_connections)
+            .pool_idle_timeout(IDLE)
+            .tcp_nodelay(true)
+            // A token is for the configured host alone, and no proxy is used that the settings do not name.
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .build()?;
+        Ok(Self {
+            name: options.name,
+            base_url: options.base_url,
+            base_url_setting: options.base_url_setting,
+            credential_setting: options.credential_setting,
+            probe: options.probe,
+            client,
+            pacer: Pacer::new(options.limits),
+            breaker: Mutex::default(),
+            stopped: Mutex::default(),
+            stop_recheck: options.stop_recheck,
+            request_timeout: options.request_timeout,
+            calls: AtomicU64::new(0),
+        })
+    }
+
+    /// The value of an `Authorization` header; `setting` names the credential where it cannot be one.
+    pub fn bearer(secret: &str, setting: &'static str) -> Result<HeaderValue, BuildError> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {secret}")).map_err(|_| BuildError::Credential(setting))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// Calls made since the start, probes and refused ones included.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    pub fn headroom(&self) -> Vec<Headroom> {
+        self.pacer.headroom()
+    }
+
+    /// Makes a call, within the limits. Waiting for a limit is part of it, also when the remote refused the first try for its number.
+    pub async fn send(&self, lane: Lane, call: &Call<'_>) -> Result<Reply, Failure> {
+        for _ in 0..MOST_REFUSALS {
+            let started = self.admit(lane).await?;
+            let reply = match self.transport(call).await {
+                Ok(reply) => reply,
+                Err(why) => {
+                    drop(started);
+                    return Err(self.sick(why));
+                }
+            };
+            started.answered(&reply.headers, reply.status == 429);
+            match reply.status {
+                429 => match retry_after(&reply.headers) {
+                    Some(retry_in) if retry_in > LONGEST_PATIENCE => return Err(self.down("asks to be left alone (429)", retry_in)),
+                    _ => tracing::debug!(remote = self.name, "A call was refused for its number (429); it waits and is repeated."),
+                },
+                // These two speak of the request, not of the server's health.
+                501 | 505 => return self.well(reply),
+                408 | 500..=599 => return Err(self.sick_answer(&reply)),
+                401 => return Err(self.stop(format!("refuses the credential (401); check {}", self.credential_setting))),
+                300..=399 => return Err(self.stop(format!("answers with a redirect ({}), which is never followed; check {}", reply.status, self.base_url_setting))),
+                _ => return self.well(reply),
+            }
+        }
+        Err(self.down("keeps refusing calls for their number (429)", Duration::from_secs(60)))
+    }
+
+    /// Stops the side until a person acts, or until it is looked at again.
+    pub fn stop(&self, what: impl AsRef<str>) -> Failure {
+        let why = format!("{} {}", self.name, what.as_ref());
+        *lock(&self.stopped) = Some(Stopped { why: why.clone(), until: Instant::now() + self.stop_recheck });
+        Failure::Stop { why, retry_in: self.stop_recheck }
+    }
+
+    /// The base URL leads to no API.
+    pub fn wrong_address(&self, status: u16) -> Failure {
+        self.stop(format!("answers {status} with a page where an API should be; check {}", self.base_url_setting))
+    }
+
+    /// Reads an answer; what cannot be read is a failure in passing, because half an answer and a maintenance page look so too.
+    pub fn parse<T: DeserializeOwned>(&self, reply: &Reply) -> Result<T, Failure> {
+        self.parse_borrowed(&reply.body)
+    }
+
+    pub fn parse_borrowed<'de, T: serde::Deserialize<'de>>(&self, body: &'de [u8]) -> Result<T, Failure> {
+        // The parser's own text may quote what it read.
+        serde_json::from_slice(body).map_err(|error| {
+            Failure::again(format!("{} sent an answer that is not understood (at line {}, column {})", self.name, error.line(), error.column()))
+        })
+    }
+
+    fn well(&self, reply: Reply) -> Result<Reply, Failure> {
+        lock(&self.breaker).succeeded();
+        Ok(reply)
+    }
+
+    fn down(&self, what: &str, retry_in: Duration) -> Failure {
+        Failure::Down { why: format!("{} {what}", self.name), retry_in }
+    }
+
+    /// A failed call: the side is down once too many have failed in a row.
+    fn sick(&self, why: String) -> Failure {
+        match lock(&self.breaker).failed(Instant::now()) {
+            Some(retry_in) => Failure::Down { why, retry_in },
+            None => Failure::Again { why },
+        }
+    }
+
+    fn sick_answer(&self, reply: &Reply) -> Failure {
+        if let Some(pause) = retry_after(&reply.headers).filter(|pause| !pause.is_zero()) {
+            let pause = pause.min(Duration::from_secs(3600));
+            lock(&self.breaker).pause(Instant::now(), pause);
+        }
+        self.sick(format!("{} failed with {}", self.name, reply.status))
+    }
+
+    /// Waits for the place of one call; fails at once when the side is stopped or down.
+    async fn admit(&self, lane: Lane) -> Result<Started<'_>, Failure> {
+        self.check_side(lane).await?;
+        let started = self.pacer.start(lane).await.map_err(|(why, retry_in)| self.down(&why, retry_in))?;
+        // Much may have been learnt while this call waited for its place.
+        self.check_side(lane).await?;
+        Ok(started)
+    }
+
+    async fn check_side(&self, lane: Lane) -> Result<(), Failure> {
+        self.check_stopped()?;
+        let admission = lock(&self.breaker).admit(Instant::now());
+        match admission {
+            breaker::Admission::Call => Ok(()),
+            breaker::Admission::Pause(retry_in) => Err(self.down("is left alone for a moment, because it kept failing", retry_in)),
+            breaker::Admission::Probe => self.probe(lane).await,
+        }
+    }
+
+    fn check_stopped(&self) -> Result<(), Failure> {
+        let mut stopped = lock(&self.stopped);
+        let now = Instant::now();
+        match &*stopped {
+            Some(Stopped { why, until }) if now < *until => Err(Failure::Stop { why: why.clone(), retry_in: *until - now }),
+            _ => {
+                *stopped = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Finds out, by a call that changes nothing and is about no contact, whether the remote is back.
+    async fn probe(&self, lane: Lane) -> Result<(), Failure> {
+        let started = match self.pacer.start(lane).await {
+            Ok(started) => started,
+            Err((why, retry_in)) => {
+                lock(&self.breaker).probed(Instant::now(), false);
+                return Err(self.down(&why, retry_in));
+            }
+        };
+        let (well, why) = match self.transport(&Call::get(self.probe)).await {
+            Ok(reply) => {
+                started.answered(&reply.headers, reply.status == 429);
+                (reply.status < 500 && reply.status != 408, format!("{} failed with {}", self.name, reply.status))
+            }
+            Err(why) => (false, why),
+        };
+        match lock(&self.breaker).probed(Instant::now(), well) {
+            None => Ok(()),
+            Some(retry_in) => Err(Failure::Down { why, retry_in }),
+        }
+    }
+
+    /// One request over the wire and its whole answer; `Err` says in words why there is none.
+    async fn transport(&self, call: &Call<'_>) -> Result<Reply, String> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let mut request = self.client.request(call.method.clone(), self.url(call));
+        if let Some(body) = &call.body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+        }
+        let started = Instant::now();
+        let reply = async {
+            let mut response = request.send().await?;
+            let status = response.status().as_u16();
+            let headers = std::mem::take(response.headers_mut());
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await? {
+                if body.len() + chunk.len() > LARGEST_ANSWER_BYTES {
+                    return Ok(Err(format!("{} sent an answer of more than {LARGEST_ANSWER_BYTES} bytes", self.name)));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(Ok(Reply { status, headers, body }))
+        }
+        .await
+        .unwrap_or_else(|error| Err(self.in_words(error)));
+        let status = reply.as_ref().map_or(0, |reply| reply.status);
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(remote = self.name, method = %call.method, path = call.path.join("/"), status, duration_ms, "A call was made.");
+        reply
+    }
+
+    fn url(&self, call: &Call<'_>) -> Url {
+        let mut url = self.base_url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(call.path);
+        }
+        if !call.query.is_empty() {
+            let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&call.query).finish();
+            // A plus is a blank in forms only; a real plus is written %2B by then.
+            url.set_query(Some(&query.replace('+', "%20")));
+        }
+        url
+    }
+
+    /// What went wrong on the wire; addresses and ids at most.
+    fn in_words(&self, error: reqwest::Error) -> String {
+        let name = self.name;
+        if error.is_timeout() && !error.is_connect() {
+            return format!("{name} did not answer within {} ms", self.request_timeout.as_millis());
+        }
+        let what = if error.is_connect() { "cannot be reached" } else { "broke off the connection" };
+        let error = error.without_url();
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(next) = cause.source() {
+            cause = next;
+        }
+        format!("{name} {what}: {cause}")
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is kept under these locks is replaced whole, so a panic cannot leave half of it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,134 @@
+//! The pacer: holds the calls to one remote within its limits, which each client reads from its remote's headers.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::HeaderMap;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Who calls: the urgent lane finds a small share of every limit kept for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    Urgent,
+    Bulk,
+}
+
+/// What the limits say to a call that wants to start.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Admission {
+    Now,
+    /// Ask again after this time, or as soon as an answer comes in.
+    Wait(Duration),
+    /// Nobody waits so long with work in hand: the side is down for that time.
+    TooLong { why: String, retry_in: Duration },
+}
+
+/// What a limit allows, as `check` and `status` show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Headroom {
+    pub name: String,
+    pub limit: i64,
+    pub available: i64,
+}
+
+/// A call's times and headers, once it is answered.
+pub struct Answered<'a> {
+    pub sent: Instant,
+    pub received: Instant,
+    pub headers: &'a HeaderMap,
+    /// The remote refused it with 429.
+    pub refused: bool,
+    /// What `start` returned for it.
+    pub ticket: u64,
+}
+
+/// The rules of one remote. All times are our monotonic clock's.
+pub trait Limits: Send {
+    fn admit(&self, now: Instant, lane: Lane) -> Admission;
+    /// A call starts. The returned ticket comes back with its answer.
+    fn start(&mut self, now: Instant) -> u64;
+    fn answered(&mut self, answered: &Answered<'_>);
+    /// A call ended without an answer; whether the remote counted it is unknown.
+    fn lost(&mut self, now: Instant, ticket: u64);
+    fn headroom(&self, now: Instant) -> Vec<Headroom>;
+}
+
+pub struct Pacer {
+    limits: Mutex<Box<dyn Limits>>,
+    /// One waiter per lane looks at the limits, the others queue behind it in order.
+    turns: [tokio::sync::Mutex<()>; 2],
+    changed: Notify,
+}
+
+/// A started call. Dropped without an answer, it counts as lost.
+pub struct Started<'a> {
+    pacer: &'a Pacer,
+    pub sent: Instant,
+    ticket: u64,
+    answered: bool,
+}
+
+impl Pacer {
+    pub fn new(limits: Box<dyn Limits>) -> Self {
+        Self { limits: Mutex::new(limits), turns: Default::default(), changed: Notify::new() }
+    }
+
+    fn limits(&self) -> MutexGuard<'_, Box<dyn Limits>> {
+        // Limits are plain counts: whatever a panic left behind is corrected by the next answers.
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a call may start. `Err`: why that takes too long to wait, and for how long.
+    pub async fn start(&self, lane: Lane) -> Result<Started<'_>, (String, Duration)> {
+        let _turn = self.turns[usize::from(lane == Lane::Bulk)].lock().await;
+        loop {
+            let changed = self.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            changed.as_mut().enable();
+            let now = Instant::now();
+            let wait = {
+                let mut limits = self.limits();
+                match limits.admit(now, lane) {
+                    Admission::Now => {
+                        let ticket = limits.start(now);
+                        return Ok(Started { pacer: self, sent: now, ticket, answered: false });
+                    }
+                    Admission::Wait(wait) => wait,
+                    Admission::TooLong { why, retry_in } => return Err((why, retry_in)),
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = changed => {}
+            }
+        }
+    }
+
+    pub fn headroom(&self) -> Vec<Headroom> {
+        self.limits().headroom(Instant::now())
+    }
+}
+
+impl Started<'_> {
+    pub fn answered(mut self, headers: &HeaderMap, refused: bool) {
+        self.answered = true;
+        let answered = Answered { sent: self.sent, received: Instant::now(), headers, refused, ticket: self.ticket };
+        self.pacer.limits().answered(&answered);
+        self.pacer.changed.notify_waiters();
+    }
+}
+
+impl Drop for Started<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.pacer.limits().lost(Instant::now(), self.ticket);
+            self.pacer.changed.notify_waiters();
+        }
+    }
+}
+
+/// The number in a header, if it is one.
+pub fn number(headers: &HeaderMap, name: &str) -> Option<i64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
