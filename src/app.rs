@@ -14,10 +14,10 @@ use crate::config::{FirstRun, Migrate, Settings};
 use crate::http::{self, HttpState};
 use crate::intercom::{IntercomClient, IntercomOptions};
 use crate::keap::{KeapClient, KeapOptions};
+use crate::schedule;
 use crate::store::{Lease, SchemaState, Store, StoreError, StoreOptions};
 use crate::sync::{Retries, Rules, SyncOptions, Syncer, lease};
 use crate::trigger::Trigger;
-use crate::schedule;
 
 /// How long the parts get to stop; what is not recorded by then is done again after the next start.
 const STOP_TIME: Duration = Duration::from_secs(4);
@@ -61,8 +61,15 @@ impl Parts {
         })
         .context("the Intercom client could not be built")?;
         let options = SyncOptions {
-            rules: Rules { promote_leads: sync.promote_leads, unarchive: sync.unarchive },
-            retries: Retries { max_attempts: i32::try_from(sync.max_attempts).unwrap_or(i32::MAX), base: sync.retry_base(), cap: sync.retry_cap() },
+            rules: Rules {
+                promote_leads: sync.promote_leads,
+                unarchive: sync.unarchive,
+            },
+            retries: Retries {
+                max_attempts: i32::try_from(sync.max_attempts).unwrap_or(i32::MAX),
+                base: sync.retry_base(),
+                cap: sync.retry_cap(),
+            },
             concurrency: sync.concurrency,
             record_group: sync.record_group,
             record_after: sync.record_after(),
@@ -72,13 +79,30 @@ impl Parts {
             everything_first: settings.poll.first_run == FirstRun::Everything,
             idle_check: sync.idle_check(),
         };
-        Ok(Self { store, keap: Arc::new(keap_client), intercom: Arc::new(intercom_client), options })
+        Ok(Self {
+            store,
+            keap: Arc::new(keap_client),
+            intercom: Arc::new(intercom_client),
+            options,
+        })
     }
 
     /// The syncer, once the database is migrated.
-    pub async fn syncer(&self, lease: watch::Receiver<Option<Lease>>, cancel: CancellationToken) -> Result<Syncer, StoreError> {
+    pub async fn syncer(
+        &self,
+        lease: watch::Receiver<Option<Lease>>,
+        cancel: CancellationToken,
+    ) -> Result<Syncer, StoreError> {
         let key = self.store.digest_key().await?;
-        Ok(Syncer::new(self.options.clone(), self.store.clone(), Arc::clone(&self.keap), Arc::clone(&self.intercom), key, lease, cancel))
+        Ok(Syncer::new(
+            self.options.clone(),
+            self.store.clone(),
+            Arc::clone(&self.keap),
+            Arc::clone(&self.intercom),
+            key,
+            lease,
+            cancel,
+        ))
     }
 }
 
@@ -110,18 +134,33 @@ pub async fn prepare_database(store: &Store, migrate: Migrate) -> Result<(), Sto
 }
 
 /// Runs the daemon on a bound listener until `cancel`, then stops it within a few seconds.
-pub async fn run(settings: &Settings, listener: TcpListener, cancel: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    settings: &Settings,
+    listener: TcpListener,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
     let parts = Parts::build(settings)?;
     let tasks = TaskTracker::new();
     // Passes stop first, then the lease is given back.
     let lease_cancel = CancellationToken::new();
-    tasks.spawn(http::serve(listener, http::router(HttpState { environment: settings.environment.clone() }), cancel.clone()));
+    tasks.spawn(http::serve(
+        listener,
+        http::router(HttpState {
+            environment: settings.environment.clone(),
+        }),
+        cancel.clone(),
+    ));
     if database_is_ready(&parts.store, settings.database.migrate, &cancel).await? {
         let (lease_sender, lease) = watch::channel(None);
         let syncer = Arc::new(parts.syncer(lease, cancel.clone()).await?);
         let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
         let mut scheduler = schedule::start(&settings.poll.schedule, Arc::clone(&bulk)).await?;
-        let keeper = tokio::spawn(lease::keep(parts.store.clone(), settings.lease.ttl(), lease_sender, lease_cancel.clone()));
+        let keeper = tokio::spawn(lease::keep(
+            parts.store.clone(),
+            settings.lease.ttl(),
+            lease_sender,
+            lease_cancel.clone(),
+        ));
         let lanes = TaskTracker::new();
         lanes.spawn(Arc::clone(&syncer).urgent_lane(urgent));
         lanes.spawn(syncer.bulk_lane(bulk));
@@ -142,7 +181,9 @@ pub async fn run(settings: &Settings, listener: TcpListener, cancel: Cancellatio
         })
         .await;
         if stopped.is_err() {
-            tracing::warn!("Not everything ended in time; what is not recorded is done again after the next start.");
+            tracing::warn!(
+                "Not everything ended in time; what is not recorded is done again after the next start."
+            );
         }
         anyhow::ensure!(!ended_by_itself, "a lane ended by itself");
     }
@@ -152,14 +193,21 @@ pub async fn run(settings: &Settings, listener: TcpListener, cancel: Cancellatio
 }
 
 /// Waits for Postgres as long as it takes. False when the daemon is stopped meanwhile.
-async fn database_is_ready(store: &Store, migrate: Migrate, cancel: &CancellationToken) -> anyhow::Result<bool> {
+async fn database_is_ready(
+    store: &Store,
+    migrate: Migrate,
+    cancel: &CancellationToken,
+) -> anyhow::Result<bool> {
     let mut told = false;
     loop {
         match prepare_database(store, migrate).await {
             Ok(()) => return Ok(true),
             Err(error) if error.is_passing() => {
                 if !told {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "Postgres is not there yet; waiting for it.");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "Postgres is not there yet; waiting for it."
+                    );
                     told = true;
                 }
             }

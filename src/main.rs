@@ -71,7 +71,9 @@ fn start(cli: Cli) -> Ended {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let ended = runtime.block_on(async {
         match cli.command {
             Command::Run => commands::run::run(&settings).await,

@@ -10,15 +10,25 @@ use crate::store::SchemaState;
 type Finding = Result<String, String>;
 
 pub async fn run(settings: &Settings) -> Ended {
-    settings.require(&[Needed::DatabaseUrl, Needed::KeapApiKey, Needed::IntercomAccessToken])?;
+    settings.require(&[
+        Needed::DatabaseUrl,
+        Needed::KeapApiKey,
+        Needed::IntercomAccessToken,
+    ])?;
     let parts = Parts::build(settings)?;
-    let (postgres, keap, intercom) = tokio::join!(postgres(&parts), keap(&parts), intercom(&parts, settings));
+    let (postgres, keap, intercom) =
+        tokio::join!(postgres(&parts), keap(&parts), intercom(&parts, settings));
     let settings_finding = Ok(match settings.warnings.as_slice() {
         [] => "all keys are known and well formed".to_owned(),
         warnings => warnings.join("; "),
     });
     let mut wrong = false;
-    for (what, finding) in [("settings", settings_finding), ("postgres", postgres), ("keap", keap), ("intercom", intercom)] {
+    for (what, finding) in [
+        ("settings", settings_finding),
+        ("postgres", postgres),
+        ("keap", keap),
+        ("intercom", intercom),
+    ] {
         match finding {
             Ok(text) => println!("✓ {what:<9} {text}"),
             Err(text) => {
@@ -32,32 +42,74 @@ pub async fn run(settings: &Settings) -> Ended {
 
 async fn postgres(parts: &Parts) -> Finding {
     let unreachable = |error: crate::store::StoreError| {
-        format!("{:#}; check DATABASE_URL, the server and its access rules", anyhow::Error::from(error))
+        format!(
+            "{:#}; check DATABASE_URL, the server and its access rules",
+            anyhow::Error::from(error)
+        )
     };
     match parts.store.schema_state().await.map_err(unreachable)? {
-        SchemaState::Newer => return Err("the database was migrated by a newer version; install that version".into()),
-        SchemaState::Behind(missing) => return Err(format!("{missing} migration(s) are missing; run `keap-intercom-sync migrate` (or `run`, which migrates by itself)")),
+        SchemaState::Newer => {
+            return Err("the database was migrated by a newer version; install that version".into());
+        }
+        SchemaState::Behind(missing) => {
+            return Err(format!(
+                "{missing} migration(s) are missing; run `keap-intercom-sync migrate` (or `run`, which migrates by itself)"
+            ));
+        }
         SchemaState::Current => {}
     }
-    match parts.store.missing_rights().await.map_err(unreachable)?.as_slice() {
+    match parts
+        .store
+        .missing_rights()
+        .await
+        .map_err(unreachable)?
+        .as_slice()
+    {
         [] => Ok("reachable, migrated, rights are sufficient".into()),
-        missing => Err(format!("rights are missing: {}; grant select, insert, update and delete on these tables", missing.join(", "))),
+        missing => Err(format!(
+            "rights are missing: {}; grant select, insert, update and delete on these tables",
+            missing.join(", ")
+        )),
     }
 }
 
 async fn keap(parts: &Parts) -> Finding {
-    let account = parts.keap.account().await.map_err(|failure| failure.to_string())?;
+    let account = parts
+        .keap
+        .account()
+        .await
+        .map_err(|failure| failure.to_string())?;
     let tenant = account.tenant.unwrap_or_else(|| "not named".into());
-    Ok(format!("token accepted, tenant {tenant}{}", limits(parts.keap.remote())))
+    Ok(format!(
+        "token accepted, tenant {tenant}{}",
+        limits(parts.keap.remote())
+    ))
 }
 
 async fn intercom(parts: &Parts, settings: &Settings) -> Finding {
-    let workspace = parts.intercom.workspace().await.map_err(|failure| failure.to_string())?;
+    let workspace = parts
+        .intercom
+        .workspace()
+        .await
+        .map_err(|failure| failure.to_string())?;
     let id = workspace.id_code.unwrap_or_else(|| "not named".into());
     let region = workspace.region.unwrap_or_else(|| "not named".into());
-    Ok(format!("token accepted, workspace {id}, region {region}, version {}{}", settings.intercom.version, limits(parts.intercom.remote())))
+    Ok(format!(
+        "token accepted, workspace {id}, region {region}, version {}{}",
+        settings.intercom.version,
+        limits(parts.intercom.remote())
+    ))
 }
 
 fn limits(remote: &Remote) -> String {
-    remote.headroom().iter().map(|told| format!(", {}: {} of {} calls left", told.name, told.available, told.limit)).collect()
+    remote
+        .headroom()
+        .iter()
+        .map(|told| {
+            format!(
+                ", {}: {} of {} calls left",
+                told.name, told.available, told.limit
+            )
+        })
+        .collect()
 }

@@ -23,18 +23,31 @@ pub enum HeldCommand {
 pub async fn run(settings: &Settings, command: Option<HeldCommand>, json: bool) -> Ended {
     settings.require(&[Needed::DatabaseUrl])?;
     let store = app::store(settings)?;
-    let Some(HeldCommand::Retry { ids, all }) = command else { return list(&store, json).await };
+    let Some(HeldCommand::Retry { ids, all }) = command else {
+        return list(&store, json).await;
+    };
     let revived = store.retry_held((!all).then_some(&ids)).await?;
-    let unknown: Vec<String> = ids.iter().filter(|id| !revived.contains(id)).map(ToString::to_string).collect();
+    let unknown: Vec<String> = ids
+        .iter()
+        .filter(|id| !revived.contains(id))
+        .map(ToString::to_string)
+        .collect();
     if json {
-        println!("{}", serde_json::json!({ "retried": revived.iter().map(|id| id.get()).collect::<Vec<_>>(), "notHeld": unknown }));
+        println!(
+            "{}",
+            serde_json::json!({ "retried": revived.iter().map(|id| id.get()).collect::<Vec<_>>(), "notHeld": unknown })
+        );
     } else {
         println!("{} held contact(s) are due again.", revived.len());
         if !unknown.is_empty() {
             println!("Not held: {}", unknown.join(", "));
         }
     }
-    exit(if unknown.is_empty() { WELL } else { SOME_FAILED })
+    exit(if unknown.is_empty() {
+        WELL
+    } else {
+        SOME_FAILED
+    })
 }
 
 async fn list(store: &crate::store::Store, json: bool) -> Ended {
@@ -46,10 +59,21 @@ async fn list(store: &crate::store::Store, json: bool) -> Ended {
     } else {
         println!("{:>12}  {:<20}  REASON", "KEAP ID", "SINCE (UTC)");
         for one in held {
-            let candidates = if one.candidates.is_empty() { String::new() } else { format!(" [Intercom: {}]", one.candidates.join(", ")) };
-            println!("{:>12}  {:<20}  {}{candidates}", one.keap_contact_id, one.since.format("%Y-%m-%d %H:%M:%S"), one.reason);
+            let candidates = if one.candidates.is_empty() {
+                String::new()
+            } else {
+                format!(" [Intercom: {}]", one.candidates.join(", "))
+            };
+            println!(
+                "{:>12}  {:<20}  {}{candidates}",
+                one.keap_contact_id,
+                one.since.format("%Y-%m-%d %H:%M:%S"),
+                one.reason
+            );
         }
-        println!("\nSettle each in Keap or Intercom, then: keap-intercom-sync held retry <keap id>");
+        println!(
+            "\nSettle each in Keap or Intercom, then: keap-intercom-sync held retry <keap id>"
+        );
     }
     exit(WELL)
 }

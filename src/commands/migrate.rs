@@ -7,6 +7,13 @@ use crate::config::{Needed, Settings};
 pub async fn run(settings: &Settings) -> Ended {
     settings.require(&[Needed::DatabaseUrl])?;
     let applied = app::store(settings)?.migrate().await?;
-    println!("{}", if applied == 0 { "The database is up to date.".to_owned() } else { format!("{applied} migration(s) applied.") });
+    println!(
+        "{}",
+        if applied == 0 {
+            "The database is up to date.".to_owned()
+        } else {
+            format!("{applied} migration(s) applied.")
+        }
+    );
     exit(WELL)
 }

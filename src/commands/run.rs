@@ -10,9 +10,15 @@ use crate::app;
 use crate::config::{Needed, Settings};
 
 pub async fn run(settings: &Settings) -> Ended {
-    settings.require(&[Needed::DatabaseUrl, Needed::KeapApiKey, Needed::IntercomAccessToken])?;
+    settings.require(&[
+        Needed::DatabaseUrl,
+        Needed::KeapApiKey,
+        Needed::IntercomAccessToken,
+    ])?;
     let listen = settings.http.listen;
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("HTTP_LISTEN: cannot listen on {listen}"))?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("HTTP_LISTEN: cannot listen on {listen}"))?;
     tracing::info!(http.listen = %listener.local_addr()?, version = env!("CARGO_PKG_VERSION"), environment = settings.environment, "Starting.");
     let cancel = CancellationToken::new();
     stop_on_signals(&cancel)?;

@@ -11,7 +11,10 @@ pub async fn run(settings: &Settings, json: bool) -> Ended {
     settings.require(&[Needed::DatabaseUrl])?;
     let store = app::store(settings)?;
     let lease = store.lease_holder().await?;
-    let (changed, backfill) = (store.cursor(Feed::Changed).await?, store.cursor(Feed::Backfill).await?);
+    let (changed, backfill) = (
+        store.cursor(Feed::Changed).await?,
+        store.cursor(Feed::Backfill).await?,
+    );
     let (due, held) = store.count_due().await?;
     let linked = store.count_linked().await?;
     let runs = store.last_runs(5).await?;
@@ -25,19 +28,34 @@ pub async fn run(settings: &Settings, json: bool) -> Ended {
                 })
             })
         };
-        let lease = lease.map(|lease| json!({ "holder": lease.holder, "epoch": lease.epoch, "live": lease.live }));
-        println!("{}", json!({ "lease": lease, "changed": feed(&changed), "backfill": feed(&backfill), "due": due, "held": held, "linked": linked, "runs": runs }));
+        let lease = lease.map(
+            |lease| json!({ "holder": lease.holder, "epoch": lease.epoch, "live": lease.live }),
+        );
+        println!(
+            "{}",
+            json!({ "lease": lease, "changed": feed(&changed), "backfill": feed(&backfill), "due": due, "held": held, "linked": linked, "runs": runs })
+        );
         return exit(WELL);
     }
     match lease {
-        Some(lease) if lease.live => println!("lease     held by {} (epoch {})", lease.holder, lease.epoch),
-        _ => println!("lease     free: no daemon is running passes; start one with `keap-intercom-sync run`"),
+        Some(lease) if lease.live => {
+            println!("lease     held by {} (epoch {})", lease.holder, lease.epoch)
+        }
+        _ => println!(
+            "lease     free: no daemon is running passes; start one with `keap-intercom-sync run`"
+        ),
     }
     match &changed {
         None => println!("changed   no cursor yet: the first poll has not happened"),
         Some(cursor) => {
-            let age = cursor.polled_age.map_or("never".to_owned(), |age| format!("{} s ago", age.as_secs()));
-            println!("changed   all changes up to {} are recorded; last whole poll {age}{}", cursor.position.format("%Y-%m-%d %H:%M:%S UTC"), walking(cursor));
+            let age = cursor
+                .polled_age
+                .map_or("never".to_owned(), |age| format!("{} s ago", age.as_secs()));
+            println!(
+                "changed   all changes up to {} are recorded; last whole poll {age}{}",
+                cursor.position.format("%Y-%m-%d %H:%M:%S UTC"),
+                walking(cursor)
+            );
         }
     }
     match &backfill {
@@ -45,7 +63,14 @@ pub async fn run(settings: &Settings, json: bool) -> Ended {
         Some(cursor) if cursor.walk.is_none() => println!("backfill  done"),
         Some(cursor) => println!("backfill  under way{}", walking(cursor)),
     }
-    println!("linked    {linked} contacts\ndue       {due}\nheld      {held}{}", if held > 0 { "  (see `keap-intercom-sync held`)" } else { "" });
+    println!(
+        "linked    {linked} contacts\ndue       {due}\nheld      {held}{}",
+        if held > 0 {
+            "  (see `keap-intercom-sync held`)"
+        } else {
+            ""
+        }
+    );
     if !runs.is_empty() {
         println!("\nlast runs");
     }
@@ -53,9 +78,22 @@ pub async fn run(settings: &Settings, json: bool) -> Ended {
         let counts = run.counts;
         println!(
             "  {}  {:<8} {:<9} seen {}, created {}, linked {}, updated {}, unchanged {}, skipped {}, held {}, failed {}; calls: Keap {}, Intercom {}{}",
-            run.created_at.format("%Y-%m-%d %H:%M:%S"), run.feed, run.state.as_str(), counts.seen, counts.created, counts.linked, counts.updated,
-            counts.unchanged, counts.skipped, counts.held, counts.failed, counts.keap_calls, counts.intercom_calls,
-            run.error.map(|error| format!("; {error}")).unwrap_or_default(),
+            run.created_at.format("%Y-%m-%d %H:%M:%S"),
+            run.feed,
+            run.state.as_str(),
+            counts.seen,
+            counts.created,
+            counts.linked,
+            counts.updated,
+            counts.unchanged,
+            counts.skipped,
+            counts.held,
+            counts.failed,
+            counts.keap_calls,
+            counts.intercom_calls,
+            run.error
+                .map(|error| format!("; {error}"))
+                .unwrap_or_default(),
         );
     }
     exit(WELL)
@@ -64,6 +102,8 @@ pub async fn run(settings: &Settings, json: bool) -> Ended {
 fn walking(cursor: &Cursor) -> String {
     match cursor.walk.as_ref() {
         None => String::new(),
-        Some(walk) => walk.last_id.map_or("; a walk has begun".into(), |id| format!("; a walk is behind Keap id {id}")),
+        Some(walk) => walk.last_id.map_or("; a walk has begun".into(), |id| {
+            format!("; a walk is behind Keap id {id}")
+        }),
     }
 }

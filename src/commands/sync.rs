@@ -53,7 +53,11 @@ pub struct SyncArgs {
 }
 
 pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
-    settings.require(&[Needed::DatabaseUrl, Needed::KeapApiKey, Needed::IntercomAccessToken])?;
+    settings.require(&[
+        Needed::DatabaseUrl,
+        Needed::KeapApiKey,
+        Needed::IntercomAccessToken,
+    ])?;
     let parts = Parts::build(settings)?;
     let cancel = CancellationToken::new();
     stop_on_signals(&cancel)?;
@@ -61,13 +65,20 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
         let syncer = parts.syncer(watch::channel(None).1, cancel).await?;
         return dry_run(&syncer, &args).await;
     }
-    app::prepare_database(&parts.store, settings.database.migrate).await.context("nothing could be done")?;
+    app::prepare_database(&parts.store, settings.database.migrate)
+        .await
+        .context("nothing could be done")?;
     let ttl = settings.lease.ttl();
     match lease::take(&parts.store, ttl).await? {
         Ok(held) => {
             let (sender, receiver) = watch::channel(Some(held));
             let keeper_cancel = CancellationToken::new();
-            let keeper = tokio::spawn(lease::keep(parts.store.clone(), ttl, sender, keeper_cancel.clone()));
+            let keeper = tokio::spawn(lease::keep(
+                parts.store.clone(),
+                ttl,
+                sender,
+                keeper_cancel.clone(),
+            ));
             let syncer = parts.syncer(receiver, cancel).await?;
             let ended = here(&syncer, &parts, &args).await;
             keeper_cancel.cancel();
@@ -75,7 +86,10 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
             ended
         }
         Err(holder) => {
-            tracing::info!(holder = holder.holder, "A daemon holds the lease; it is asked to do the work.");
+            tracing::info!(
+                holder = holder.holder,
+                "A daemon holds the lease; it is asked to do the work."
+            );
             there(&parts.store, &args, &cancel).await
         }
     }
@@ -88,7 +102,10 @@ async fn here(syncer: &Syncer, parts: &Parts, args: &SyncArgs) -> Ended {
     let (result, contacts) = if args.ids.is_empty() {
         let mut poll = args.changed;
         if !args.changed {
-            parts.store.request_run(Feed::Backfill, "manual", args.since).await?;
+            parts
+                .store
+                .request_run(Feed::Backfill, "manual", args.since)
+                .await?;
         }
         let result = patiently(async || syncer.bulk_step(&mut poll).await).await;
         (result, Vec::new())
@@ -103,7 +120,15 @@ async fn here(syncer: &Syncer, parts: &Parts, args: &SyncArgs) -> Ended {
     };
     watching.abort();
     bar.finish();
-    let counts = if args.ids.is_empty() { *syncer.progress().borrow() } else { Counts { keap_calls: syncer.calls().keap, intercom_calls: syncer.calls().intercom, ..counts_of(&contacts) } };
+    let counts = if args.ids.is_empty() {
+        *syncer.progress().borrow()
+    } else {
+        Counts {
+            keap_calls: syncer.calls().keap,
+            intercom_calls: syncer.calls().intercom,
+            ..counts_of(&contacts)
+        }
+    };
     if let Err(halt) = result {
         eprintln!("Stopped: {halt}");
         print_summary(args.json, &counts, &contacts, Some(&halt.to_string()));
@@ -120,11 +145,21 @@ async fn patiently(mut step: impl AsyncFnMut() -> Result<bool, Halt>) -> Result<
         match step().await {
             Ok(true) => tries = 0,
             Ok(false) => return Ok(()),
-            Err(halt @ (Halt::Remote { needs_person: true, .. } | Halt::Feed(_) | Halt::Cancelled | Halt::LeaseLost)) => return Err(halt),
+            Err(
+                halt @ (Halt::Remote {
+                    needs_person: true, ..
+                }
+                | Halt::Feed(_)
+                | Halt::Cancelled
+                | Halt::LeaseLost),
+            ) => return Err(halt),
             Err(halt) if tries >= TRIES => return Err(halt),
             Err(halt) => {
                 tries += 1;
-                tracing::warn!(error = &halt as &dyn std::error::Error, "Waiting, then trying again.");
+                tracing::warn!(
+                    error = &halt as &dyn std::error::Error,
+                    "Waiting, then trying again."
+                );
                 tokio::time::sleep(halt.retry_in().min(Duration::from_secs(60))).await;
             }
         }
@@ -145,16 +180,27 @@ async fn there(store: &Store, args: &SyncArgs, cancel: &CancellationToken) -> En
         print_summary(args.json, &counts, &contacts, None);
         return exit(status_of(&counts, &contacts));
     }
-    let feed = if args.changed { Feed::Changed } else { Feed::Backfill };
+    let feed = if args.changed {
+        Feed::Changed
+    } else {
+        Feed::Backfill
+    };
     let id: Uuid = store.request_run(feed, "manual", args.since).await?;
     let bar = Bar::new(args.json);
     loop {
-        let run = store.run(id).await?.context("the requested run has vanished from sync_run")?;
+        let run = store
+            .run(id)
+            .await?
+            .context("the requested run has vanished from sync_run")?;
         bar.show(&run.counts);
         if matches!(run.state, RunState::Done | RunState::Failed) {
             bar.finish();
             print_summary(args.json, &run.counts, &[], run.error.as_deref());
-            return exit(if run.state == RunState::Failed { NOTHING_DONE } else { status_of(&run.counts, &[]) });
+            return exit(if run.state == RunState::Failed {
+                NOTHING_DONE
+            } else {
+                status_of(&run.counts, &[])
+            });
         }
         if !pause(cancel).await {
             eprintln!("Not waiting any longer; the daemon goes on with run {id}.");
@@ -184,11 +230,28 @@ async fn outcomes(store: &Store, tickets: &[DueTicket]) -> anyhow::Result<Vec<To
     let mut told = Vec::new();
     for ticket in tickets {
         let row = store.outcome_since(ticket.id, ticket.requested_at).await?;
-        let held = held.iter().find(|held| held.keap_contact_id == ticket.id.get());
+        let held = held
+            .iter()
+            .find(|held| held.keap_contact_id == ticket.id.get());
         told.push(match (row, held) {
-            (Some(row), _) => Told { id: ticket.id, action: row.action, intercom: row.intercom_contact_id, why: row.error_message },
-            (None, Some(held)) => Told { id: ticket.id, action: "held".into(), intercom: None, why: Some(held.reason.clone()) },
-            (None, None) => Told { id: ticket.id, action: "queued".into(), intercom: None, why: Some("no outcome yet".into()) },
+            (Some(row), _) => Told {
+                id: ticket.id,
+                action: row.action,
+                intercom: row.intercom_contact_id,
+                why: row.error_message,
+            },
+            (None, Some(held)) => Told {
+                id: ticket.id,
+                action: "held".into(),
+                intercom: None,
+                why: Some(held.reason.clone()),
+            },
+            (None, None) => Told {
+                id: ticket.id,
+                action: "queued".into(),
+                intercom: None,
+                why: Some("no outcome yet".into()),
+            },
         });
     }
     Ok(told)
@@ -214,7 +277,11 @@ fn counts_of(contacts: &[Told]) -> Counts {
 /// A contact that somebody named and that is not in Intercom afterwards is a failure; one that a walk skips is not.
 fn status_of(counts: &Counts, contacts: &[Told]) -> u8 {
     let named_and_skipped = contacts.iter().any(|contact| contact.action == "skipped");
-    if counts.failed + counts.held > 0 || named_and_skipped { SOME_FAILED } else { WELL }
+    if counts.failed + counts.held > 0 || named_and_skipped {
+        SOME_FAILED
+    } else {
+        WELL
+    }
 }
 
 fn print_summary(json: bool, counts: &Counts, contacts: &[Told], error: Option<&str>) {
@@ -223,18 +290,37 @@ fn print_summary(json: bool, counts: &Counts, contacts: &[Told], error: Option<&
             .iter()
             .map(|one| json!({ "keapContactId": one.id.get(), "action": one.action, "intercomContactId": one.intercom, "error": one.why }))
             .collect();
-        println!("{}", json!({ "summary": counts, "contacts": contacts, "error": error }));
+        println!(
+            "{}",
+            json!({ "summary": counts, "contacts": contacts, "error": error })
+        );
         return;
     }
     for one in contacts {
-        let intercom = one.intercom.as_deref().map(|id| format!(" → Intercom {id}")).unwrap_or_default();
-        let why = one.why.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
+        let intercom = one
+            .intercom
+            .as_deref()
+            .map(|id| format!(" → Intercom {id}"))
+            .unwrap_or_default();
+        let why = one
+            .why
+            .as_deref()
+            .map(|why| format!(" ({why})"))
+            .unwrap_or_default();
         println!("{}: {}{intercom}{why}", one.id, one.action);
     }
     println!(
         "{} contacts: {} created, {} linked, {} updated, {} unchanged, {} skipped, {} held, {} failed; calls: Keap {}, Intercom {}",
-        counts.seen, counts.created, counts.linked, counts.updated, counts.unchanged, counts.skipped, counts.held, counts.failed,
-        counts.keap_calls, counts.intercom_calls,
+        counts.seen,
+        counts.created,
+        counts.linked,
+        counts.updated,
+        counts.unchanged,
+        counts.skipped,
+        counts.held,
+        counts.failed,
+        counts.keap_calls,
+        counts.intercom_calls,
     );
 }
 
@@ -246,12 +332,14 @@ async fn dry_run(syncer: &Syncer, args: &SyncArgs) -> Ended {
         (ids, ..) => Scope::Ids(ids.to_vec()),
     };
     let mut previews = Vec::new();
-    let tell = |preview: Preview| match args.json {
+    let tell = |preview: Preview| {
+        match args.json {
         true => previews.push(json!({
             "keapContactId": preview.keap_contact_id, "action": preview.action, "intercomContactId": preview.intercom_contact_id, "error": preview.reason,
             "fields": args.verbose.then(|| preview.fields.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect::<serde_json::Map<_, _>>()),
         })),
         false => print_preview(&preview, args.verbose),
+    }
     };
     let counts = match syncer.dry_run(scope, tell).await {
         Ok(counts) => counts,
@@ -261,21 +349,48 @@ async fn dry_run(syncer: &Syncer, args: &SyncArgs) -> Ended {
         }
     };
     if args.json {
-        println!("{}", json!({ "dryRun": true, "summary": counts, "contacts": previews }));
+        println!(
+            "{}",
+            json!({ "dryRun": true, "summary": counts, "contacts": previews })
+        );
     } else {
         println!("Dry run, nothing was written.");
-        print_summary(false, &Counts { keap_calls: syncer.calls().keap, intercom_calls: syncer.calls().intercom, ..counts }, &[], None);
+        print_summary(
+            false,
+            &Counts {
+                keap_calls: syncer.calls().keap,
+                intercom_calls: syncer.calls().intercom,
+                ..counts
+            },
+            &[],
+            None,
+        );
     }
-    exit(if counts.failed + counts.held > 0 { SOME_FAILED } else { WELL })
+    exit(if counts.failed + counts.held > 0 {
+        SOME_FAILED
+    } else {
+        WELL
+    })
 }
 
 fn print_preview(preview: &Preview, verbose: bool) {
     if preview.action == "unchanged" && !verbose {
         return;
     }
-    let intercom = preview.intercom_contact_id.as_deref().map(|id| format!(" → Intercom {id}")).unwrap_or_default();
-    let why = preview.reason.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
-    println!("{}: {}{intercom}{why}", preview.keap_contact_id, preview.action);
+    let intercom = preview
+        .intercom_contact_id
+        .as_deref()
+        .map(|id| format!(" → Intercom {id}"))
+        .unwrap_or_default();
+    let why = preview
+        .reason
+        .as_deref()
+        .map(|why| format!(" ({why})"))
+        .unwrap_or_default();
+    println!(
+        "{}: {}{intercom}{why}",
+        preview.keap_contact_id, preview.action
+    );
     if verbose {
         for (name, value) in &preview.fields {
             println!("    {name}: {}", value.as_deref().unwrap_or("(cleared)"));
@@ -291,7 +406,9 @@ impl Bar {
         let wanted = !json && stderr().is_terminal();
         Self(wanted.then(|| {
             let bar = ProgressBar::new_spinner();
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} contacts, {per_sec} {msg}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {pos} contacts, {per_sec} {msg}")
+            {
                 bar.set_style(style);
             }
             bar.enable_steady_tick(Duration::from_millis(200));
@@ -324,5 +441,8 @@ impl Bar {
 
 fn show(bar: &ProgressBar, counts: &Counts) {
     bar.set_position(u64::try_from(counts.seen).unwrap_or(0));
-    bar.set_message(format!("{} created, {} linked, {} updated, {} held, {} failed", counts.created, counts.linked, counts.updated, counts.held, counts.failed));
+    bar.set_message(format!(
+        "{} created, {} linked, {} updated, {} held, {} failed",
+        counts.created, counts.linked, counts.updated, counts.held, counts.failed
+    ));
 }

@@ -22,7 +22,10 @@ impl Digest {
 
 impl std::fmt::Debug for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0
+            .iter()
+            .take(4)
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -42,7 +45,9 @@ impl DigestKey {
 
     /// The contact as Keap showed it, with its stamp: tells "seen just so before" from "changed since".
     pub fn sighting(&self, contact: &Contact) -> Digest {
-        let stamp = contact.updated_at.map(|at| at.timestamp_millis().to_string());
+        let stamp = contact
+            .updated_at
+            .map(|at| at.timestamp_millis().to_string());
         let [email, name, phone] = Self::mapped(contact);
         self.digest("sighting/1", &[email, name, phone, stamp])
     }
@@ -119,7 +124,10 @@ mod tests {
     fn a_stamp_changes_the_sighting_and_not_the_fingerprint() {
         let key = DigestKey::new(b"k");
         let first = contact("a@b.co", None, None);
-        let second = Contact { updated_at: chrono::DateTime::from_timestamp(1, 0), ..first.clone() };
+        let second = Contact {
+            updated_at: chrono::DateTime::from_timestamp(1, 0),
+            ..first.clone()
+        };
         assert_eq!(key.fingerprint(&first), key.fingerprint(&second));
         assert_ne!(key.sighting(&first), key.sighting(&second));
     }
@@ -128,7 +136,13 @@ mod tests {
     fn keys_and_capitals() {
         let (one, other) = (DigestKey::new(b"one"), DigestKey::new(b"other"));
         let written = |text| Email::new(text).expect("valid");
-        assert_eq!(one.email(&written("Ann@b.co")), one.email(&written("ann@B.co")));
-        assert_ne!(one.email(&written("ann@b.co")), other.email(&written("ann@b.co")));
+        assert_eq!(
+            one.email(&written("Ann@b.co")),
+            one.email(&written("ann@B.co"))
+        );
+        assert_ne!(
+            one.email(&written("ann@b.co")),
+            other.email(&written("ann@b.co"))
+        );
     }
 }

@@ -86,13 +86,33 @@ mod tests {
     #[test]
     fn addresses_are_judged_by_a_few_rules_only() {
         let longest = format!("{}@b.co", "a".repeat(249));
-        for right in ["ann@example.org", " Ann.O+tag@Example.org ", "ön@bücher.example", "a@b.co", "'x'@y.z", longest.as_str()] {
+        for right in [
+            "ann@example.org",
+            " Ann.O+tag@Example.org ",
+            "ön@bücher.example",
+            "a@b.co",
+            "'x'@y.z",
+            longest.as_str(),
+        ] {
             assert!(Email::new(right).is_some(), "{right:?} was refused");
         }
         let too_long = format!("a{longest}");
         for wrong in [
-            "", "ann", "ann@", "@example.org", "ann@example", "ann@.org", "ann@example.", "ann@ex..org", "a b@example.org",
-            "ann@exam ple.org", "ann@example.org, bob@example.org", "ann@@example.org", "ann\u{7}@example.org", "ann@example.org\nx", too_long.as_str(),
+            "",
+            "ann",
+            "ann@",
+            "@example.org",
+            "ann@example",
+            "ann@.org",
+            "ann@example.",
+            "ann@ex..org",
+            "a b@example.org",
+            "ann@exam ple.org",
+            "ann@example.org, bob@example.org",
+            "ann@@example.org",
+            "ann\u{7}@example.org",
+            "ann@example.org\nx",
+            too_long.as_str(),
         ] {
             assert!(Email::new(wrong).is_none(), "{wrong:?} was accepted");
         }

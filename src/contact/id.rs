@@ -83,7 +83,18 @@ mod tests {
     #[test]
     fn keap_ids_are_positive_whole_numbers_in_one_spelling() {
         assert_eq!("4121".parse::<KeapId>().expect("an id").get(), 4121);
-        for wrong in ["", "0", "-1", "+1", "007", "1.5", "1e3", "9223372036854775808", " 1", "abc"] {
+        for wrong in [
+            "",
+            "0",
+            "-1",
+            "+1",
+            "007",
+            "1.5",
+            "1e3",
+            "9223372036854775808",
+            " 1",
+            "abc",
+        ] {
             assert!(wrong.parse::<KeapId>().is_err(), "{wrong:?} was accepted");
         }
     }

@@ -75,6 +75,9 @@ mod tests {
             name: Some("Ann".into()),
             phone: Some("+16025550144".into()),
         };
-        assert_eq!(format!("{contact:?} {:?}", contact.email), "Contact(7) Valid");
+        assert_eq!(
+            format!("{contact:?} {:?}", contact.email),
+            "Contact(7) Valid"
+        );
     }
 }

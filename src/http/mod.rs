@@ -39,9 +39,15 @@ pub struct HttpState {
 pub fn router(state: HttpState) -> Router {
     let layers = ServiceBuilder::new()
         .layer(CatchPanicLayer::new())
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIME))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::REQUEST_TIMEOUT,
+            REQUEST_TIME,
+        ))
         .layer(RequestBodyLimitLayer::new(BODY_BYTES));
-    Router::new().route("/health", get(health::health)).layer(layers).with_state(Arc::new(state))
+    Router::new()
+        .route("/health", get(health::health))
+        .layer(layers)
+        .with_state(Arc::new(state))
 }
 
 /// Serves until `cancel`; then connections get a moment to end.
@@ -53,7 +59,9 @@ pub async fn serve(listener: TcpListener, router: Router, cancel: CancellationTo
             () = cancel.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, place)) = accepted else { continue };
+        let Some((stream, place)) = accepted else {
+            continue;
+        };
         let service = TowerToHyperService::new(router.clone());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -62,7 +70,10 @@ pub async fn serve(listener: TcpListener, router: Router, cancel: CancellationTo
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "A connection ended badly.");
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "A connection ended badly."
+                );
             }
             drop(place);
         });
@@ -71,16 +82,21 @@ pub async fn serve(listener: TcpListener, router: Router, cancel: CancellationTo
     let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => Some((stream, place)),
         Err(error) => {
             // Out of file descriptors, mostly: syncing goes on meanwhile.
-            tracing::warn!(error = &error as &dyn std::error::Error, "A connection could not be accepted.");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "A connection could not be accepted."
+            );
             tokio::time::sleep(Duration::from_millis(200)).await;
             None
         }
     }
 }
-

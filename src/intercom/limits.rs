@@ -75,22 +75,35 @@ impl IntercomLimits {
         #[expect(clippy::cast_precision_loss)]
         let left = reset as f64 - self.clock.now(now);
         let plausible = (-2.0..=FARTHEST_END).contains(&left);
-        plausible.then(|| now + Duration::try_from_secs_f64(left.max(0.0)).unwrap_or_default() + self.lateness)
+        plausible.then(|| {
+            now + Duration::try_from_secs_f64(left.max(0.0)).unwrap_or_default() + self.lateness
+        })
     }
 
     fn take_in(&mut self, answered: &Answered<'_>, was_probe: bool) {
         let now = answered.received;
         let told = (|| {
             let limit = number(answered.headers, "x-ratelimit-limit").filter(|limit| *limit > 0)?;
-            let remaining = number(answered.headers, "x-ratelimit-remaining").filter(|remaining| (0..=limit).contains(remaining))?;
+            let remaining = number(answered.headers, "x-ratelimit-remaining")
+                .filter(|remaining| (0..=limit).contains(remaining))?;
             let reset = number(answered.headers, "x-ratelimit-reset")?;
             // Milliseconds in place of seconds.
-            let reset = if reset > 100_000_000_000 { reset / 1000 } else { reset };
+            let reset = if reset > 100_000_000_000 {
+                reset / 1000
+            } else {
+                reset
+            };
             Some((limit, remaining, reset, self.end_of(reset, now)?))
         })();
-        let Some((limit, remaining, reset, ends)) = told else { return self.untold(now) };
+        let Some((limit, remaining, reset, ends)) = told else {
+            return self.untold(now);
+        };
         self.leaves_itself_out |= remaining == limit && !answered.refused;
-        let remaining = if answered.refused { 0 } else { (remaining - i64::from(self.leaves_itself_out)).max(0) };
+        let remaining = if answered.refused {
+            0
+        } else {
+            (remaining - i64::from(self.leaves_itself_out)).max(0)
+        };
         match &mut self.window {
             Some(known) if known.reset == Some(reset) => {
                 known.limit = limit;
@@ -103,7 +116,14 @@ impl IntercomLimits {
             }
             // An answer of an earlier window, which came late.
             Some(known) if known.reset.is_some_and(|known| known > reset) && now < known.ends => {}
-            _ => self.window = Some(Window { limit, remaining, reset: Some(reset), ends }),
+            _ => {
+                self.window = Some(Window {
+                    limit,
+                    remaining,
+                    reset: Some(reset),
+                    ends,
+                })
+            }
         }
     }
 
@@ -111,7 +131,12 @@ impl IntercomLimits {
     fn untold(&mut self, now: Instant) {
         if self.window_at(now).is_none() {
             let remaining = (self.default_limit - 1).max(0);
-            self.window = Some(Window { limit: self.default_limit, remaining, reset: None, ends: now + WINDOW });
+            self.window = Some(Window {
+                limit: self.default_limit,
+                remaining,
+                reset: None,
+                ends: now + WINDOW,
+            });
         }
     }
 }
@@ -121,13 +146,20 @@ impl Limits for IntercomLimits {
         if let Some(until) = self.refused_until.filter(|until| *until > now) {
             let wait = until - now;
             if wait > PATIENCE {
-                return Admission::TooLong { why: "asks to be left alone (429)".into(), retry_in: wait };
+                return Admission::TooLong {
+                    why: "asks to be left alone (429)".into(),
+                    retry_in: wait,
+                };
             }
             return Admission::Wait(wait);
         }
         let Some(window) = self.window_at(now) else {
             // One call opens a window and brings its numbers; the others wait for its answer.
-            let waiting_for = self.last_probe.filter(|_| !self.probes.is_empty()).map(|sent| sent + PROBE_TIME).filter(|until| *until > now);
+            let waiting_for = self
+                .last_probe
+                .filter(|_| !self.probes.is_empty())
+                .map(|sent| sent + PROBE_TIME)
+                .filter(|until| *until > now);
             return waiting_for.map_or(Admission::Now, |until| Admission::Wait(until - now));
         };
         let kept = match lane {
@@ -135,8 +167,16 @@ impl Limits for IntercomLimits {
             Lane::Bulk => window.limit * i64::from(self.urgent_share_percent) / 100,
         };
         // Calls under way may or may not be counted in what was told; taken as not counted, no call is one too many.
-        let under_way = if window.reset.is_some() { self.in_flight } else { 0 };
-        if window.remaining - under_way - kept > 0 { Admission::Now } else { Admission::Wait(window.ends - now) }
+        let under_way = if window.reset.is_some() {
+            self.in_flight
+        } else {
+            0
+        };
+        if window.remaining - under_way - kept > 0 {
+            Admission::Now
+        } else {
+            Admission::Wait(window.ends - now)
+        }
     }
 
     fn start(&mut self, now: Instant) -> u64 {
@@ -156,16 +196,30 @@ impl Limits for IntercomLimits {
         self.in_flight -= 1;
         let now = answered.received;
         let was_probe = self.probes.remove(&answered.ticket);
-        let date = answered.headers.get(DATE).and_then(|date| date.to_str().ok()).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+        let date = answered
+            .headers
+            .get(DATE)
+            .and_then(|date| date.to_str().ok())
+            .and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         if let Some(date) = date {
-            self.clock.observe(date.with_timezone(&Utc), answered.sent, now);
+            self.clock
+                .observe(date.with_timezone(&Utc), answered.sent, now);
         }
         self.take_in(answered, was_probe);
         if answered.refused {
-            let told = number(answered.headers, RETRY_AFTER.as_str()).and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+            let told = number(answered.headers, RETRY_AFTER.as_str())
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .filter(|seconds| *seconds > 0);
             // The window's end where it is told; a moment more, so that not everybody comes back in the same instant.
-            let by_window = self.window.as_ref().filter(|window| window.reset.is_some() && window.ends > now).map(|window| window.ends);
-            let until = told.map(|seconds| now + Duration::from_secs(seconds)).or(by_window).unwrap_or(now + WINDOW / 2);
+            let by_window = self
+                .window
+                .as_ref()
+                .filter(|window| window.reset.is_some() && window.ends > now)
+                .map(|window| window.ends);
+            let until = told
+                .map(|seconds| now + Duration::from_secs(seconds))
+                .or(by_window)
+                .unwrap_or(now + WINDOW / 2);
             let until = until + Duration::from_millis(rand::random_range(10..200));
             self.refused_until = Some(self.refused_until.map_or(until, |known| known.max(until)));
         }
@@ -184,7 +238,11 @@ impl Limits for IntercomLimits {
         self.window
             .iter()
             .filter(|window| window.reset.is_some())
-            .map(|window| Headroom { name: "per 10 seconds".into(), limit: window.limit, available: window.remaining })
+            .map(|window| Headroom {
+                name: "per 10 seconds".into(),
+                limit: window.limit,
+                available: window.remaining,
+            })
             .collect()
     }
 }
@@ -211,7 +269,18 @@ mod tests {
 
     impl Server {
         fn new(limit: i64) -> Self {
-            Self { start: Instant::now(), clock: 1_800_000_003.4, limit, window: 0, used: 0, refused: 0, full_windows: Vec::new(), leaves_itself_out: true, round_down: false, offset: 0.0 }
+            Self {
+                start: Instant::now(),
+                clock: 1_800_000_003.4,
+                limit,
+                window: 0,
+                used: 0,
+                refused: 0,
+                full_windows: Vec::new(),
+                leaves_itself_out: true,
+                round_down: false,
+                offset: 0.0,
+            }
         }
 
         fn call(&mut self, at: Instant) -> (HeaderMap, bool) {
@@ -231,28 +300,65 @@ mod tests {
             }
             self.refused += u32::from(refused);
             let end = (window + 1) as f64 * 10.0 + self.offset;
-            let reset = if self.round_down { end.floor() } else { end.ceil() } as i64;
-            let date = DateTime::from_timestamp(now as i64, 0).unwrap().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-            let pairs = [("date", date), ("x-ratelimit-limit", self.limit.to_string()), ("x-ratelimit-remaining", remaining.to_string()), ("x-ratelimit-reset", reset.to_string())];
-            let headers = pairs.into_iter().map(|(name, value)| (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap())).collect();
+            let reset = if self.round_down {
+                end.floor()
+            } else {
+                end.ceil()
+            } as i64;
+            let date = DateTime::from_timestamp(now as i64, 0)
+                .unwrap()
+                .format("%a, %d %b %Y %H:%M:%S GMT")
+                .to_string();
+            let pairs = [
+                ("date", date),
+                ("x-ratelimit-limit", self.limit.to_string()),
+                ("x-ratelimit-remaining", remaining.to_string()),
+                ("x-ratelimit-reset", reset.to_string()),
+            ];
+            let headers = pairs
+                .into_iter()
+                .map(|(name, value)| {
+                    (
+                        HeaderName::try_from(name).unwrap(),
+                        HeaderValue::try_from(value).unwrap(),
+                    )
+                })
+                .collect();
             (headers, refused)
         }
     }
 
     /// `concurrency` callers that always have work, for a span of virtual time.
-    fn run(limits: &mut IntercomLimits, server: &mut Server, concurrency: usize, span: Duration, latency: Duration) {
+    fn run(
+        limits: &mut IntercomLimits,
+        server: &mut Server,
+        concurrency: usize,
+        span: Duration,
+        latency: Duration,
+    ) {
         let from = server.start;
         let mut now = from;
         let mut out: Vec<(Instant, Instant, u64, HeaderMap, bool)> = Vec::new();
         while now < from + span {
             out.sort_by_key(|call| call.0);
             if let Some(first) = out.first().filter(|call| call.0 <= now) {
-                let (received, sent, ticket, headers, refused) = (first.0, first.1, first.2, first.3.clone(), first.4);
+                let (received, sent, ticket, headers, refused) =
+                    (first.0, first.1, first.2, first.3.clone(), first.4);
                 out.remove(0);
-                limits.answered(&Answered { sent, received, headers: &headers, refused, ticket });
+                limits.answered(&Answered {
+                    sent,
+                    received,
+                    headers: &headers,
+                    refused,
+                    ticket,
+                });
                 continue;
             }
-            let wait = if out.len() < concurrency { limits.admit(now, Lane::Bulk) } else { Admission::Wait(Duration::from_secs(1)) };
+            let wait = if out.len() < concurrency {
+                limits.admit(now, Lane::Bulk)
+            } else {
+                Admission::Wait(Duration::from_secs(1))
+            };
             match wait {
                 Admission::Now => {
                     let ticket = limits.start(now);
@@ -260,7 +366,12 @@ mod tests {
                     out.push((now + latency, now, ticket, headers, refused));
                     now += Duration::from_micros(200);
                 }
-                Admission::Wait(wait) => now = out.first().map_or(now + wait, |call| call.0.min(now + wait)).max(now + Duration::from_micros(50)),
+                Admission::Wait(wait) => {
+                    now = out
+                        .first()
+                        .map_or(now + wait, |call| call.0.min(now + wait))
+                        .max(now + Duration::from_micros(50))
+                }
                 Admission::TooLong { why, .. } => panic!("{why}"),
             }
         }
@@ -268,10 +379,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn windows_are_used_to_the_full_without_a_refusal() {
-        for (limit, latency_ms, leaves_itself_out) in [(1667, 3, true), (1667, 100, false), (167, 200, true), (83, 20, false)] {
-            let mut server = Server { leaves_itself_out, ..Server::new(limit) };
+        for (limit, latency_ms, leaves_itself_out) in [
+            (1667, 3, true),
+            (1667, 100, false),
+            (167, 200, true),
+            (83, 20, false),
+        ] {
+            let mut server = Server {
+                leaves_itself_out,
+                ..Server::new(limit)
+            };
             let mut limits = IntercomLimits::new(1667, 1);
-            run(&mut limits, &mut server, 64, Duration::from_secs(120), Duration::from_millis(latency_ms));
+            run(
+                &mut limits,
+                &mut server,
+                64,
+                Duration::from_secs(120),
+                Duration::from_millis(latency_ms),
+            );
             assert_eq!(server.refused, 0, "limit {limit}");
             // The first windows are entered in their middle.
             let full = &server.full_windows[2..];
@@ -283,42 +408,99 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn windows_that_end_later_than_told_are_learnt() {
-        let mut server = Server { round_down: true, offset: 0.7, ..Server::new(167) };
+        let mut server = Server {
+            round_down: true,
+            offset: 0.7,
+            ..Server::new(167)
+        };
         let mut limits = IntercomLimits::new(1667, 1);
-        run(&mut limits, &mut server, 64, Duration::from_secs(60), Duration::from_millis(20));
+        run(
+            &mut limits,
+            &mut server,
+            64,
+            Duration::from_secs(60),
+            Duration::from_millis(20),
+        );
         let early = server.refused;
         assert!(early <= 4, "{early} refusals");
-        let mut later = Server { start: server.start, ..server };
+        let mut later = Server {
+            start: server.start,
+            ..server
+        };
         later.refused = 0;
         later.clock += 60.0;
-        run(&mut limits, &mut later, 64, Duration::from_secs(120), Duration::from_millis(20));
-        assert!(later.refused <= 1, "{} refusals in steady state", later.refused);
+        run(
+            &mut limits,
+            &mut later,
+            64,
+            Duration::from_secs(120),
+            Duration::from_millis(20),
+        );
+        assert!(
+            later.refused <= 1,
+            "{} refusals in steady state",
+            later.refused
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_limit_that_is_lowered_or_used_by_others_is_followed() {
         let mut server = Server::new(1000);
         let mut limits = IntercomLimits::new(1667, 1);
-        run(&mut limits, &mut server, 16, Duration::from_secs(25), Duration::from_millis(5));
+        run(
+            &mut limits,
+            &mut server,
+            16,
+            Duration::from_secs(25),
+            Duration::from_millis(5),
+        );
         server.limit = 100;
         server.start = Instant::now();
         server.clock += 25.0;
-        run(&mut limits, &mut server, 16, Duration::from_secs(60), Duration::from_millis(5));
+        run(
+            &mut limits,
+            &mut server,
+            16,
+            Duration::from_secs(60),
+            Duration::from_millis(5),
+        );
         assert!(server.refused <= 16, "{}", server.refused);
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_headers_the_setting_holds_and_nonsense_is_no_header() {
         let start = Instant::now();
-        for pairs in [vec![], vec![("x-ratelimit-limit", "-1")], vec![("x-ratelimit-limit", "10"), ("x-ratelimit-remaining", "9"), ("x-ratelimit-reset", "99999999999")]] {
-            let headers: HeaderMap = pairs.into_iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
+        for pairs in [
+            vec![],
+            vec![("x-ratelimit-limit", "-1")],
+            vec![
+                ("x-ratelimit-limit", "10"),
+                ("x-ratelimit-remaining", "9"),
+                ("x-ratelimit-reset", "99999999999"),
+            ],
+        ] {
+            let headers: HeaderMap = pairs
+                .into_iter()
+                .map(|(name, value)| {
+                    (
+                        HeaderName::from_static(name),
+                        HeaderValue::from_static(value),
+                    )
+                })
+                .collect();
             let mut limits = IntercomLimits::new(20, 0);
             let (mut now, mut calls) = (start, 0);
             while now < start + Duration::from_millis(9_900) {
                 match limits.admit(now, Lane::Bulk) {
                     Admission::Now => {
                         let ticket = limits.start(now);
-                        limits.answered(&Answered { sent: now, received: now, headers: &headers, refused: false, ticket });
+                        limits.answered(&Answered {
+                            sent: now,
+                            received: now,
+                            headers: &headers,
+                            refused: false,
+                            ticket,
+                        });
                         calls += 1;
                     }
                     Admission::Wait(wait) => now += wait,
@@ -336,12 +518,24 @@ mod tests {
         let now = server.start;
         let ticket = limits.start(now);
         let (headers, refused) = server.call(now);
-        limits.answered(&Answered { sent: now, received: now, headers: &headers, refused, ticket });
+        limits.answered(&Answered {
+            sent: now,
+            received: now,
+            headers: &headers,
+            refused,
+            ticket,
+        });
         let mut bulk = 0;
         while limits.admit(now, Lane::Bulk) == Admission::Now {
             let ticket = limits.start(now);
             let (headers, refused) = server.call(now);
-            limits.answered(&Answered { sent: now, received: now, headers: &headers, refused, ticket });
+            limits.answered(&Answered {
+                sent: now,
+                received: now,
+                headers: &headers,
+                refused,
+                ticket,
+            });
             bulk += 1;
         }
         assert!((85..=90).contains(&bulk), "{bulk}");

@@ -96,8 +96,15 @@ pub struct IntercomClient {
 impl IntercomClient {
     pub fn new(options: IntercomOptions) -> Result<Self, BuildError> {
         let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, Remote::bearer(options.access_token.expose_secret(), "INTERCOM_ACCESS_TOKEN")?);
-        let version = HeaderValue::from_str(&options.version).map_err(|_| BuildError::Credential("INTERCOM_VERSION"))?;
+        headers.insert(
+            AUTHORIZATION,
+            Remote::bearer(
+                options.access_token.expose_secret(),
+                "INTERCOM_ACCESS_TOKEN",
+            )?,
+        );
+        let version = HeaderValue::from_str(&options.version)
+            .map_err(|_| BuildError::Credential("INTERCOM_VERSION"))?;
         headers.insert("intercom-version", version);
         let remote = Remote::new(RemoteOptions {
             name: "Intercom",
@@ -106,13 +113,20 @@ impl IntercomClient {
             credential_setting: "INTERCOM_ACCESS_TOKEN",
             headers,
             probe: &["me"],
-            limits: Box::new(IntercomLimits::new(options.calls_per_10_seconds, options.urgent_share_percent)),
+            limits: Box::new(IntercomLimits::new(
+                options.calls_per_10_seconds,
+                options.urgent_share_percent,
+            )),
             idle_connections: options.concurrency,
             connect_timeout: options.connect_timeout,
             request_timeout: options.request_timeout,
             stop_recheck: options.stop_recheck,
         })?;
-        Ok(Self { remote, emails_per_search: options.emails_per_search, asking: AtomicU8::new(0) })
+        Ok(Self {
+            remote,
+            emails_per_search: options.emails_per_search,
+            asking: AtomicU8::new(0),
+        })
     }
 
     pub fn remote(&self) -> &Remote {
@@ -120,23 +134,48 @@ impl IntercomClient {
     }
 
     pub async fn create(&self, lane: Lane, contact: &Contact) -> Result<Written, Failure> {
-        let reply = self.post(lane, &["contacts"], &wire::Write::create(contact)).await?;
+        let reply = self
+            .post(lane, &["contacts"], &wire::Write::create(contact))
+            .await?;
         self.written(reply)
     }
 
-    pub async fn update(&self, lane: Lane, id: &IntercomId, contact: &Contact) -> Result<Written, Failure> {
-        let reply = self.write(lane, Method::PUT, &["contacts", id.as_str()], &wire::Write::update(contact)).await?;
+    pub async fn update(
+        &self,
+        lane: Lane,
+        id: &IntercomId,
+        contact: &Contact,
+    ) -> Result<Written, Failure> {
+        let reply = self
+            .write(
+                lane,
+                Method::PUT,
+                &["contacts", id.as_str()],
+                &wire::Write::update(contact),
+            )
+            .await?;
         self.written(reply)
     }
 
     /// Reads by id are immediate; an archived contact looks like a missing one.
     pub async fn read(&self, lane: Lane, id: &IntercomId) -> Result<Found, Failure> {
-        self.found(self.remote.send(lane, &Call::get(&["contacts", id.as_str()])).await?)
+        self.found(
+            self.remote
+                .send(lane, &Call::get(&["contacts", id.as_str()]))
+                .await?,
+        )
     }
 
     /// The user that carries this Keap id.
     pub async fn find_by_external_id(&self, lane: Lane, id: KeapId) -> Result<Found, Failure> {
-        self.found(self.remote.send(lane, &Call::get(&["contacts", "find_by_external_id", &id.to_string()])).await?)
+        self.found(
+            self.remote
+                .send(
+                    lane,
+                    &Call::get(&["contacts", "find_by_external_id", &id.to_string()]),
+                )
+                .await?,
+        )
     }
 
     /// Cuts a list of wanted contacts into parts that one search call can ask for.
@@ -161,11 +200,25 @@ impl IntercomClient {
     pub async fn search(&self, lane: Lane, wanted: &[Wanted]) -> Result<Vec<Candidate>, Failure> {
         loop {
             let refused = self.asking.load(Ordering::Relaxed);
-            let asking = (0..refused).try_fold(Asking::EmailsAndIds, |asking, _| asking.next()).unwrap_or(Asking::OneByOne);
+            let asking = (0..refused)
+                .try_fold(Asking::EmailsAndIds, |asking, _| asking.next())
+                .unwrap_or(Asking::OneByOne);
             match self.search_as(lane, wanted, asking).await {
                 Err(Failure::Never { why }) if asking.next().is_some() => {
-                    if self.asking.compare_exchange(refused, refused + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                        tracing::info!(why, "Intercom refuses this form of search; a plainer one is used from now on.");
+                    if self
+                        .asking
+                        .compare_exchange(
+                            refused,
+                            refused + 1,
+                            Ordering::Relaxed,
+                            Ordering::Relaxed,
+                        )
+                        .is_ok()
+                    {
+                        tracing::info!(
+                            why,
+                            "Intercom refuses this form of search; a plainer one is used from now on."
+                        );
                     }
                 }
                 answer => return answer,
@@ -173,14 +226,23 @@ impl IntercomClient {
         }
     }
 
-    async fn search_as(&self, lane: Lane, wanted: &[Wanted], asking: Asking) -> Result<Vec<Candidate>, Failure> {
+    async fn search_as(
+        &self,
+        lane: Lane,
+        wanted: &[Wanted],
+        asking: Asking,
+    ) -> Result<Vec<Candidate>, Failure> {
         let (mut found, mut cursor) = (Vec::new(), None);
         for _ in 0..MOST_PAGES {
             let body = wire::search(wanted, asking, cursor.as_deref());
             let reply = self.accepted(self.post(lane, &["contacts", "search"], &body).await?)?;
             let mut page: wire::Found = self.remote.parse(&reply)?;
             let next = page.cursor();
-            found.extend(page.data.into_iter().filter_map(wire::ContactWire::candidate));
+            found.extend(
+                page.data
+                    .into_iter()
+                    .filter_map(wire::ContactWire::candidate),
+            );
             if next.is_none() || next == cursor {
                 break;
             }
@@ -191,7 +253,13 @@ impl IntercomClient {
 
     /// Brings an archived contact back.
     pub async fn unarchive(&self, lane: Lane, id: &IntercomId) -> Result<Unarchived, Failure> {
-        let reply = self.post(lane, &["contacts", id.as_str(), "unarchive"], &serde_json::json!({})).await?;
+        let reply = self
+            .post(
+                lane,
+                &["contacts", id.as_str(), "unarchive"],
+                &serde_json::json!({}),
+            )
+            .await?;
         match reply.status {
             200..=299 => Ok(Unarchived::Live),
             404 if !reply.is_html() => Ok(Unarchived::Missing),
@@ -199,14 +267,24 @@ impl IntercomClient {
                 let errors = wire::Errors::of(&reply.body);
                 // A 403 of its own code is about the contact; any other one is about the token.
                 let about_contact = reply.status != 403 || errors.has_code("not_restorable");
-                if about_contact && !errors.has_code("intercom_version_invalid") { Ok(Unarchived::NotRestorable) } else { Err(self.refusal(&reply)) }
+                if about_contact && !errors.has_code("intercom_version_invalid") {
+                    Ok(Unarchived::NotRestorable)
+                } else {
+                    Err(self.refusal(&reply))
+                }
             }
             _ => Err(self.refusal(&reply)),
         }
     }
 
     pub async fn archive(&self, lane: Lane, id: &IntercomId) -> Result<(), Failure> {
-        let reply = self.post(lane, &["contacts", id.as_str(), "archive"], &serde_json::json!({})).await?;
+        let reply = self
+            .post(
+                lane,
+                &["contacts", id.as_str(), "archive"],
+                &serde_json::json!({}),
+            )
+            .await?;
         match reply.status {
             // Gone already.
             200..=299 | 404 | 410 => Ok(()),
@@ -221,21 +299,50 @@ impl IntercomClient {
         Ok(Workspace { id_code, region })
     }
 
-    async fn post(&self, lane: Lane, path: &[&str], body: &impl Serialize) -> Result<Reply, Failure> {
+    async fn post(
+        &self,
+        lane: Lane,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<Reply, Failure> {
         self.write(lane, Method::POST, path, body).await
     }
 
-    async fn write(&self, lane: Lane, method: Method, path: &[&str], body: &impl Serialize) -> Result<Reply, Failure> {
-        let body = serde_json::to_vec(body).map_err(|_| Failure::never("the contact cannot be written as JSON"))?;
-        self.remote.send(lane, &Call { method, path, query: Vec::new(), body: Some(body) }).await
+    async fn write(
+        &self,
+        lane: Lane,
+        method: Method,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<Reply, Failure> {
+        let body = serde_json::to_vec(body)
+            .map_err(|_| Failure::never("the contact cannot be written as JSON"))?;
+        self.remote
+            .send(
+                lane,
+                &Call {
+                    method,
+                    path,
+                    query: Vec::new(),
+                    body: Some(body),
+                },
+            )
+            .await
     }
 
     fn written(&self, reply: Reply) -> Result<Written, Failure> {
         match reply.status {
             200..=299 => {
                 let written: wire::WrittenWire = self.remote.parse(&reply)?;
-                let id = IntercomId::new(written.id).ok_or_else(|| Failure::again("Intercom wrote the contact and answered with an id that cannot be used"))?;
-                Ok(Written::Done(Done { id, request_id: request_id(&reply) }))
+                let id = IntercomId::new(written.id).ok_or_else(|| {
+                    Failure::again(
+                        "Intercom wrote the contact and answered with an id that cannot be used",
+                    )
+                })?;
+                Ok(Written::Done(Done {
+                    id,
+                    request_id: request_id(&reply),
+                }))
             }
             409 => Ok(Written::Conflict(wire::Errors::of(&reply.body).conflict())),
             _ => Ok(match self.gone(&reply)? {
@@ -275,12 +382,31 @@ impl IntercomClient {
     fn refusal(&self, reply: &Reply) -> Failure {
         let errors = wire::Errors::of(&reply.body);
         let status = reply.status;
-        let (words, request) = (errors.in_words(), request_id(reply).map(|id| format!(", request {id}")).unwrap_or_default());
-        let told = if words.is_empty() { format!("({status}{request})") } else { format!("({status} {words}{request})") };
+        let (words, request) = (
+            errors.in_words(),
+            request_id(reply)
+                .map(|id| format!(", request {id}"))
+                .unwrap_or_default(),
+        );
+        let told = if words.is_empty() {
+            format!("({status}{request})")
+        } else {
+            format!("({status} {words}{request})")
+        };
         if errors.has_code("intercom_version_invalid") {
-            return self.remote.stop(format!("does not know the version asked for {told}; check INTERCOM_VERSION"));
+            return self.remote.stop(format!(
+                "does not know the version asked for {told}; check INTERCOM_VERSION"
+            ));
         }
-        if ["too_many_requests", "service_unavailable", "request_timeout", "server_error"].iter().any(|code| errors.has_code(code)) {
+        if [
+            "too_many_requests",
+            "service_unavailable",
+            "request_timeout",
+            "server_error",
+        ]
+        .iter()
+        .any(|code| errors.has_code(code))
+        {
             return Failure::again(format!("Intercom failed {told}"));
         }
         match status {
@@ -296,5 +422,9 @@ impl IntercomClient {
 /// Intercom's own name for a call, for its support; kept only where it is plainly an id.
 fn request_id(reply: &Reply) -> Option<String> {
     let id = reply.header("x-request-id")?;
-    (id.len() <= 100 && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')).then(|| id.to_owned())
+    (id.len() <= 100
+        && id
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'))
+    .then(|| id.to_owned())
 }

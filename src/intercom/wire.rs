@@ -83,13 +83,23 @@ pub struct ContactWire {
 impl ContactWire {
     /// `None`: the id is none that a call could name.
     pub fn candidate(self) -> Option<Candidate> {
-        let role = if self.role.as_deref() == Some("lead") { Role::Lead } else { Role::User };
+        let role = if self.role.as_deref() == Some("lead") {
+            Role::Lead
+        } else {
+            Role::User
+        };
         Some(Candidate {
             id: IntercomId::new(self.id)?,
             role,
             // A lead's is Intercom's own (`api/intercom.md` 0.4).
-            external_id: self.external_id.filter(|id| role == Role::User && !id.is_empty()),
-            email: self.email.as_deref().and_then(Email::new).map(|email| email.folded()),
+            external_id: self
+                .external_id
+                .filter(|id| role == Role::User && !id.is_empty()),
+            email: self
+                .email
+                .as_deref()
+                .and_then(Email::new)
+                .map(|email| email.folded()),
             created_at: self.created_at.unwrap_or_default(),
         })
     }
@@ -122,7 +132,11 @@ struct Next {
 
 impl Found {
     pub fn cursor(&mut self) -> Option<String> {
-        self.pages.take()?.next?.starting_after.filter(|cursor| !cursor.is_empty())
+        self.pages
+            .take()?
+            .next?
+            .starting_after
+            .filter(|cursor| !cursor.is_empty())
     }
 }
 
@@ -149,7 +163,10 @@ impl Asking {
 
 /// The body of a search for the contacts wanted, behind a cursor.
 pub fn search(wanted: &[Wanted], asking: Asking, cursor: Option<&str>) -> serde_json::Value {
-    let emails: Vec<String> = wanted.iter().flat_map(|one| spellings(&one.email)).collect();
+    let emails: Vec<String> = wanted
+        .iter()
+        .flat_map(|one| spellings(&one.email))
+        .collect();
     let filter = |field: &str, operator: &str, value: serde_json::Value| serde_json::json!({ "field": field, "operator": operator, "value": value });
     let query = match asking {
         Asking::EmailsAndIds => {
@@ -158,7 +175,10 @@ pub fn search(wanted: &[Wanted], asking: Asking, cursor: Option<&str>) -> serde_
         }
         Asking::Emails => filter("email", "IN", emails.into()),
         Asking::OneByOne => {
-            let each: Vec<_> = emails.into_iter().map(|email| filter("email", "=", email.into())).collect();
+            let each: Vec<_> = emails
+                .into_iter()
+                .map(|email| filter("email", "=", email.into()))
+                .collect();
             serde_json::json!({ "operator": "OR", "value": each })
         }
     };
@@ -172,7 +192,11 @@ pub fn search(wanted: &[Wanted], asking: Asking, cursor: Option<&str>) -> serde_
 /// The lower-case form that practice asks for, and the written one where it differs: whether Intercom folds case is unknown.
 pub fn spellings(email: &Email) -> Vec<String> {
     let folded = email.folded();
-    if folded == email.as_written() { vec![folded] } else { vec![folded, email.as_written().to_owned()] }
+    if folded == email.as_written() {
+        vec![folded]
+    } else {
+        vec![folded, email.as_written().to_owned()]
+    }
 }
 
 #[derive(Deserialize)]
@@ -198,12 +222,20 @@ impl Errors {
     }
 
     pub fn has_code(&self, code: &str) -> bool {
-        self.errors.iter().any(|error| error.code.as_deref() == Some(code))
+        self.errors
+            .iter()
+            .any(|error| error.code.as_deref() == Some(code))
     }
 
     /// Codes and field names, which hold no person.
     pub fn in_words(&self) -> String {
-        let plain = |text: &str| (text.len() <= 60 && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.')).then(|| text.to_owned());
+        let plain = |text: &str| {
+            (text.len() <= 60
+                && text
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.'))
+            .then(|| text.to_owned())
+        };
         let each = self.errors.iter().filter_map(|error| {
             let code = error.code.as_deref().and_then(plain)?;
             Some(match error.field.as_deref().and_then(plain) {
@@ -216,14 +248,29 @@ impl Errors {
 
     /// Which contact is in the way: its id stands in the text alone (`api/intercom.md` 5).
     pub fn conflict(&self) -> Conflict {
-        for message in self.errors.iter().filter_map(|error| error.message.as_deref()) {
-            let Some((before, after)) = message.split_once("id=") else { continue };
-            let id: String = after.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_').collect();
+        for message in self
+            .errors
+            .iter()
+            .filter_map(|error| error.message.as_deref())
+        {
+            let Some((before, after)) = message.split_once("id=") else {
+                continue;
+            };
+            let id: String = after
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_')
+                .collect();
             if let Some(id) = IntercomId::new(id) {
-                return Conflict { id: Some(id), archived: before.to_lowercase().contains("archived") };
+                return Conflict {
+                    id: Some(id),
+                    archived: before.to_lowercase().contains("archived"),
+                };
             }
         }
-        Conflict { id: None, archived: false }
+        Conflict {
+            id: None,
+            archived: false,
+        }
     }
 }
 
@@ -258,31 +305,61 @@ mod tests {
     use serde_json::json;
 
     fn ann(email: Option<&str>, name: Option<&str>) -> Contact {
-        Contact { id: KeapId::new(7).unwrap(), updated_at: None, email: EmailField::of(email), name: name.map(str::to_owned), phone: None }
+        Contact {
+            id: KeapId::new(7).unwrap(),
+            updated_at: None,
+            email: EmailField::of(email),
+            name: name.map(str::to_owned),
+            phone: None,
+        }
     }
 
     #[test]
     fn a_create_leaves_out_what_an_update_clears() {
         let contact = ann(Some("Ann@Example.org"), None);
-        assert_eq!(serde_json::to_value(Write::create(&contact)).unwrap(), json!({ "role": "user", "external_id": "7", "email": "Ann@Example.org" }));
+        assert_eq!(
+            serde_json::to_value(Write::create(&contact)).unwrap(),
+            json!({ "role": "user", "external_id": "7", "email": "Ann@Example.org" })
+        );
         assert_eq!(
             serde_json::to_value(Write::update(&contact)).unwrap(),
             json!({ "role": "user", "external_id": "7", "email": "Ann@Example.org", "name": null, "phone": null })
         );
         let cleared = serde_json::to_value(Write::update(&ann(None, Some("Ann")))).unwrap();
-        assert_eq!(cleared, json!({ "role": "user", "external_id": "7", "email": null, "name": "Ann", "phone": null }));
+        assert_eq!(
+            cleared,
+            json!({ "role": "user", "external_id": "7", "email": null, "name": "Ann", "phone": null })
+        );
         let invalid = serde_json::to_value(Write::update(&ann(Some("n/a"), Some("Ann")))).unwrap();
-        assert_eq!(invalid, json!({ "role": "user", "external_id": "7", "name": "Ann", "phone": null }));
+        assert_eq!(
+            invalid,
+            json!({ "role": "user", "external_id": "7", "name": "Ann", "phone": null })
+        );
     }
 
     #[test]
     fn both_texts_of_a_conflict_and_texts_without_an_id() {
-        let conflict = |message: &str| Errors::of(json!({ "errors": [{ "code": "other" }, { "code": "conflict", "message": message }] }).to_string().as_bytes()).conflict();
-        let live = conflict("A contact matching those details already exists with id=6762f0dd1bb69f9f2193bb83");
-        assert_eq!((live.id.unwrap().as_str(), live.archived), ("6762f0dd1bb69f9f2193bb83", false));
-        let archived = conflict("An archived contact matching those details already exists with id=abc.");
-        assert_eq!((archived.id.unwrap().as_str(), archived.archived), ("abc", true));
-        for nameless in ["Multiple existing users match this email address", "exists with id=", "id=../x"] {
+        let conflict = |message: &str| {
+            Errors::of(json!({ "errors": [{ "code": "other" }, { "code": "conflict", "message": message }] }).to_string().as_bytes()).conflict()
+        };
+        let live = conflict(
+            "A contact matching those details already exists with id=6762f0dd1bb69f9f2193bb83",
+        );
+        assert_eq!(
+            (live.id.unwrap().as_str(), live.archived),
+            ("6762f0dd1bb69f9f2193bb83", false)
+        );
+        let archived =
+            conflict("An archived contact matching those details already exists with id=abc.");
+        assert_eq!(
+            (archived.id.unwrap().as_str(), archived.archived),
+            ("abc", true)
+        );
+        for nameless in [
+            "Multiple existing users match this email address",
+            "exists with id=",
+            "id=../x",
+        ] {
             assert!(conflict(nameless).id.is_none(), "{nameless}");
         }
         assert!(Errors::of(b"<html>").conflict().id.is_none());
@@ -298,20 +375,33 @@ mod tests {
     fn a_survivor_is_an_id_on_this_host() {
         for (link, id) in [
             (r#"</contacts/abc>; rel="canonical""#, Some("abc")),
-            (r#"<https://elsewhere.example/contacts/abc?x=1>; rel="canonical""#, Some("abc")),
+            (
+                r#"<https://elsewhere.example/contacts/abc?x=1>; rel="canonical""#,
+                Some("abc"),
+            ),
             ("/contacts/abc", None),
             ("</companies/abc>", None),
             ("", None),
         ] {
-            assert_eq!(survivor(link).as_ref().map(IntercomId::as_str), id, "{link}");
+            assert_eq!(
+                survivor(link).as_ref().map(IntercomId::as_str),
+                id,
+                "{link}"
+            );
         }
     }
 
     #[test]
     fn a_leads_external_id_is_not_a_keap_id() {
-        let wire: ContactWire = serde_json::from_value(json!({ "id": "a", "role": "lead", "external_id": "7", "email": "", "name": null })).unwrap();
+        let wire: ContactWire = serde_json::from_value(
+            json!({ "id": "a", "role": "lead", "external_id": "7", "email": "", "name": null }),
+        )
+        .unwrap();
         let lead = wire.candidate().unwrap();
-        assert_eq!((lead.external_id, lead.email, lead.role), (None, None, Role::Lead));
+        assert_eq!(
+            (lead.external_id, lead.email, lead.role),
+            (None, None, Role::Lead)
+        );
     }
 
     proptest! {

@@ -60,7 +60,15 @@ pub struct KeapLimits {
 impl KeapLimits {
     pub fn new(rules: KeapRules) -> Self {
         let now = Instant::now();
-        Self { rules, clock: RemoteClock::new(now), starts: VecDeque::new(), in_flight: 0, told: Vec::new(), refused_until: None, refusals: 0 }
+        Self {
+            rules,
+            clock: RemoteClock::new(now),
+            starts: VecDeque::new(),
+            in_flight: 0,
+            told: Vec::new(),
+            refused_until: None,
+            refusals: 0,
+        }
     }
 
     /// How long until fewer than `most` calls have started in the last `span`; `None` when that is so now.
@@ -71,7 +79,12 @@ impl KeapLimits {
     }
 
     fn own_in_last_minute(&self, now: Instant) -> i64 {
-        count(self.starts.iter().filter(|start| **start + MINUTE > now).count())
+        count(
+            self.starts
+                .iter()
+                .filter(|start| **start + MINUTE > now)
+                .count(),
+        )
     }
 
     /// The share of a limit that bulk calls leave alone.
@@ -85,13 +98,24 @@ impl KeapLimits {
     /// How long to wait for the minute limits; zero when a call may start.
     fn wait_for_minute(&self, now: Instant, lane: Lane) -> Duration {
         let own_limit = count(self.rules.calls_per_minute);
-        let told = self.told.iter().filter(|told| told.per == Per::Minute && told.at + MINUTE > now);
-        let tightest = told.map(|told| told.limit - told.foreign - self.kept(told.limit, lane)).min().unwrap_or(own_limit);
+        let told = self
+            .told
+            .iter()
+            .filter(|told| told.per == Per::Minute && told.at + MINUTE > now);
+        let tightest = told
+            .map(|told| told.limit - told.foreign - self.kept(told.limit, lane))
+            .min()
+            .unwrap_or(own_limit);
         let most = tightest.min(own_limit - self.kept(own_limit, lane));
         match usize::try_from(most) {
             Ok(most) if most > 0 => self.until_fewer(most, MINUTE, now).unwrap_or_default(),
             // Others have it all: what they used is forgotten after a minute at the latest.
-            _ => self.told.iter().map(|told| (told.at + MINUTE).saturating_duration_since(now)).max().unwrap_or(Duration::from_secs(1)),
+            _ => self
+                .told
+                .iter()
+                .map(|told| (told.at + MINUTE).saturating_duration_since(now))
+                .max()
+                .unwrap_or(Duration::from_secs(1)),
         }
     }
 
@@ -100,17 +124,33 @@ impl KeapLimits {
             Lane::Urgent => 0,
             Lane::Bulk => told.limit * i64::from(self.rules.daily_reserve_percent) / 100,
         };
-        let used_up = |told: &&Told| told.per == Per::Day && told.ends > now && told.available - self.in_flight <= kept(told);
+        let used_up = |told: &&Told| {
+            told.per == Per::Day && told.ends > now && told.available - self.in_flight <= kept(told)
+        };
         let told = self.told.iter().find(used_up)?;
         if told.available > kept(told) {
             // Calls under way may not all have been counted yet: their answers will tell.
             return Some(Admission::Wait(Duration::from_secs(1)));
         }
-        let why = format!("has {} of {} calls left for today ({}), which are kept for urgent contacts and other users", told.available, told.limit, told.name);
-        Some(Admission::TooLong { why, retry_in: (told.ends - now).min(LOOK_AGAIN) })
+        let why = format!(
+            "has {} of {} calls left for today ({}), which are kept for urgent contacts and other users",
+            told.available, told.limit, told.name
+        );
+        Some(Admission::TooLong {
+            why,
+            retry_in: (told.ends - now).min(LOOK_AGAIN),
+        })
     }
 
-    fn take_in(&mut self, name: &'static str, per: Per, limit: i64, available: i64, ends: Option<f64>, now: Instant) {
+    fn take_in(
+        &mut self,
+        name: &'static str,
+        per: Per,
+        limit: i64,
+        available: i64,
+        ends: Option<f64>,
+        now: Instant,
+    ) {
         // Absurd numbers are no limits: our own counts hold then.
         if limit <= 0 || !(0..=limit).contains(&available) {
             return;
@@ -118,11 +158,23 @@ impl KeapLimits {
         let foreign = (limit - available - self.own_in_last_minute(now)).max(0);
         let at = now;
         let ends = now + self.until_day_ends(ends, now);
-        let told = Told { name, per, limit, available, foreign, at, ends };
+        let told = Told {
+            name,
+            per,
+            limit,
+            available,
+            foreign,
+            at,
+            ends,
+        };
         match self.told.iter_mut().find(|known| known.name == name) {
             // Answers may overtake each other: of a day that goes on, the smaller number is the later one.
             Some(known) => {
-                let overtaken = per == Per::Day && known.ends > now && known.limit == limit && known.available < available && known.ends >= told.ends;
+                let overtaken = per == Per::Day
+                    && known.ends > now
+                    && known.limit == limit
+                    && known.available < available
+                    && known.ends >= told.ends;
                 if !overtaken {
                     *known = told;
                 }
@@ -135,7 +187,10 @@ impl KeapLimits {
     fn until_day_ends(&self, told: Option<f64>, now: Instant) -> Duration {
         let here = self.clock.now(now);
         let midnight = 86_400.0 - here.rem_euclid(86_400.0);
-        let left = told.map(|ends| ends - here).filter(|left| (0.0..=86_400.0 * 1.1).contains(left)).unwrap_or(midnight);
+        let left = told
+            .map(|ends| ends - here)
+            .filter(|left| (0.0..=86_400.0 * 1.1).contains(left))
+            .unwrap_or(midnight);
         Duration::try_from_secs_f64(left + 1.0).unwrap_or(LOOK_AGAIN)
     }
 
@@ -147,12 +202,27 @@ impl KeapLimits {
         if let Some((limit, available)) = pair(headers, "x-keap-product-quota") {
             self.take_in("key per day", Per::Day, limit, available, expiry, now);
         }
-        let (limits, available) = (parts(headers, "x-keap-tenant-throttle-limit"), parts(headers, "x-keap-tenant-throttle-available"));
-        let units = headers.get("x-keap-tenant-throttle-time-unit").and_then(|units| units.to_str().ok()).unwrap_or("minute|day");
+        let (limits, available) = (
+            parts(headers, "x-keap-tenant-throttle-limit"),
+            parts(headers, "x-keap-tenant-throttle-available"),
+        );
+        let units = headers
+            .get("x-keap-tenant-throttle-time-unit")
+            .and_then(|units| units.to_str().ok())
+            .unwrap_or("minute|day");
         for ((unit, limit), available) in units.split('|').zip(limits).zip(available) {
-            let (Some(limit), Some(available)) = (limit, available) else { continue };
+            let (Some(limit), Some(available)) = (limit, available) else {
+                continue;
+            };
             match unit.trim() {
-                "minute" => self.take_in("tenant per minute", Per::Minute, limit, available, None, now),
+                "minute" => self.take_in(
+                    "tenant per minute",
+                    Per::Minute,
+                    limit,
+                    available,
+                    None,
+                    now,
+                ),
                 "day" => self.take_in("tenant per day", Per::Day, limit, available, None, now),
                 _ => {}
             }
@@ -165,20 +235,33 @@ impl Limits for KeapLimits {
         if let Some(until) = self.refused_until.filter(|until| *until > now) {
             let wait = until - now;
             if wait > PATIENCE {
-                return Admission::TooLong { why: "asks to be left alone (429)".into(), retry_in: wait };
+                return Admission::TooLong {
+                    why: "asks to be left alone (429)".into(),
+                    retry_in: wait,
+                };
             }
             return Admission::Wait(wait);
         }
         if let Some(used_up) = self.day_is_used_up(now, lane) {
             return used_up;
         }
-        let second = self.until_fewer(self.rules.calls_per_second, SECOND, now).unwrap_or_default();
+        let second = self
+            .until_fewer(self.rules.calls_per_second, SECOND, now)
+            .unwrap_or_default();
         let wait = second.max(self.wait_for_minute(now, lane));
-        if wait.is_zero() { Admission::Now } else { Admission::Wait(wait) }
+        if wait.is_zero() {
+            Admission::Now
+        } else {
+            Admission::Wait(wait)
+        }
     }
 
     fn start(&mut self, now: Instant) -> u64 {
-        while self.starts.front().is_some_and(|start| *start + MINUTE <= now) {
+        while self
+            .starts
+            .front()
+            .is_some_and(|start| *start + MINUTE <= now)
+        {
             self.starts.pop_front();
         }
         self.starts.push_back(now);
@@ -189,9 +272,14 @@ impl Limits for KeapLimits {
     fn answered(&mut self, answered: &Answered<'_>) {
         self.in_flight -= 1;
         let now = answered.received;
-        let date = answered.headers.get(DATE).and_then(|date| date.to_str().ok()).and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+        let date = answered
+            .headers
+            .get(DATE)
+            .and_then(|date| date.to_str().ok())
+            .and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         if let Some(date) = date {
-            self.clock.observe(date.with_timezone(&Utc), answered.sent, now);
+            self.clock
+                .observe(date.with_timezone(&Utc), answered.sent, now);
         }
         self.read(answered.headers, now);
         if !answered.refused {
@@ -199,9 +287,14 @@ impl Limits for KeapLimits {
             return;
         }
         // The per-second limit has no header at all: an answer without a time is followed by longer and longer pauses.
-        let told = number(answered.headers, RETRY_AFTER.as_str()).and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+        let told = number(answered.headers, RETRY_AFTER.as_str())
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map(Duration::from_secs);
         let pause = Duration::from_secs(1 << self.refusals.min(6)).min(Duration::from_secs(60));
-        let pause = told.filter(|told| !told.is_zero()).unwrap_or(pause).mul_f64(rand::random_range(1.0..1.25));
+        let pause = told
+            .filter(|told| !told.is_zero())
+            .unwrap_or(pause)
+            .mul_f64(rand::random_range(1.0..1.25));
         self.refusals += 1;
         let until = now + pause;
         self.refused_until = Some(self.refused_until.map_or(until, |known| known.max(until)));
@@ -215,7 +308,11 @@ impl Limits for KeapLimits {
         self.told
             .iter()
             .filter(|told| told.per == Per::Minute || told.ends > now)
-            .map(|told| Headroom { name: told.name.to_owned(), limit: told.limit, available: told.available })
+            .map(|told| Headroom {
+                name: told.name.to_owned(),
+                limit: told.limit,
+                available: told.available,
+            })
             .collect()
     }
 }
@@ -226,13 +323,21 @@ fn count(number: usize) -> i64 {
 
 /// `<name>-limit` and `<name>-available`.
 fn pair(headers: &HeaderMap, name: &str) -> Option<(i64, i64)> {
-    Some((number(headers, &format!("{name}-limit"))?, number(headers, &format!("{name}-available"))?))
+    Some((
+        number(headers, &format!("{name}-limit"))?,
+        number(headers, &format!("{name}-available"))?,
+    ))
 }
 
 /// The numbers of a piped pair such as `10000|250000`; a plain number is a list of one.
 fn parts(headers: &HeaderMap, name: &str) -> Vec<Option<i64>> {
-    let text = headers.get(name).and_then(|text| text.to_str().ok()).unwrap_or_default();
-    text.split('|').map(|part| part.trim().parse().ok()).collect()
+    let text = headers
+        .get(name)
+        .and_then(|text| text.to_str().ok())
+        .unwrap_or_default();
+    text.split('|')
+        .map(|part| part.trim().parse().ok())
+        .collect()
 }
 
 /// Epoch milliseconds as seconds; one client reads the header so, and the documents' example is no help.
@@ -248,16 +353,35 @@ mod tests {
     use reqwest::header::{HeaderName, HeaderValue};
 
     fn limits(per_second: usize, per_minute: usize) -> KeapLimits {
-        KeapLimits::new(KeapRules { calls_per_second: per_second, calls_per_minute: per_minute, daily_reserve_percent: 10, urgent_share_percent: 1 })
+        KeapLimits::new(KeapRules {
+            calls_per_second: per_second,
+            calls_per_minute: per_minute,
+            daily_reserve_percent: 10,
+            urgent_share_percent: 1,
+        })
     }
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::try_from(*name).unwrap(),
+                    HeaderValue::from_str(value).unwrap(),
+                )
+            })
+            .collect()
     }
 
     fn answer(limits: &mut KeapLimits, now: Instant, headers: &HeaderMap, refused: bool) {
         let ticket = limits.start(now);
-        limits.answered(&Answered { sent: now, received: now, headers, refused, ticket });
+        limits.answered(&Answered {
+            sent: now,
+            received: now,
+            headers,
+            refused,
+            ticket,
+        });
     }
 
     /// Starts as many calls as are let through in a span, and says when.
@@ -281,7 +405,12 @@ mod tests {
         let mut limits = limits(10, 240);
         let started = run(&mut limits, Instant::now(), Duration::from_secs(600));
         for (i, start) in started.iter().enumerate() {
-            let within = |span: Duration| started[i..].iter().take_while(|other| **other < *start + span).count();
+            let within = |span: Duration| {
+                started[i..]
+                    .iter()
+                    .take_while(|other| **other < *start + span)
+                    .count()
+            };
             assert!(within(Duration::from_secs(1)) <= 10);
             assert!(within(Duration::from_secs(60)) <= 240);
         }
@@ -292,10 +421,26 @@ mod tests {
     async fn calls_of_others_are_left_to_them_for_a_minute() {
         let mut limits = limits(100, 240);
         let now = Instant::now();
-        answer(&mut limits, now, &headers(&[("x-keap-product-throttle-limit", "240"), ("x-keap-product-throttle-available", "5")]), false);
+        answer(
+            &mut limits,
+            now,
+            &headers(&[
+                ("x-keap-product-throttle-limit", "240"),
+                ("x-keap-product-throttle-available", "5"),
+            ]),
+            false,
+        );
         let started = run(&mut limits, now, Duration::from_secs(60));
         assert!(started.len() <= 5, "{}", started.len());
-        assert!(run(&mut limits, now + Duration::from_secs(61), Duration::from_secs(5)).len() > 100);
+        assert!(
+            run(
+                &mut limits,
+                now + Duration::from_secs(61),
+                Duration::from_secs(5)
+            )
+            .len()
+                > 100
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -309,9 +454,15 @@ mod tests {
             ("x-keap-product-quota-expiry-time", "123456789"),
         ]);
         answer(&mut limits, now, &told, false);
-        assert!(matches!(limits.admit(now, Lane::Bulk), Admission::TooLong { .. }));
+        assert!(matches!(
+            limits.admit(now, Lane::Bulk),
+            Admission::TooLong { .. }
+        ));
         assert_eq!(limits.admit(now, Lane::Urgent), Admission::Now);
-        assert_eq!(limits.admit(now + Duration::from_secs(10 * 3600 + 2), Lane::Bulk), Admission::Now);
+        assert_eq!(
+            limits.admit(now + Duration::from_secs(10 * 3600 + 2), Lane::Bulk),
+            Admission::Now
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -325,26 +476,56 @@ mod tests {
         ]);
         answer(&mut limits, now, &told, false);
         assert_eq!(limits.headroom(now).len(), 2);
-        assert!(matches!(limits.admit(now, Lane::Bulk), Admission::TooLong { .. }));
+        assert!(matches!(
+            limits.admit(now, Lane::Bulk),
+            Admission::TooLong { .. }
+        ));
 
         let mut limits = super::tests::limits(10, 240);
-        answer(&mut limits, now, &headers(&[("x-keap-tenant-throttle-limit", "|"), ("x-keap-tenant-throttle-available", "|")]), false);
-        answer(&mut limits, now, &headers(&[("x-keap-product-throttle-limit", "-5"), ("x-keap-product-throttle-available", "ten")]), false);
+        answer(
+            &mut limits,
+            now,
+            &headers(&[
+                ("x-keap-tenant-throttle-limit", "|"),
+                ("x-keap-tenant-throttle-available", "|"),
+            ]),
+            false,
+        );
+        answer(
+            &mut limits,
+            now,
+            &headers(&[
+                ("x-keap-product-throttle-limit", "-5"),
+                ("x-keap-product-throttle-available", "ten"),
+            ]),
+            false,
+        );
         assert!(limits.headroom(now).is_empty());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_without_a_time_is_followed_by_growing_pauses_and_an_endless_one_is_no_wait() {
+    async fn a_refusal_without_a_time_is_followed_by_growing_pauses_and_an_endless_one_is_no_wait()
+    {
         let mut limits = limits(100, 1000);
         let now = Instant::now();
         let mut last = Duration::ZERO;
         for _ in 0..4 {
             answer(&mut limits, now, &HeaderMap::new(), true);
-            let Admission::Wait(wait) = limits.admit(now, Lane::Urgent) else { panic!("must wait") };
+            let Admission::Wait(wait) = limits.admit(now, Lane::Urgent) else {
+                panic!("must wait")
+            };
             assert!(wait > last && wait < Duration::from_secs(20));
             last = wait;
         }
-        answer(&mut limits, now, &headers(&[("retry-after", "86400")]), true);
-        assert!(matches!(limits.admit(now, Lane::Urgent), Admission::TooLong { .. }));
+        answer(
+            &mut limits,
+            now,
+            &headers(&[("retry-after", "86400")]),
+            true,
+        );
+        assert!(matches!(
+            limits.admit(now, Lane::Urgent),
+            Admission::TooLong { .. }
+        ));
     }
 }

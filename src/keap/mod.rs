@@ -65,7 +65,11 @@ pub struct Page {
 /// One contact of a list.
 pub enum Row {
     Contact(Contact),
-    Unreadable { id: Option<KeapId>, updated_at: Option<DateTime<Utc>>, why: String },
+    Unreadable {
+        id: Option<KeapId>,
+        updated_at: Option<DateTime<Utc>>,
+        why: String,
+    },
 }
 
 /// The newest of Keap's contacts.
@@ -93,7 +97,10 @@ pub struct KeapClient {
 impl KeapClient {
     pub fn new(options: KeapOptions) -> Result<Self, BuildError> {
         let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, Remote::bearer(options.api_key.expose_secret(), "KEAP_API_KEY")?);
+        headers.insert(
+            AUTHORIZATION,
+            Remote::bearer(options.api_key.expose_secret(), "KEAP_API_KEY")?,
+        );
         let rules = KeapRules {
             calls_per_second: options.calls_per_second as usize,
             calls_per_minute: options.calls_per_minute as usize,
@@ -113,7 +120,10 @@ impl KeapClient {
             request_timeout: options.request_timeout,
             stop_recheck: options.stop_recheck,
         })?;
-        Ok(Self { remote, old_ids_filter: AtomicBool::new(false) })
+        Ok(Self {
+            remote,
+            old_ids_filter: AtomicBool::new(false),
+        })
     }
 
     pub fn remote(&self) -> &Remote {
@@ -123,8 +133,16 @@ impl KeapClient {
     /// One page, ordered by id. `Never`: Keap refuses to be asked so.
     pub async fn page(&self, lane: Lane, query: &PageQuery) -> Result<Page, Failure> {
         let mut clauses = Vec::new();
-        clauses.extend(query.from.map(|from| format!("start_update_time=={}", stamp(from))));
-        clauses.extend(query.until.map(|until| format!("end_update_time=={}", stamp(until))));
+        clauses.extend(
+            query
+                .from
+                .map(|from| format!("start_update_time=={}", stamp(from))),
+        );
+        clauses.extend(
+            query
+                .until
+                .map(|until| format!("end_update_time=={}", stamp(until))),
+        );
         if let Place::After(id) = query.place {
             clauses.push(format!("contact_id>{id}"));
         }
@@ -133,13 +151,27 @@ impl KeapClient {
         if let Place::Token(token) = &query.place {
             parameters.push(("page_token", token.clone()));
         }
-        self.list(lane, clauses, query.page_size, wire::FIELDS, parameters).await
+        self.list(lane, clauses, query.page_size, wire::FIELDS, parameters)
+            .await
     }
 
     /// Contacts by their ids, in one call, in any order. Those that are left out may be gone, or hidden by a lag.
     pub async fn by_ids(&self, lane: Lane, ids: &[KeapId]) -> Result<Vec<Row>, Failure> {
-        let joined = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let ask = async |name: &str| self.list(lane, vec![format!("{name}=={joined}")], ids.len(), wire::FIELDS, Vec::new()).await;
+        let joined = ids
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(",");
+        let ask = async |name: &str| {
+            self.list(
+                lane,
+                vec![format!("{name}=={joined}")],
+                ids.len(),
+                wire::FIELDS,
+                Vec::new(),
+            )
+            .await
+        };
         if !self.old_ids_filter.load(Ordering::Relaxed) {
             match ask("ids").await {
                 Err(Failure::Never { .. }) => {}
@@ -155,7 +187,16 @@ impl KeapClient {
     pub async fn by_id(&self, lane: Lane, id: KeapId) -> Result<Option<Row>, Failure> {
         let id = id.to_string();
         let path = ["v2", "contacts", id.as_str()];
-        let reply = self.remote.send(lane, &Call { query: vec![("fields", wire::FIELDS.into())], ..Call::get(&path) }).await?;
+        let reply = self
+            .remote
+            .send(
+                lane,
+                &Call {
+                    query: vec![("fields", wire::FIELDS.into())],
+                    ..Call::get(&path)
+                },
+            )
+            .await?;
         match reply.status {
             404 if reply.is_html() => Err(self.remote.wrong_address(404)),
             404 => Ok(None),
@@ -170,27 +211,45 @@ impl KeapClient {
     /// The newest update stamp in Keap; where Keap does not sort by it, its clock.
     pub async fn newest(&self, lane: Lane) -> Result<Newest, Failure> {
         let sorted = vec![("order_by", "update_time desc".to_owned())];
-        let page = match self.list(lane, Vec::new(), NEWEST, "id,update_time", sorted).await {
-            Err(Failure::Never { .. }) => self.list(lane, Vec::new(), 1, "id,update_time", Vec::new()).await.map(|page| (page, false))?,
+        let page = match self
+            .list(lane, Vec::new(), NEWEST, "id,update_time", sorted)
+            .await
+        {
+            Err(Failure::Never { .. }) => self
+                .list(lane, Vec::new(), 1, "id,update_time", Vec::new())
+                .await
+                .map(|page| (page, false))?,
             page => page.map(|page| (page, true))?,
         };
         let (Page { rows, date, .. }, accepted) = page;
         let stamps: Vec<_> = rows.iter().map(Row::updated_at).collect();
         // An order that is ignored would give any contact's stamp for the newest.
         let sorted = accepted && stamps.windows(2).all(|pair| pair[0] >= pair[1]);
-        Ok(Newest { stamp: stamps.first().copied().flatten().filter(|_| sorted), date, any: !rows.is_empty() })
+        Ok(Newest {
+            stamp: stamps.first().copied().flatten().filter(|_| sorted),
+            date,
+            any: !rows.is_empty(),
+        })
     }
 
     /// Who the key is for.
     pub async fn account(&self) -> Result<Account, Failure> {
-        let reply = self.remote.send(Lane::Urgent, &Call::get(USER_INFO)).await?;
+        let reply = self
+            .remote
+            .send(Lane::Urgent, &Call::get(USER_INFO))
+            .await?;
         if reply.status == 404 {
             return Err(self.remote.wrong_address(404));
         }
         let reply = self.accepted(reply)?;
         let info: wire::UserInfo = self.remote.parse(&reply)?;
-        let named = reply.header("x-keap-tenant-id").filter(|tenant| !tenant.is_empty()).map(str::to_owned);
-        Ok(Account { tenant: named.or_else(|| info.tenant()) })
+        let named = reply
+            .header("x-keap-tenant-id")
+            .filter(|tenant| !tenant.is_empty())
+            .map(str::to_owned);
+        Ok(Account {
+            tenant: named.or_else(|| info.tenant()),
+        })
     }
 
     async fn list(
@@ -206,26 +265,54 @@ impl KeapClient {
         }
         query.push(("page_size", page_size.to_string()));
         query.push(("fields", fields.to_owned()));
-        let reply = self.remote.send(lane, &Call { query, ..Call::get(CONTACTS) }).await?;
+        let reply = self
+            .remote
+            .send(
+                lane,
+                &Call {
+                    query,
+                    ..Call::get(CONTACTS)
+                },
+            )
+            .await?;
         if reply.status == 404 {
             return Err(self.remote.wrong_address(404));
         }
         let reply = self.accepted(reply)?;
         let list: wire::List<'_> = self.remote.parse_borrowed(&reply.body)?;
         let next_token = list.next_token();
-        let rows = list.contacts.unwrap_or_default().into_iter().map(|json| wire::row(json.get())).collect();
-        Ok(Page { rows, next_token, date: reply.date() })
+        let rows = list
+            .contacts
+            .unwrap_or_default()
+            .into_iter()
+            .map(|json| wire::row(json.get()))
+            .collect();
+        Ok(Page {
+            rows,
+            next_token,
+            date: reply.date(),
+        })
     }
 
     /// Classes what is left of the statuses (`api/keap.md` 13).
     fn accepted(&self, reply: Reply) -> Result<Reply, Failure> {
         match reply.status {
             200..=299 => Ok(reply),
-            402 | 403 => Err(self.remote.stop(format!("does not allow this key to read contacts ({}); check the rights of its user", reply.status))),
+            402 | 403 => Err(self.remote.stop(format!(
+                "does not allow this key to read contacts ({}); check the rights of its user",
+                reply.status
+            ))),
             status => {
-                let word = serde_json::from_slice::<wire::Refusal>(&reply.body).ok().and_then(|refusal| refusal.status);
-                let word = word.filter(|word| word.len() <= 40 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_'));
-                Err(Failure::never(format!("Keap refuses the request ({status}{})", word.map(|word| format!(" {word}")).unwrap_or_default())))
+                let word = serde_json::from_slice::<wire::Refusal>(&reply.body)
+                    .ok()
+                    .and_then(|refusal| refusal.status);
+                let word = word.filter(|word| {
+                    word.len() <= 40 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+                });
+                Err(Failure::never(format!(
+                    "Keap refuses the request ({status}{})",
+                    word.map(|word| format!(" {word}")).unwrap_or_default()
+                )))
             }
         }
     }

@@ -20,19 +20,30 @@ pub struct List<'a> {
 }
 
 /// serde takes a missing `Option` for null, unless it is read by a function.
-fn null_or_list<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<Vec<&'de RawValue>>, D::Error> {
+fn null_or_list<'de, D: serde::Deserializer<'de>>(
+    input: D,
+) -> Result<Option<Vec<&'de RawValue>>, D::Error> {
     Option::deserialize(input)
 }
 
 impl List<'_> {
     /// The token alone: it has been seen as a whole URL, whose host is never followed (`api/keap.md` 5.1).
     pub fn next_token(&self) -> Option<String> {
-        let token = self.next_page_token.as_deref().map(str::trim).filter(|token| !token.is_empty())?;
-        let Ok(url) = url::Url::parse(token) else { return Some(token.to_owned()) };
+        let token = self
+            .next_page_token
+            .as_deref()
+            .map(str::trim)
+            .filter(|token| !token.is_empty())?;
+        let Ok(url) = url::Url::parse(token) else {
+            return Some(token.to_owned());
+        };
         if !matches!(url.scheme(), "http" | "https") {
             return Some(token.to_owned());
         }
-        url.query_pairs().find(|(name, _)| name == "page_token").map(|(_, value)| value.into_owned()).filter(|value| !value.is_empty())
+        url.query_pairs()
+            .find(|(name, _)| name == "page_token")
+            .map(|(_, value)| value.into_owned())
+            .filter(|value| !value.is_empty())
     }
 }
 
@@ -104,23 +115,54 @@ pub fn row(json: &str) -> Row {
     let wire = match serde_json::from_str::<ContactWire>(json) {
         Ok(wire) => wire,
         // The parser's own text may quote the contact.
-        Err(error) => return unreadable(json, format!("Keap shows this contact in a form that is not understood (column {})", error.column())),
+        Err(error) => {
+            return unreadable(
+                json,
+                format!(
+                    "Keap shows this contact in a form that is not understood (column {})",
+                    error.column()
+                ),
+            );
+        }
     };
     let updated_at = match wire.update_time.as_deref().map(time) {
-        Some(None) => return unreadable(json, "Keap shows this contact with an update_time that is no time".into()),
+        Some(None) => {
+            return unreadable(
+                json,
+                "Keap shows this contact with an update_time that is no time".into(),
+            );
+        }
         Some(Some(at)) => Some(at),
         None => None,
     };
-    let Some(id) = wire.id.id() else { return unreadable(json, "Keap shows a contact whose id is no positive whole number".into()) };
+    let Some(id) = wire.id.id() else {
+        return unreadable(
+            json,
+            "Keap shows a contact whose id is no positive whole number".into(),
+        );
+    };
     let emails = wire.email_addresses.unwrap_or_default();
-    let filled = |email: &&EmailWire| email.email.as_deref().is_some_and(|text| !text.trim().is_empty());
-    let first = emails.iter().filter(filled).find(|email| email.field.as_deref() == Some("EMAIL1")).or_else(|| emails.iter().find(filled));
+    let filled = |email: &&EmailWire| {
+        email
+            .email
+            .as_deref()
+            .is_some_and(|text| !text.trim().is_empty())
+    };
+    let first = emails
+        .iter()
+        .filter(filled)
+        .find(|email| email.field.as_deref() == Some("EMAIL1"))
+        .or_else(|| emails.iter().find(filled));
     Row::Contact(Contact {
         id,
         updated_at,
         email: EmailField::of(first.and_then(|email| email.email.as_deref())),
         name: Contact::full_name(wire.given_name.as_deref(), wire.family_name.as_deref()),
-        phone: wire.phone_numbers.unwrap_or_default().into_iter().find_map(phone),
+        phone: wire
+            .phone_numbers
+            .unwrap_or_default()
+            .into_iter()
+            .find_map(phone),
     })
 }
 
@@ -132,14 +174,23 @@ fn phone(wire: PhoneWire) -> Option<String> {
 
 fn unreadable(json: &str, why: String) -> Row {
     let remains = serde_json::from_str::<Remains>(json).ok();
-    let (id, stamp) = remains.map_or((None, None), |remains| (remains.id.and_then(Text::id), remains.update_time));
-    Row::Unreadable { id, updated_at: stamp.as_deref().and_then(time), why }
+    let (id, stamp) = remains.map_or((None, None), |remains| {
+        (remains.id.and_then(Text::id), remains.update_time)
+    });
+    Row::Unreadable {
+        id,
+        updated_at: stamp.as_deref().and_then(time),
+        why,
+    }
 }
 
 /// Reads Keap's forms of time: RFC 3339, and v1's offset without a colon (`api/keap.md` 5.4). No zone is no time.
 pub fn time(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
-    DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z")).ok().map(|at| at.to_utc())
+    DateTime::parse_from_rfc3339(text)
+        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
+        .ok()
+        .map(|at| at.to_utc())
 }
 
 /// The token's tenant. The answer holds a person too, whom nobody here looks at.
@@ -151,7 +202,9 @@ pub struct UserInfo {
 
 impl UserInfo {
     pub fn tenant(self) -> Option<String> {
-        self.tenant_id.map(Text::into_string).filter(|tenant| !tenant.is_empty())
+        self.tenant_id
+            .map(Text::into_string)
+            .filter(|tenant| !tenant.is_empty())
     }
 }
 
@@ -183,12 +236,24 @@ mod tests {
         );
         assert_eq!(ann.id.get(), 4121);
         assert_eq!(ann.name.as_deref(), Some("Ann Lee"));
-        assert_eq!(ann.email.valid().map(|email| email.as_written()), Some("Ann@Example.org"));
+        assert_eq!(
+            ann.email.valid().map(|email| email.as_written()),
+            Some("Ann@Example.org")
+        );
         assert_eq!(ann.phone.as_deref(), Some("+16025550144"));
-        let bob = contact(r#"{"id":7,"email_addresses":[{"email":null,"field":"EMAIL1"},{"email":"b@example.org","field":"EMAIL3"}],"phone_numbers":[{"number":5550144}],"new":{}}"#);
-        assert_eq!(bob.email.valid().map(|email| email.as_written()), Some("b@example.org"));
-        assert_eq!((bob.phone.as_deref(), bob.name.as_deref(), bob.updated_at), (Some("5550144"), None, None));
-        let nobody = contact(r#"{"id":8,"given_name":null,"email_addresses":null,"phone_numbers":[]}"#);
+        let bob = contact(
+            r#"{"id":7,"email_addresses":[{"email":null,"field":"EMAIL1"},{"email":"b@example.org","field":"EMAIL3"}],"phone_numbers":[{"number":5550144}],"new":{}}"#,
+        );
+        assert_eq!(
+            bob.email.valid().map(|email| email.as_written()),
+            Some("b@example.org")
+        );
+        assert_eq!(
+            (bob.phone.as_deref(), bob.name.as_deref(), bob.updated_at),
+            (Some("5550144"), None, None)
+        );
+        let nobody =
+            contact(r#"{"id":8,"given_name":null,"email_addresses":null,"phone_numbers":[]}"#);
         assert_eq!(nobody.email, EmailField::Absent);
     }
 
@@ -200,10 +265,23 @@ mod tests {
             r#"{"id":9,"update_time":"2026-08-19T16:20:31"}"#,
             r#"{"id":9,"email_addresses":"a@b.co"}"#,
         ] {
-            assert!(matches!(row(json), Row::Unreadable { id: Some(id), .. } if id.get() == 9), "{json}");
+            assert!(
+                matches!(row(json), Row::Unreadable { id: Some(id), .. } if id.get() == 9),
+                "{json}"
+            );
         }
-        for json in [r#"{"given_name":"Ann"}"#, r#"{"id":-4}"#, r#"{"id":"x"}"#, r#"{"id":1.5}"#, "7", "null"] {
-            assert!(matches!(row(json), Row::Unreadable { id: None, .. }), "{json}");
+        for json in [
+            r#"{"given_name":"Ann"}"#,
+            r#"{"id":-4}"#,
+            r#"{"id":"x"}"#,
+            r#"{"id":1.5}"#,
+            "7",
+            "null",
+        ] {
+            assert!(
+                matches!(row(json), Row::Unreadable { id: None, .. }),
+                "{json}"
+            );
         }
     }
 
@@ -211,11 +289,23 @@ mod tests {
     fn times_are_read_in_every_form_that_was_seen() {
         let expected = time("2024-11-20T18:34:12Z");
         assert!(expected.is_some());
-        for same in ["2024-11-20T18:34:12.000+0000", "2024-11-20T18:34:12.000000000Z", "2024-11-20T18:34:12+00:00", "2024-11-20T11:34:12-0700", " 2024-11-20T18:34:12.0Z"] {
+        for same in [
+            "2024-11-20T18:34:12.000+0000",
+            "2024-11-20T18:34:12.000000000Z",
+            "2024-11-20T18:34:12+00:00",
+            "2024-11-20T11:34:12-0700",
+            " 2024-11-20T18:34:12.0Z",
+        ] {
             assert_eq!(time(same), expected, "{same}");
         }
         assert!(time("2016-12-31T23:59:60Z").is_some());
-        for wrong in ["", "2024-11-20", "2024-11-20T18:34:12", "2024-13-20T18:34:12Z", "1732127652"] {
+        for wrong in [
+            "",
+            "2024-11-20",
+            "2024-11-20T18:34:12",
+            "2024-13-20T18:34:12Z",
+            "1732127652",
+        ] {
             assert_eq!(time(wrong), None, "{wrong}");
         }
     }
@@ -223,10 +313,17 @@ mod tests {
     #[test]
     fn tokens_come_in_many_forms() {
         let token = |json: &str| serde_json::from_str::<List<'_>>(json).unwrap().next_token();
-        for none in [r#"{"contacts":[]}"#, r#"{"contacts":[],"next_page_token":null}"#, r#"{"contacts":[],"next_page_token":""}"#] {
+        for none in [
+            r#"{"contacts":[]}"#,
+            r#"{"contacts":[],"next_page_token":null}"#,
+            r#"{"contacts":[],"next_page_token":""}"#,
+        ] {
             assert_eq!(token(none), None);
         }
-        assert_eq!(token(r#"{"contacts":[],"next_page_token":"abc=="}"#).as_deref(), Some("abc=="));
+        assert_eq!(
+            token(r#"{"contacts":[],"next_page_token":"abc=="}"#).as_deref(),
+            Some("abc==")
+        );
         assert_eq!(token(r#"{"contacts":[],"next_page_token":"https://evil.example/v2/contacts?page_size=1&page_token=91"}"#).as_deref(), Some("91"));
     }
 

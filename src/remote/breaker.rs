@@ -34,7 +34,9 @@ impl Breaker {
         match (self.open_until, self.probing_since) {
             (None, _) => Admission::Call,
             (Some(until), _) if now < until => Admission::Pause(until - now),
-            (Some(_), Some(since)) if now < since + PROBE_TIME => Admission::Pause(Duration::from_millis(250)),
+            (Some(_), Some(since)) if now < since + PROBE_TIME => {
+                Admission::Pause(Duration::from_millis(250))
+            }
             (Some(_), _) => {
                 self.probing_since = Some(now);
                 Admission::Probe
@@ -52,7 +54,11 @@ impl Breaker {
     /// Takes in a failed call. Returns how long to stay away when the breaker is open.
     pub fn failed(&mut self, now: Instant) -> Option<Duration> {
         if let Some(until) = self.open_until {
-            return Some(until.saturating_duration_since(now).max(Duration::from_millis(250)));
+            return Some(
+                until
+                    .saturating_duration_since(now)
+                    .max(Duration::from_millis(250)),
+            );
         }
         self.failures += 1;
         (self.failures >= FAILURES).then(|| self.open(now))
@@ -69,11 +75,17 @@ impl Breaker {
 
     /// The remote itself asked to be left alone.
     pub fn pause(&mut self, now: Instant, pause: Duration) {
-        self.open_until = Some(self.open_until.map_or(now + pause, |until| until.max(now + pause)));
+        self.open_until = Some(
+            self.open_until
+                .map_or(now + pause, |until| until.max(now + pause)),
+        );
     }
 
     fn open(&mut self, now: Instant) -> Duration {
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(10)).min(LONGEST_PAUSE).mul_f64(rand::random_range(0.5..1.0));
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << self.pauses.min(10))
+            .min(LONGEST_PAUSE)
+            .mul_f64(rand::random_range(0.5..1.0));
         self.pauses += 1;
         self.open_until = Some(now + pause);
         pause
@@ -98,9 +110,15 @@ mod tests {
         let pause = breaker.failed(now).expect("open");
         assert!(matches!(breaker.admit(now), Admission::Pause(_)));
         breaker.succeeded();
-        assert!(matches!(breaker.admit(now), Admission::Pause(_)), "a late answer does not end the pause");
+        assert!(
+            matches!(breaker.admit(now), Admission::Pause(_)),
+            "a late answer does not end the pause"
+        );
         assert_eq!(breaker.admit(now + pause), Admission::Probe);
-        assert!(matches!(breaker.admit(now + pause), Admission::Pause(_)), "one probe at a time");
+        assert!(
+            matches!(breaker.admit(now + pause), Admission::Pause(_)),
+            "one probe at a time"
+        );
         let longer = breaker.probed(now + pause, false).expect("still open");
         assert_eq!(breaker.admit(now + pause + longer), Admission::Probe);
         assert_eq!(breaker.probed(now, true), None);

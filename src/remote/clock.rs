@@ -15,7 +15,11 @@ pub struct RemoteClock {
 
 impl RemoteClock {
     pub fn new(now: Instant) -> Self {
-        Self { base: now, host_at_base: seconds(Utc::now()), least_offset: None }
+        Self {
+            base: now,
+            host_at_base: seconds(Utc::now()),
+            least_offset: None,
+        }
     }
 
     /// Takes in the `Date` of an answer to a call that was sent and answered at these times.

@@ -57,7 +57,9 @@ pub struct RemoteOptions {
 pub enum BuildError {
     #[error("{0} holds characters that no HTTP header can carry")]
     Credential(&'static str),
-    #[error("no HTTPS client could be made; are the system's certificate authorities installed (package ca-certificates)?")]
+    #[error(
+        "no HTTPS client could be made; are the system's certificate authorities installed (package ca-certificates)?"
+    )]
     Client(#[from] reqwest::Error),
 }
 
@@ -94,7 +96,12 @@ pub struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub fn get(path: &'a [&'a str]) -> Self {
-        Self { method: Method::GET, path, query: Vec::new(), body: None }
+        Self {
+            method: Method::GET,
+            path,
+            query: Vec::new(),
+            body: None,
+        }
     }
 }
 
@@ -123,7 +130,9 @@ impl Reply {
 
 fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     let text = headers.get(DATE)?.to_str().ok()?;
-    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
+    DateTime::parse_from_rfc2822(text)
+        .ok()
+        .map(|date| date.to_utc())
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
@@ -167,7 +176,8 @@ impl Remote {
 
     /// The value of an `Authorization` header; `setting` names the credential where it cannot be one.
     pub fn bearer(secret: &str, setting: &'static str) -> Result<HeaderValue, BuildError> {
-        let mut value = HeaderValue::from_str(&format!("Bearer {secret}")).map_err(|_| BuildError::Credential(setting))?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {secret}"))
+            .map_err(|_| BuildError::Credential(setting))?;
         value.set_sensitive(true);
         Ok(value)
     }
@@ -195,30 +205,57 @@ impl Remote {
             started.answered(&reply.headers, reply.status == 429);
             match reply.status {
                 429 => match retry_after(&reply.headers) {
-                    Some(retry_in) if retry_in > LONGEST_PATIENCE => return Err(self.down("asks to be left alone (429)", retry_in)),
-                    _ => tracing::debug!(remote = self.name, "A call was refused for its number (429); it waits and is repeated."),
+                    Some(retry_in) if retry_in > LONGEST_PATIENCE => {
+                        return Err(self.down("asks to be left alone (429)", retry_in));
+                    }
+                    _ => tracing::debug!(
+                        remote = self.name,
+                        "A call was refused for its number (429); it waits and is repeated."
+                    ),
                 },
                 // These two speak of the request, not of the server's health.
                 501 | 505 => return self.well(reply),
                 408 | 500..=599 => return Err(self.sick_answer(&reply)),
-                401 => return Err(self.stop(format!("refuses the credential (401); check {}", self.credential_setting))),
-                300..=399 => return Err(self.stop(format!("answers with a redirect ({}), which is never followed; check {}", reply.status, self.base_url_setting))),
+                401 => {
+                    return Err(self.stop(format!(
+                        "refuses the credential (401); check {}",
+                        self.credential_setting
+                    )));
+                }
+                300..=399 => {
+                    return Err(self.stop(format!(
+                        "answers with a redirect ({}), which is never followed; check {}",
+                        reply.status, self.base_url_setting
+                    )));
+                }
                 _ => return self.well(reply),
             }
         }
-        Err(self.down("keeps refusing calls for their number (429)", Duration::from_secs(60)))
+        Err(self.down(
+            "keeps refusing calls for their number (429)",
+            Duration::from_secs(60),
+        ))
     }
 
     /// Stops the side until a person acts, or until it is looked at again.
     pub fn stop(&self, what: impl AsRef<str>) -> Failure {
         let why = format!("{} {}", self.name, what.as_ref());
-        *lock(&self.stopped) = Some(Stopped { why: why.clone(), until: Instant::now() + self.stop_recheck });
-        Failure::Stop { why, retry_in: self.stop_recheck }
+        *lock(&self.stopped) = Some(Stopped {
+            why: why.clone(),
+            until: Instant::now() + self.stop_recheck,
+        });
+        Failure::Stop {
+            why,
+            retry_in: self.stop_recheck,
+        }
     }
 
     /// The base URL leads to no API.
     pub fn wrong_address(&self, status: u16) -> Failure {
-        self.stop(format!("answers {status} with a page where an API should be; check {}", self.base_url_setting))
+        self.stop(format!(
+            "answers {status} with a page where an API should be; check {}",
+            self.base_url_setting
+        ))
     }
 
     /// Reads an answer; what cannot be read is a failure in passing, because half an answer and a maintenance page look so too.
@@ -226,10 +263,18 @@ impl Remote {
         self.parse_borrowed(&reply.body)
     }
 
-    pub fn parse_borrowed<'de, T: serde::Deserialize<'de>>(&self, body: &'de [u8]) -> Result<T, Failure> {
+    pub fn parse_borrowed<'de, T: serde::Deserialize<'de>>(
+        &self,
+        body: &'de [u8],
+    ) -> Result<T, Failure> {
         // The parser's own text may quote what it read.
         serde_json::from_slice(body).map_err(|error| {
-            Failure::again(format!("{} sent an answer that is not understood (at line {}, column {})", self.name, error.line(), error.column()))
+            Failure::again(format!(
+                "{} sent an answer that is not understood (at line {}, column {})",
+                self.name,
+                error.line(),
+                error.column()
+            ))
         })
     }
 
@@ -239,7 +284,10 @@ impl Remote {
     }
 
     fn down(&self, what: &str, retry_in: Duration) -> Failure {
-        Failure::Down { why: format!("{} {what}", self.name), retry_in }
+        Failure::Down {
+            why: format!("{} {what}", self.name),
+            retry_in,
+        }
     }
 
     /// A failed call: the side is down once too many have failed in a row.
@@ -261,7 +309,11 @@ impl Remote {
     /// Waits for the place of one call; fails at once when the side is stopped or down.
     async fn admit(&self, lane: Lane) -> Result<Started<'_>, Failure> {
         self.check_side(lane).await?;
-        let started = self.pacer.start(lane).await.map_err(|(why, retry_in)| self.down(&why, retry_in))?;
+        let started = self
+            .pacer
+            .start(lane)
+            .await
+            .map_err(|(why, retry_in)| self.down(&why, retry_in))?;
         // Much may have been learnt while this call waited for its place.
         self.check_side(lane).await?;
         Ok(started)
@@ -272,7 +324,10 @@ impl Remote {
         let admission = lock(&self.breaker).admit(Instant::now());
         match admission {
             breaker::Admission::Call => Ok(()),
-            breaker::Admission::Pause(retry_in) => Err(self.down("is left alone for a moment, because it kept failing", retry_in)),
+            breaker::Admission::Pause(retry_in) => Err(self.down(
+                "is left alone for a moment, because it kept failing",
+                retry_in,
+            )),
             breaker::Admission::Probe => self.probe(lane).await,
         }
     }
@@ -281,7 +336,10 @@ impl Remote {
         let mut stopped = lock(&self.stopped);
         let now = Instant::now();
         match &*stopped {
-            Some(Stopped { why, until }) if now < *until => Err(Failure::Stop { why: why.clone(), retry_in: *until - now }),
+            Some(Stopped { why, until }) if now < *until => Err(Failure::Stop {
+                why: why.clone(),
+                retry_in: *until - now,
+            }),
             _ => {
                 *stopped = None;
                 Ok(())
@@ -301,7 +359,10 @@ impl Remote {
         let (well, why) = match self.transport(&Call::get(self.probe)).await {
             Ok(reply) => {
                 started.answered(&reply.headers, reply.status == 429);
-                (reply.status < 500 && reply.status != 408, format!("{} failed with {}", self.name, reply.status))
+                (
+                    reply.status < 500 && reply.status != 408,
+                    format!("{} failed with {}", self.name, reply.status),
+                )
             }
             Err(why) => (false, why),
         };
@@ -316,7 +377,9 @@ impl Remote {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let mut request = self.client.request(call.method.clone(), self.url(call));
         if let Some(body) = &call.body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+            request = request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone());
         }
         let started = Instant::now();
         let reply = async {
@@ -326,11 +389,18 @@ impl Remote {
             let mut body = Vec::new();
             while let Some(chunk) = response.chunk().await? {
                 if body.len() + chunk.len() > LARGEST_ANSWER_BYTES {
-                    return Ok(Err(format!("{} sent an answer of more than {LARGEST_ANSWER_BYTES} bytes", self.name)));
+                    return Ok(Err(format!(
+                        "{} sent an answer of more than {LARGEST_ANSWER_BYTES} bytes",
+                        self.name
+                    )));
                 }
                 body.extend_from_slice(&chunk);
             }
-            Ok(Ok(Reply { status, headers, body }))
+            Ok(Ok(Reply {
+                status,
+                headers,
+                body,
+            }))
         }
         .await
         .unwrap_or_else(|error| Err(self.in_words(error)));
@@ -346,7 +416,9 @@ impl Remote {
             path.pop_if_empty().extend(call.path);
         }
         if !call.query.is_empty() {
-            let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&call.query).finish();
+            let query = url::form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(&call.query)
+                .finish();
             // A plus is a blank in forms only; a real plus is written %2B by then.
             url.set_query(Some(&query.replace('+', "%20")));
         }
@@ -357,9 +429,16 @@ impl Remote {
     fn in_words(&self, error: reqwest::Error) -> String {
         let name = self.name;
         if error.is_timeout() && !error.is_connect() {
-            return format!("{name} did not answer within {} ms", self.request_timeout.as_millis());
+            return format!(
+                "{name} did not answer within {} ms",
+                self.request_timeout.as_millis()
+            );
         }
-        let what = if error.is_connect() { "cannot be reached" } else { "broke off the connection" };
+        let what = if error.is_connect() {
+            "cannot be reached"
+        } else {
+            "broke off the connection"
+        };
         let error = error.without_url();
         let mut cause: &dyn std::error::Error = &error;
         while let Some(next) = cause.source() {

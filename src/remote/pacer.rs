@@ -21,7 +21,10 @@ pub enum Admission {
     /// Ask again after this time, or as soon as an answer comes in.
     Wait(Duration),
     /// Nobody waits so long with work in hand: the side is down for that time.
-    TooLong { why: String, retry_in: Duration },
+    TooLong {
+        why: String,
+        retry_in: Duration,
+    },
 }
 
 /// What a limit allows, as `check` and `status` show it.
@@ -71,7 +74,11 @@ pub struct Started<'a> {
 
 impl Pacer {
     pub fn new(limits: Box<dyn Limits>) -> Self {
-        Self { limits: Mutex::new(limits), turns: Default::default(), changed: Notify::new() }
+        Self {
+            limits: Mutex::new(limits),
+            turns: Default::default(),
+            changed: Notify::new(),
+        }
     }
 
     fn limits(&self) -> MutexGuard<'_, Box<dyn Limits>> {
@@ -92,7 +99,12 @@ impl Pacer {
                 match limits.admit(now, lane) {
                     Admission::Now => {
                         let ticket = limits.start(now);
-                        return Ok(Started { pacer: self, sent: now, ticket, answered: false });
+                        return Ok(Started {
+                            pacer: self,
+                            sent: now,
+                            ticket,
+                            answered: false,
+                        });
                     }
                     Admission::Wait(wait) => wait,
                     Admission::TooLong { why, retry_in } => return Err((why, retry_in)),
@@ -113,7 +125,13 @@ impl Pacer {
 impl Started<'_> {
     pub fn answered(mut self, headers: &HeaderMap, refused: bool) {
         self.answered = true;
-        let answered = Answered { sent: self.sent, received: Instant::now(), headers, refused, ticket: self.ticket };
+        let answered = Answered {
+            sent: self.sent,
+            received: Instant::now(),
+            headers,
+            refused,
+            ticket: self.ticket,
+        };
         self.pacer.limits().answered(&answered);
         self.pacer.changed.notify_waiters();
     }

@@ -28,7 +28,9 @@ impl Feed {
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Changed, Self::Backfill, Self::Due].into_iter().find(|feed| feed.as_str() == text)
+        [Self::Changed, Self::Backfill, Self::Due]
+            .into_iter()
+            .find(|feed| feed.as_str() == text)
     }
 }
 
@@ -62,14 +64,21 @@ pub struct Cursor {
 impl Cursor {
     /// A cursor with nothing to settle and no walk.
     pub fn at(position: DateTime<Utc>) -> Self {
-        Self { position, settled: position, settling: position, walk: None, settling_age: Duration::ZERO, polled_age: None }
+        Self {
+            position,
+            settled: position,
+            settling: position,
+            walk: None,
+            settling_age: Duration::ZERO,
+            polled_age: None,
+        }
     }
 }
 
 impl Store {
     pub async fn cursor(&self, feed: Feed) -> Result<Option<Cursor>> {
         let row = transaction!(self, tx, {
-                Ok(sqlx::query(
+            Ok(sqlx::query(
                     "select position, settled, walking, window_start, window_end, last_id, page_token, run_id,
                             greatest(extract(epoch from now() - settling_since), 0)::float8, settling,
                             greatest(extract(epoch from now() - polled_at), 0)::float8
@@ -78,7 +87,7 @@ impl Store {
                 .bind(feed.as_str())
                 .fetch_optional(&mut **tx)
                 .await?)
-            })?;
+        })?;
         let Some(row) = row else { return Ok(None) };
         let walking: bool = row.try_get(2)?;
         let last_id: Option<i64> = row.try_get(5)?;
@@ -95,7 +104,9 @@ impl Store {
             walk: walking.then_some(walk),
             settling: row.try_get(9)?,
             settling_age: Duration::try_from_secs_f64(row.try_get(8)?).unwrap_or_default(),
-            polled_age: row.try_get::<Option<f64>, _>(10)?.and_then(|age| Duration::try_from_secs_f64(age).ok()),
+            polled_age: row
+                .try_get::<Option<f64>, _>(10)?
+                .and_then(|age| Duration::try_from_secs_f64(age).ok()),
         }))
     }
 
@@ -111,7 +122,11 @@ impl Store {
     }
 }
 
-pub(super) async fn put(tx: &mut Transaction<'static, Postgres>, feed: Feed, cursor: &Cursor) -> Result<()> {
+pub(super) async fn put(
+    tx: &mut Transaction<'static, Postgres>,
+    feed: Feed,
+    cursor: &Cursor,
+) -> Result<()> {
     let walk = cursor.walk.clone().unwrap_or_default();
     sqlx::query(
         "insert into sync_cursor as old

@@ -89,7 +89,7 @@ impl Store {
         ids.sort_unstable();
         ids.dedup();
         let rows: Vec<(i64, DateTime<Utc>)> = transaction!(self, tx, {
-                Ok(sqlx::query_as(
+            Ok(sqlx::query_as(
                     "insert into contact_due as due (keap_contact_id, reason, priority)
                      select id, $2, $3 from unnest($1::bigint[]) as id
                      on conflict (keap_contact_id) do update
@@ -104,36 +104,50 @@ impl Store {
                 .bind(reason.priority())
                 .fetch_all(&mut **tx)
                 .await?)
-            })?;
-        rows.into_iter().map(|(id, requested_at)| Ok(DueTicket { id: keap_id(id)?, requested_at })).collect()
+        })?;
+        rows.into_iter()
+            .map(|(id, requested_at)| {
+                Ok(DueTicket {
+                    id: keap_id(id)?,
+                    requested_at,
+                })
+            })
+            .collect()
     }
 
     /// The next due contacts, most urgent first, leaving out those that are in flight.
     pub async fn due(&self, limit: usize, busy: &[KeapId]) -> Result<Vec<DueRow>> {
         let busy: Vec<i64> = busy.iter().map(|id| id.get()).collect();
         let rows: Vec<(i64, String)> = transaction!(self, tx, {
-                Ok(sqlx::query_as(
-                    "select keap_contact_id, reason from contact_due
+            Ok(sqlx::query_as(
+                "select keap_contact_id, reason from contact_due
                       where not held and due_at <= now() and keap_contact_id <> all($2)
                       order by priority, due_at limit $1",
-                )
-                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-                .bind(&busy)
-                .fetch_all(&mut **tx)
-                .await?)
-            })?;
-        rows.into_iter().map(|(id, reason)| Ok(DueRow { id: keap_id(id)?, reason: DueReason::parse(&reason)? })).collect()
+            )
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind(&busy)
+            .fetch_all(&mut **tx)
+            .await?)
+        })?;
+        rows.into_iter()
+            .map(|(id, reason)| {
+                Ok(DueRow {
+                    id: keap_id(id)?,
+                    reason: DueReason::parse(&reason)?,
+                })
+            })
+            .collect()
     }
 
     /// Those of the requests that have no outcome yet: their row is there, not held, and no try has failed since.
     pub async fn undone(&self, ids: &[KeapId]) -> Result<Vec<KeapId>> {
         let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
         let rows: Vec<i64> = transaction!(self, tx, {
-                Ok(sqlx::query_scalar("select keap_contact_id from contact_due where keap_contact_id = any($1) and not held and attempts = 0")
+            Ok(sqlx::query_scalar("select keap_contact_id from contact_due where keap_contact_id = any($1) and not held and attempts = 0")
                     .bind(&ids)
                     .fetch_all(&mut **tx)
                     .await?)
-            })?;
+        })?;
         rows.into_iter().map(keap_id).collect()
     }
 
@@ -148,13 +162,13 @@ impl Store {
 
     pub async fn held(&self) -> Result<Vec<Held>> {
         let rows = transaction!(self, tx, {
-                Ok(sqlx::query(
-                    "select keap_contact_id, coalesce(last_error, ''), candidates, attempts, updated_at
+            Ok(sqlx::query(
+                "select keap_contact_id, coalesce(last_error, ''), candidates, attempts, updated_at
                        from contact_due where held order by updated_at",
-                )
-                .fetch_all(&mut **tx)
-                .await?)
-            })?;
+            )
+            .fetch_all(&mut **tx)
+            .await?)
+        })?;
         rows.into_iter()
             .map(|row| {
                 Ok(Held {
@@ -172,7 +186,7 @@ impl Store {
     pub async fn retry_held(&self, ids: Option<&[KeapId]>) -> Result<Vec<KeapId>> {
         let ids: Option<Vec<i64>> = ids.map(|ids| ids.iter().map(|id| id.get()).collect());
         let rows: Vec<i64> = transaction!(self, tx, {
-                Ok(sqlx::query_scalar(
+            Ok(sqlx::query_scalar(
                     "update contact_due
                         set held = false, attempts = 0, due_at = now(), reason = 'manual', priority = 0,
                             sighting = null, version = version + 1, updated_at = now()
@@ -182,12 +196,15 @@ impl Store {
                 .bind(ids)
                 .fetch_all(&mut **tx)
                 .await?)
-            })?;
+        })?;
         rows.into_iter().map(keap_id).collect()
     }
 }
 
-pub(super) async fn waiting(tx: &mut Transaction<'static, Postgres>, ids: &[i64]) -> Result<HashMap<KeapId, Waiting>> {
+pub(super) async fn waiting(
+    tx: &mut Transaction<'static, Postgres>,
+    ids: &[i64],
+) -> Result<HashMap<KeapId, Waiting>> {
     let rows = sqlx::query(
         "select keap_contact_id, reason, version, attempts, held, due_at > now(), sighting
            from contact_due where keap_contact_id = any($1)",

@@ -29,11 +29,16 @@ pub struct LeaseHolder {
 
 impl Store {
     /// Takes the lease when it is free, expired, or held by `dead`, a holder that is known to have died.
-    pub async fn take_lease(&self, holder: &str, ttl: Duration, dead: Option<&LeaseHolder>) -> Result<Option<Lease>> {
+    pub async fn take_lease(
+        &self,
+        holder: &str,
+        ttl: Duration,
+        dead: Option<&LeaseHolder>,
+    ) -> Result<Option<Lease>> {
         let asked = Instant::now();
         let epoch: Option<i64> = transaction!(self, tx, {
-                Ok(sqlx::query_scalar(
-                    "insert into sync_lease as lease (name, epoch, holder, expires_at)
+            Ok(sqlx::query_scalar(
+                "insert into sync_lease as lease (name, epoch, holder, expires_at)
                      values ($1, 1, $2, now() + make_interval(secs => $3))
                      on conflict (name) do update
                         set epoch = lease.epoch + 1, holder = excluded.holder,
@@ -41,23 +46,26 @@ impl Store {
                       where lease.expires_at < now()
                          or (lease.holder = $4 and lease.epoch = $5)
                      returning epoch",
-                )
-                .bind(NAME)
-                .bind(holder)
-                .bind(ttl.as_secs_f64())
-                .bind(dead.map(|dead| dead.holder.as_str()))
-                .bind(dead.map(|dead| dead.epoch))
-                .fetch_optional(&mut **tx)
-                .await?)
-            })?;
-        Ok(epoch.map(|epoch| Lease { epoch, valid_until: asked + ttl }))
+            )
+            .bind(NAME)
+            .bind(holder)
+            .bind(ttl.as_secs_f64())
+            .bind(dead.map(|dead| dead.holder.as_str()))
+            .bind(dead.map(|dead| dead.epoch))
+            .fetch_optional(&mut **tx)
+            .await?)
+        })?;
+        Ok(epoch.map(|epoch| Lease {
+            epoch,
+            valid_until: asked + ttl,
+        }))
     }
 
     /// Prolongs the lease; `None` when another process has taken it.
     pub async fn renew_lease(&self, lease: &Lease, ttl: Duration) -> Result<Option<Lease>> {
         let asked = Instant::now();
         let kept = transaction!(self, tx, {
-                Ok(sqlx::query("update sync_lease set expires_at = now() + make_interval(secs => $3) where name = $1 and epoch = $2")
+            Ok(sqlx::query("update sync_lease set expires_at = now() + make_interval(secs => $3) where name = $1 and epoch = $2")
                     .bind(NAME)
                     .bind(lease.epoch)
                     .bind(ttl.as_secs_f64())
@@ -65,8 +73,11 @@ impl Store {
                     .await?
                     .rows_affected()
                     == 1)
-            })?;
-        Ok(kept.then_some(Lease { valid_until: asked + ttl, ..*lease }))
+        })?;
+        Ok(kept.then_some(Lease {
+            valid_until: asked + ttl,
+            ..*lease
+        }))
     }
 
     /// Gives the lease back, so that the next process need not wait for its end.
@@ -83,14 +94,21 @@ impl Store {
 
     pub async fn lease_holder(&self) -> Result<Option<LeaseHolder>> {
         let row: Option<(String, i64, bool)> = transaction!(self, tx, {
-                Ok(sqlx::query_as("select holder, epoch, expires_at >= now() from sync_lease where name = $1")
-                    .bind(NAME)
-                    .fetch_optional(&mut **tx)
-                    .await?)
-            })?;
-        Ok(row.map(|(holder, epoch, live)| LeaseHolder { holder, epoch, live }))
+            Ok(sqlx::query_as(
+                "select holder, epoch, expires_at >= now() from sync_lease where name = $1",
+            )
+            .bind(NAME)
+            .fetch_optional(&mut **tx)
+            .await?)
+        })?;
+        Ok(row.map(|(holder, epoch, live)| LeaseHolder {
+            holder,
+            epoch,
+            live,
+        }))
     }
 }
 
 /// Fails unless the lease is still ours, and keeps it so until the transaction ends.
-pub(super) const CHECK_EPOCH: &str = "select epoch from sync_lease where name = 'writer' and epoch = $1 for share";
+pub(super) const CHECK_EPOCH: &str =
+    "select epoch from sync_lease where name = 'writer' and epoch = $1 for share";

@@ -32,7 +32,9 @@ impl Store {
                 let intercom: Option<String> = row.try_get(1)?;
                 let state = match intercom {
                     None => LinkState::Skipped,
-                    Some(id) => LinkState::Linked(IntercomId::new(id).ok_or(StoreError::BadRow("contact_link"))?),
+                    Some(id) => LinkState::Linked(
+                        IntercomId::new(id).ok_or(StoreError::BadRow("contact_link"))?,
+                    ),
                 };
                 let link = Link {
                     state,
@@ -50,37 +52,54 @@ impl Store {
 
     /// Which linked contact has each of these e-mails; the lowest Keap id where several have.
     pub async fn email_owners(&self, digests: &[Digest]) -> Result<HashMap<Digest, KeapId>> {
-        let digests: Vec<Vec<u8>> = digests.iter().map(|digest| digest.as_bytes().to_vec()).collect();
+        let digests: Vec<Vec<u8>> = digests
+            .iter()
+            .map(|digest| digest.as_bytes().to_vec())
+            .collect();
         let rows: Vec<(Vec<u8>, i64)> = transaction!(self, tx, {
-                Ok(sqlx::query_as(
-                    "select email_digest, min(keap_contact_id) from contact_link
+            Ok(sqlx::query_as(
+                "select email_digest, min(keap_contact_id) from contact_link
                       where email_digest = any($1) and state = 'linked' group by email_digest",
-                )
-                .bind(&digests)
-                .fetch_all(&mut **tx)
-                .await?)
-            })?;
-        rows.into_iter().map(|(bytes, id)| Ok((digest(bytes)?, keap_id(id)?))).collect()
+            )
+            .bind(&digests)
+            .fetch_all(&mut **tx)
+            .await?)
+        })?;
+        rows.into_iter()
+            .map(|(bytes, id)| Ok((digest(bytes)?, keap_id(id)?)))
+            .collect()
     }
 
     /// Which Keap contacts these Intercom contacts are linked to.
-    pub async fn linked_owners(&self, intercom: &[IntercomId]) -> Result<HashMap<IntercomId, KeapId>> {
+    pub async fn linked_owners(
+        &self,
+        intercom: &[IntercomId],
+    ) -> Result<HashMap<IntercomId, KeapId>> {
         let ids: Vec<&str> = intercom.iter().map(IntercomId::as_str).collect();
         let rows: Vec<(String, i64)> = transaction!(self, tx, {
-                Ok(sqlx::query_as("select intercom_contact_id, keap_contact_id from contact_link where intercom_contact_id = any($1)")
+            Ok(sqlx::query_as("select intercom_contact_id, keap_contact_id from contact_link where intercom_contact_id = any($1)")
                     .bind(&ids)
                     .fetch_all(&mut **tx)
                     .await?)
-            })?;
+        })?;
         rows.into_iter()
-            .map(|(intercom, keap)| Ok((IntercomId::new(intercom).ok_or(StoreError::BadRow("contact_link"))?, keap_id(keap)?)))
+            .map(|(intercom, keap)| {
+                Ok((
+                    IntercomId::new(intercom).ok_or(StoreError::BadRow("contact_link"))?,
+                    keap_id(keap)?,
+                ))
+            })
             .collect()
     }
 
     /// How many contacts are linked.
     pub async fn count_linked(&self) -> Result<i64> {
         transaction!(self, tx, {
-            Ok(sqlx::query_scalar("select count(*) from contact_link where state = 'linked'").fetch_one(&mut **tx).await?)
+            Ok(
+                sqlx::query_scalar("select count(*) from contact_link where state = 'linked'")
+                    .fetch_one(&mut **tx)
+                    .await?,
+            )
         })
     }
 }

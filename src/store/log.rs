@@ -46,7 +46,7 @@ impl Store {
     /// The latest log row of a contact that came of a request made at `since` or later.
     pub async fn outcome_since(&self, id: KeapId, since: DateTime<Utc>) -> Result<Option<LogRow>> {
         let row = transaction!(self, tx, {
-                Ok(sqlx::query(
+            Ok(sqlx::query(
                     "select id, intercom_contact_id, sync_status, error_message, coalesce(action, ''), coalesce(feed, ''), run_id, request_id
                        from keap_intercom_sync_logs
                       where keap_contact_id = $1 and created_at >= $2
@@ -56,7 +56,7 @@ impl Store {
                 .bind(since)
                 .fetch_optional(&mut **tx)
                 .await?)
-            })?;
+        })?;
         let Some(row) = row else { return Ok(None) };
         let status: String = row.try_get(2)?;
         let status = [SyncStatus::Synced, SyncStatus::Failed, SyncStatus::Skipped]

@@ -88,7 +88,8 @@ pub struct Store {
 impl Store {
     /// Prepares a pool; the first connection is made when it is needed.
     pub fn new(options: &StoreOptions<'_>) -> Result<Self> {
-        let mut connect = PgConnectOptions::from_str(options.url)?.application_name("keap-intercom-sync");
+        let mut connect =
+            PgConnectOptions::from_str(options.url)?.application_name("keap-intercom-sync");
         if !options.prepared_statements {
             connect = connect.statement_cache_capacity(0);
         }
@@ -114,7 +115,9 @@ impl Store {
 }
 
 async fn within<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(STALL, work).await.unwrap_or(Err(StoreError::Stalled))
+    tokio::time::timeout(STALL, work)
+        .await
+        .unwrap_or(Err(StoreError::Stalled))
 }
 
 /// Tells the compiler the error type of a block.

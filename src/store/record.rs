@@ -92,14 +92,24 @@ impl Store {
 }
 
 pub(super) async fn check_epoch(tx: &mut Transaction<'static, Postgres>, epoch: i64) -> Result<()> {
-    let ours: Option<i64> = sqlx::query_scalar(CHECK_EPOCH).bind(epoch).fetch_optional(&mut **tx).await?;
+    let ours: Option<i64> = sqlx::query_scalar(CHECK_EPOCH)
+        .bind(epoch)
+        .fetch_optional(&mut **tx)
+        .await?;
     ours.map(|_| ()).ok_or(StoreError::LeaseLost)
 }
 
-async fn put_links(tx: &mut Transaction<'static, Postgres>, forgotten: &[KeapId], rows: &[LinkRow]) -> Result<()> {
+async fn put_links(
+    tx: &mut Transaction<'static, Postgres>,
+    forgotten: &[KeapId],
+    rows: &[LinkRow],
+) -> Result<()> {
     if !forgotten.is_empty() {
         let ids: Vec<i64> = forgotten.iter().map(|id| id.get()).collect();
-        sqlx::query("delete from contact_link where keap_contact_id = any($1)").bind(&ids).execute(&mut **tx).await?;
+        sqlx::query("delete from contact_link where keap_contact_id = any($1)")
+            .bind(&ids)
+            .execute(&mut **tx)
+            .await?;
     }
     if rows.is_empty() {
         return Ok(());
@@ -175,7 +185,11 @@ async fn put_logs(tx: &mut Transaction<'static, Postgres>, rows: &[LogRow]) -> R
     Ok(())
 }
 
-async fn put_due(tx: &mut Transaction<'static, Postgres>, done: &[(KeapId, i64)], again: &[DueAgain]) -> Result<()> {
+async fn put_due(
+    tx: &mut Transaction<'static, Postgres>,
+    done: &[(KeapId, i64)],
+    again: &[DueAgain],
+) -> Result<()> {
     if !done.is_empty() {
         sqlx::query(
             "delete from contact_due due using unnest($1::bigint[], $2::bigint[]) as done (id, version)
@@ -237,7 +251,13 @@ async fn put_afresh(tx: &mut Transaction<'static, Postgres>, ids: &[KeapId]) -> 
     Ok(())
 }
 
-async fn count(tx: &mut Transaction<'static, Postgres>, run: Uuid, group: Uuid, counts: &Counts, ends: bool) -> Result<()> {
+async fn count(
+    tx: &mut Transaction<'static, Postgres>,
+    run: Uuid,
+    group: Uuid,
+    counts: &Counts,
+    ends: bool,
+) -> Result<()> {
     sqlx::query(
         "update sync_run
             set seen = seen + $3, created = created + $4, linked = linked + $5, updated = updated + $6, unchanged = unchanged + $7,

@@ -83,7 +83,12 @@ macro_rules! select_runs {
 
 impl Store {
     /// Asks whoever holds the lease for a walk. `since`: only contacts changed from then on (`backfill`).
-    pub async fn request_run(&self, feed: Feed, reason: &str, since: Option<DateTime<Utc>>) -> Result<Uuid> {
+    pub async fn request_run(
+        &self,
+        feed: Feed,
+        reason: &str,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<Uuid> {
         transaction!(self, tx, {
             Ok(sqlx::query_scalar("insert into sync_run (feed, reason, state, since) values ($1, $2, 'requested', $3) returning id")
                 .bind(feed.as_str())
@@ -95,7 +100,13 @@ impl Store {
     }
 
     /// Notes that a walk has begun, under an id of the caller's.
-    pub async fn begin_run(&self, id: Uuid, feed: Feed, reason: &str, since: Option<DateTime<Utc>>) -> Result<()> {
+    pub async fn begin_run(
+        &self,
+        id: Uuid,
+        feed: Feed,
+        reason: &str,
+        since: Option<DateTime<Utc>>,
+    ) -> Result<()> {
         transaction!(self, tx, {
             sqlx::query(
                 "insert into sync_run (id, feed, reason, state, since, started_at) values ($1, $2, $3, 'running', $4, now())
@@ -129,18 +140,26 @@ impl Store {
     /// Requested walks that nobody has begun, oldest first.
     pub async fn requested_runs(&self) -> Result<Vec<Run>> {
         transaction!(self, tx, {
-            sqlx::query(select_runs!("where state = 'requested' order by created_at"))
-                .fetch_all(&mut **tx)
-                .await?
-                .iter()
-                .map(run)
-                .collect()
+            sqlx::query(select_runs!(
+                "where state = 'requested' order by created_at"
+            ))
+            .fetch_all(&mut **tx)
+            .await?
+            .iter()
+            .map(run)
+            .collect()
         })
     }
 
     pub async fn run(&self, id: Uuid) -> Result<Option<Run>> {
         transaction!(self, tx, {
-            sqlx::query(select_runs!("where id = $1")).bind(id).fetch_optional(&mut **tx).await?.as_ref().map(run).transpose()
+            sqlx::query(select_runs!("where id = $1"))
+                .bind(id)
+                .fetch_optional(&mut **tx)
+                .await?
+                .as_ref()
+                .map(run)
+                .transpose()
         })
     }
 
@@ -159,10 +178,15 @@ impl Store {
 
 fn run(row: &sqlx::postgres::PgRow) -> Result<Run> {
     let state: String = row.try_get(3)?;
-    let state = [RunState::Requested, RunState::Running, RunState::Done, RunState::Failed]
-        .into_iter()
-        .find(|known| known.as_str() == state)
-        .ok_or(StoreError::BadRow("sync_run"))?;
+    let state = [
+        RunState::Requested,
+        RunState::Running,
+        RunState::Done,
+        RunState::Failed,
+    ]
+    .into_iter()
+    .find(|known| known.as_str() == state)
+    .ok_or(StoreError::BadRow("sync_run"))?;
     Ok(Run {
         id: row.try_get(0)?,
         feed: row.try_get(1)?,

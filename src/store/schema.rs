@@ -23,12 +23,19 @@ pub enum SchemaState {
 impl Store {
     pub async fn schema_state(&self) -> Result<SchemaState> {
         let applied: Vec<i64> = transaction!(self, tx, {
-                let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null").fetch_one(&mut **tx).await?;
-                if !exists {
-                    return Ok(Vec::new());
-                }
-                Ok(sqlx::query_scalar("select version from _sqlx_migrations where success order by version").fetch_all(&mut **tx).await?)
-            })?;
+            let exists: bool =
+                sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+                    .fetch_one(&mut **tx)
+                    .await?;
+            if !exists {
+                return Ok(Vec::new());
+            }
+            Ok(sqlx::query_scalar(
+                "select version from _sqlx_migrations where success order by version",
+            )
+            .fetch_all(&mut **tx)
+            .await?)
+        })?;
         let known: Vec<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
         if applied.iter().any(|version| !known.contains(version)) {
             return Ok(SchemaState::Newer);
@@ -43,7 +50,10 @@ impl Store {
     pub async fn migrate(&self) -> Result<usize> {
         // sqlx's own lock belongs to a session, which a transaction-mode pooler does not keep; ours to a transaction.
         let mut lock = self.pool.begin().await?;
-        sqlx::query("select pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK).execute(&mut *lock).await?;
+        sqlx::query("select pg_advisory_xact_lock($1)")
+            .bind(MIGRATION_LOCK)
+            .execute(&mut *lock)
+            .await?;
         let behind = match self.schema_state().await? {
             SchemaState::Current => return Ok(0),
             SchemaState::Newer => {
@@ -55,14 +65,21 @@ impl Store {
         };
         let mut migrator = sqlx::migrate!();
         migrator.set_locking(false);
-        migrator.run(&self.pool).await.map_err(|error| StoreError::Schema(format!("a migration failed: {error}")))?;
+        migrator
+            .run(&self.pool)
+            .await
+            .map_err(|error| StoreError::Schema(format!("a migration failed: {error}")))?;
         lock.commit().await?;
         Ok(behind)
     }
 
     /// The installation's key for digests.
     pub async fn digest_key(&self) -> Result<DigestKey> {
-        let key: Vec<u8> = transaction!(self, tx, { Ok(sqlx::query_scalar("select key from sync_digest_key").fetch_one(&mut **tx).await?) })?;
+        let key: Vec<u8> = transaction!(self, tx, {
+            Ok(sqlx::query_scalar("select key from sync_digest_key")
+                .fetch_one(&mut **tx)
+                .await?)
+        })?;
         Ok(DigestKey::new(&key))
     }
 

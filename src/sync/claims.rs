@@ -43,7 +43,11 @@ impl Claims {
         state.next_page += 1;
         let opened = state.ticks;
         state.pages.insert(number, opened);
-        OpenPage { claims: self.clone(), number, opened }
+        OpenPage {
+            claims: self.clone(),
+            number,
+            opened,
+        }
     }
 
     /// The contacts that are being written now.
@@ -67,14 +71,25 @@ impl OpenPage {
     /// Claims a contact, and the e-mail that it is about to be created or linked under. `None`: look at it afresh.
     pub fn claim(&self, id: KeapId, email: Option<Digest>) -> Option<Claim> {
         let mut state = self.claims.lock();
-        let keys: Vec<Key> = std::iter::once(Key::Contact(id)).chain(email.map(Key::Email)).collect();
-        let stale = |key: &Key| state.busy.contains(key) || state.finished.get(key).is_some_and(|tick| *tick > self.opened);
+        let keys: Vec<Key> = std::iter::once(Key::Contact(id))
+            .chain(email.map(Key::Email))
+            .collect();
+        let stale = |key: &Key| {
+            state.busy.contains(key)
+                || state
+                    .finished
+                    .get(key)
+                    .is_some_and(|tick| *tick > self.opened)
+        };
         if keys.iter().any(stale) {
             return None;
         }
         state.busy.extend(&keys);
         drop(state);
-        Some(Claim { claims: self.claims.clone(), keys })
+        Some(Claim {
+            claims: self.claims.clone(),
+            keys,
+        })
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::contact::{Candidate, Contact, Digest, EmailField, IntercomId, KeapId, Link, LinkState, Role};
+use crate::contact::{
+    Candidate, Contact, Digest, EmailField, IntercomId, KeapId, Link, LinkState, Role,
+};
 
 /// What is to be done for a contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +37,9 @@ impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unchanged => "unchanged",
-            Self::NoEmail { .. } => "no_email: the contact has no valid e-mail address and no Intercom contact yet",
+            Self::NoEmail { .. } => {
+                "no_email: the contact has no valid e-mail address and no Intercom contact yet"
+            }
             Self::StillHeld => "still_held",
             Self::RetryLater => "retry_later",
             Self::NotInKeap => "not_in_keap: Keap answers 404 for this contact",
@@ -92,33 +96,60 @@ pub struct Seen<'a> {
 
 /// The first look: settles everything but the matching of unlinked contacts.
 pub fn decide(contact: &Contact, seen: &Seen<'_>) -> Decision {
-    let same = |as_seen: &Option<Option<Digest>>| as_seen.is_some_and(|as_seen| as_seen == Some(seen.sighting));
+    let same = |as_seen: &Option<Option<Digest>>| {
+        as_seen.is_some_and(|as_seen| as_seen == Some(seen.sighting))
+    };
     if same(&seen.held_as) {
         return Decision::Skip(SkipReason::StillHeld);
     }
     if same(&seen.retry_as) {
         return Decision::Skip(SkipReason::RetryLater);
     }
-    if let Some(Link { state: LinkState::Linked(id), fingerprint, .. }) = seen.link {
-        return if *fingerprint == seen.fingerprint { Decision::Skip(SkipReason::Unchanged) } else { Decision::Update(id.clone()) };
+    if let Some(Link {
+        state: LinkState::Linked(id),
+        fingerprint,
+        ..
+    }) = seen.link
+    {
+        return if *fingerprint == seen.fingerprint {
+            Decision::Skip(SkipReason::Unchanged)
+        } else {
+            Decision::Update(id.clone())
+        };
     }
     match contact.email {
         EmailField::Valid(_) => Decision::Match,
-        EmailField::Absent | EmailField::Invalid => {
-            Decision::Skip(SkipReason::NoEmail { told: seen.link.is_some_and(|link| link.sighting == seen.sighting) })
-        }
+        EmailField::Absent | EmailField::Invalid => Decision::Skip(SkipReason::NoEmail {
+            told: seen.link.is_some_and(|link| link.sighting == seen.sighting),
+        }),
     }
 }
 
 /// Matches an unlinked contact: `owner` has the same e-mail among our links, `found` are live Intercom contacts.
 ///
 /// `found` holds contacts with this e-mail or this Keap id as external id; those of a 409 belong here too.
-pub fn match_up(contact: &Contact, owner: Option<KeapId>, found: &[Candidate], promote_leads: bool) -> Decision {
-    if let Some(ours) = found.iter().find(|candidate| candidate.role == Role::User && candidate.belongs_to(contact.id)) {
+pub fn match_up(
+    contact: &Contact,
+    owner: Option<KeapId>,
+    found: &[Candidate],
+    promote_leads: bool,
+) -> Decision {
+    if let Some(ours) = found
+        .iter()
+        .find(|candidate| candidate.role == Role::User && candidate.belongs_to(contact.id))
+    {
         return Decision::Link(ours.id.clone());
     }
-    let hold = |reason, candidates: &[&Candidate]| Decision::Hold(Hold { reason, candidates: candidates.iter().map(|one| one.id.clone()).collect() });
-    let users: Vec<&Candidate> = found.iter().filter(|candidate| candidate.role == Role::User).collect();
+    let hold = |reason, candidates: &[&Candidate]| {
+        Decision::Hold(Hold {
+            reason,
+            candidates: candidates.iter().map(|one| one.id.clone()).collect(),
+        })
+    };
+    let users: Vec<&Candidate> = found
+        .iter()
+        .filter(|candidate| candidate.role == Role::User)
+        .collect();
     if let Some(other) = owner.filter(|other| *other != contact.id) {
         return hold(HoldReason::EmailLinkedTo(other), &users);
     }
@@ -129,7 +160,10 @@ pub fn match_up(contact: &Contact, owner: Option<KeapId>, found: &[Candidate], p
         _ => return hold(HoldReason::SeveralUsers, &users),
     }
     // Leads may share an e-mail; the newest is the conversation that support is in.
-    let newest_lead = found.iter().filter(|candidate| candidate.role == Role::Lead).max_by_key(|lead| (lead.created_at, &lead.id));
+    let newest_lead = found
+        .iter()
+        .filter(|candidate| candidate.role == Role::Lead)
+        .max_by_key(|lead| (lead.created_at, &lead.id));
     match newest_lead {
         Some(lead) if promote_leads => Decision::Link(lead.id.clone()),
         _ => Decision::Create,
@@ -156,7 +190,13 @@ mod tests {
     }
 
     fn found(id: &str, role: Role, external_id: Option<&str>, created_at: i64) -> Candidate {
-        Candidate { id: IntercomId::new(id).unwrap(), role, external_id: external_id.map(str::to_owned), email: None, created_at }
+        Candidate {
+            id: IntercomId::new(id).unwrap(),
+            role,
+            external_id: external_id.map(str::to_owned),
+            email: None,
+            created_at,
+        }
     }
 
     fn digest(n: u8) -> Digest {
@@ -164,11 +204,23 @@ mod tests {
     }
 
     fn link(state: LinkState, fingerprint: u8, sighting: u8) -> Link {
-        Link { state, fingerprint: digest(fingerprint), sighting: digest(sighting), keap_updated_at: None, replaced_at: None }
+        Link {
+            state,
+            fingerprint: digest(fingerprint),
+            sighting: digest(sighting),
+            keap_updated_at: None,
+            replaced_at: None,
+        }
     }
 
     fn seen(link: Option<&Link>) -> Seen<'_> {
-        Seen { link, fingerprint: digest(1), sighting: digest(2), held_as: None, retry_as: None }
+        Seen {
+            link,
+            fingerprint: digest(1),
+            sighting: digest(2),
+            held_as: None,
+            retry_as: None,
+        }
     }
 
     #[test]
@@ -176,31 +228,67 @@ mod tests {
         let id = IntercomId::new("a").unwrap();
         let same = link(LinkState::Linked(id.clone()), 1, 9);
         let differs = link(LinkState::Linked(id.clone()), 3, 9);
-        assert_eq!(decide(&ann(), &seen(Some(&same))), Decision::Skip(SkipReason::Unchanged));
-        assert_eq!(decide(&ann(), &seen(Some(&differs))), Decision::Update(id.clone()));
+        assert_eq!(
+            decide(&ann(), &seen(Some(&same))),
+            Decision::Skip(SkipReason::Unchanged)
+        );
+        assert_eq!(
+            decide(&ann(), &seen(Some(&differs))),
+            Decision::Update(id.clone())
+        );
         // A linked one whose e-mail is cleared, or is no address, is still an update.
         for email in [EmailField::Absent, EmailField::Invalid] {
-            assert_eq!(decide(&Contact { email, ..ann() }, &seen(Some(&differs))), Decision::Update(id.clone()));
+            assert_eq!(
+                decide(&Contact { email, ..ann() }, &seen(Some(&differs))),
+                Decision::Update(id.clone())
+            );
         }
     }
 
     #[test]
     fn an_unlinked_contact_without_an_address_is_skipped_and_told_once_per_change() {
-        let nameless = Contact { email: EmailField::Absent, ..ann() };
-        assert_eq!(decide(&nameless, &seen(None)), Decision::Skip(SkipReason::NoEmail { told: false }));
-        assert_eq!(decide(&nameless, &seen(Some(&link(LinkState::Skipped, 1, 2)))), Decision::Skip(SkipReason::NoEmail { told: true }));
-        assert_eq!(decide(&nameless, &seen(Some(&link(LinkState::Skipped, 1, 3)))), Decision::Skip(SkipReason::NoEmail { told: false }));
-        assert_eq!(decide(&ann(), &seen(Some(&link(LinkState::Skipped, 1, 2)))), Decision::Match);
+        let nameless = Contact {
+            email: EmailField::Absent,
+            ..ann()
+        };
+        assert_eq!(
+            decide(&nameless, &seen(None)),
+            Decision::Skip(SkipReason::NoEmail { told: false })
+        );
+        assert_eq!(
+            decide(&nameless, &seen(Some(&link(LinkState::Skipped, 1, 2)))),
+            Decision::Skip(SkipReason::NoEmail { told: true })
+        );
+        assert_eq!(
+            decide(&nameless, &seen(Some(&link(LinkState::Skipped, 1, 3)))),
+            Decision::Skip(SkipReason::NoEmail { told: false })
+        );
+        assert_eq!(
+            decide(&ann(), &seen(Some(&link(LinkState::Skipped, 1, 2)))),
+            Decision::Match
+        );
     }
 
     #[test]
     fn a_hold_or_a_waiting_retry_is_revived_by_a_change_only() {
-        let held = |as_seen| Seen { held_as: Some(as_seen), ..seen(None) };
-        assert_eq!(decide(&ann(), &held(Some(digest(2)))), Decision::Skip(SkipReason::StillHeld));
+        let held = |as_seen| Seen {
+            held_as: Some(as_seen),
+            ..seen(None)
+        };
+        assert_eq!(
+            decide(&ann(), &held(Some(digest(2)))),
+            Decision::Skip(SkipReason::StillHeld)
+        );
         assert_eq!(decide(&ann(), &held(Some(digest(3)))), Decision::Match);
         assert_eq!(decide(&ann(), &held(None)), Decision::Match);
-        let waits = Seen { retry_as: Some(Some(digest(2))), ..seen(None) };
-        assert_eq!(decide(&ann(), &waits), Decision::Skip(SkipReason::RetryLater));
+        let waits = Seen {
+            retry_as: Some(Some(digest(2))),
+            ..seen(None)
+        };
+        assert_eq!(
+            decide(&ann(), &waits),
+            Decision::Skip(SkipReason::RetryLater)
+        );
     }
 
     #[test]
@@ -208,22 +296,74 @@ mod tests {
         let user = |id, external| found(id, Role::User, external, 0);
         let lead = |id, created| found(id, Role::Lead, None, created);
         let link = |id: &str| Decision::Link(IntercomId::new(id).unwrap());
-        let hold = |reason, ids: &[&str]| Decision::Hold(Hold { reason, candidates: ids.iter().map(|id| IntercomId::new(*id).unwrap()).collect() });
+        let hold = |reason, ids: &[&str]| {
+            Decision::Hold(Hold {
+                reason,
+                candidates: ids.iter().map(|id| IntercomId::new(*id).unwrap()).collect(),
+            })
+        };
         for (what, owner, candidates, expected) in [
             ("nobody", None, vec![], Decision::Create),
-            ("one user without external id", None, vec![user("a", None)], link("a")),
-            ("the user that carries our id", None, vec![user("a", None), user("b", Some("7"))], link("b")),
-            ("our id beats a twin of ours", Some(keap(8)), vec![user("b", Some("7"))], link("b")),
-            ("another's external id", None, vec![user("a", Some("8"))], hold(HoldReason::ExternalIdTaken, &["a"])),
-            ("several users", None, vec![user("a", None), user("b", None)], hold(HoldReason::SeveralUsers, &["a", "b"])),
-            ("a twin of ours", Some(keap(8)), vec![], hold(HoldReason::EmailLinkedTo(keap(8)), &[])),
+            (
+                "one user without external id",
+                None,
+                vec![user("a", None)],
+                link("a"),
+            ),
+            (
+                "the user that carries our id",
+                None,
+                vec![user("a", None), user("b", Some("7"))],
+                link("b"),
+            ),
+            (
+                "our id beats a twin of ours",
+                Some(keap(8)),
+                vec![user("b", Some("7"))],
+                link("b"),
+            ),
+            (
+                "another's external id",
+                None,
+                vec![user("a", Some("8"))],
+                hold(HoldReason::ExternalIdTaken, &["a"]),
+            ),
+            (
+                "several users",
+                None,
+                vec![user("a", None), user("b", None)],
+                hold(HoldReason::SeveralUsers, &["a", "b"]),
+            ),
+            (
+                "a twin of ours",
+                Some(keap(8)),
+                vec![],
+                hold(HoldReason::EmailLinkedTo(keap(8)), &[]),
+            ),
             ("itself is no twin", Some(keap(7)), vec![], Decision::Create),
             ("a lead", None, vec![lead("l", 1)], link("l")),
-            ("the newest lead", None, vec![lead("l", 1), lead("m", 5), lead("k", 2)], link("m")),
-            ("a user before a lead", None, vec![lead("l", 1), user("a", None)], link("a")),
+            (
+                "the newest lead",
+                None,
+                vec![lead("l", 1), lead("m", 5), lead("k", 2)],
+                link("m"),
+            ),
+            (
+                "a user before a lead",
+                None,
+                vec![lead("l", 1), user("a", None)],
+                link("a"),
+            ),
         ] {
-            assert_eq!(match_up(&ann(), owner, &candidates, true), expected, "{what}");
+            assert_eq!(
+                match_up(&ann(), owner, &candidates, true),
+                expected,
+                "{what}"
+            );
         }
-        assert_eq!(match_up(&ann(), None, &[lead("l", 1)], false), Decision::Create);
+        assert_eq!(
+            match_up(&ann(), None, &[lead("l", 1)], false),
+            Decision::Create
+        );
     }
 }

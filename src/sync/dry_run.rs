@@ -34,7 +34,11 @@ pub struct Preview {
 
 impl Syncer {
     /// Decides every contact in scope and hands each preview to `tell`.
-    pub async fn dry_run(&self, scope: Scope, mut tell: impl FnMut(Preview)) -> Result<Counts, Halt> {
+    pub async fn dry_run(
+        &self,
+        scope: Scope,
+        mut tell: impl FnMut(Preview),
+    ) -> Result<Counts, Halt> {
         let mut total = Counts::default();
         let start = match scope {
             Scope::Ids(ids) => {
@@ -43,28 +47,54 @@ impl Syncer {
                     for id in missing {
                         total.seen += 1;
                         total.skipped += 1;
-                        tell(Preview { keap_contact_id: id.get(), action: "skipped", intercom_contact_id: None, reason: Some("not_in_keap".into()), fields: Vec::new() });
+                        tell(Preview {
+                            keap_contact_id: id.get(),
+                            action: "skipped",
+                            intercom_contact_id: None,
+                            reason: Some("not_in_keap".into()),
+                            fields: Vec::new(),
+                        });
                     }
                     self.preview(rows, &mut total, &mut tell).await?;
                 }
                 return Ok(total);
             }
-            Scope::Changed => self.store.cursor(Feed::Changed).await?.map(|cursor| cursor.settled + TimeDelta::milliseconds(1)),
+            Scope::Changed => self
+                .store
+                .cursor(Feed::Changed)
+                .await?
+                .map(|cursor| cursor.settled + TimeDelta::milliseconds(1)),
             Scope::All => None,
             Scope::Since(since) => Some(since),
         };
-        let mut next = Some(Walk { start, ..Walk::default() });
+        let mut next = Some(Walk {
+            start,
+            ..Walk::default()
+        });
         self.walker.begin();
         while let Some(walk) = next {
             let step = self.walker.step(Lane::Bulk, &walk).await?;
-            self.preview(Rows::sort(step.rows), &mut total, &mut tell).await?;
+            self.preview(Rows::sort(step.rows), &mut total, &mut tell)
+                .await?;
             next = step.next;
         }
         Ok(total)
     }
 
-    async fn preview(&self, rows: Rows, total: &mut Counts, tell: &mut impl FnMut(Preview)) -> Result<(), Halt> {
-        let planner = Planner { store: &self.store, intercom: &self.intercom, key: &self.key, rules: self.rules, lane: Lane::Urgent, feed: Feed::Due };
+    async fn preview(
+        &self,
+        rows: Rows,
+        total: &mut Counts,
+        tell: &mut impl FnMut(Preview),
+    ) -> Result<(), Halt> {
+        let planner = Planner {
+            store: &self.store,
+            intercom: &self.intercom,
+            key: &self.key,
+            rules: self.rules,
+            lane: Lane::Urgent,
+            feed: Feed::Due,
+        };
         for planned in planner.plan(rows.contacts).await? {
             let preview = preview(&planned);
             total.seen += 1;
@@ -82,7 +112,13 @@ impl Syncer {
         for (id, why) in rows.unreadable {
             total.seen += 1;
             total.failed += 1;
-            tell(Preview { keap_contact_id: id.get(), action: "failed", intercom_contact_id: None, reason: Some(why), fields: Vec::new() });
+            tell(Preview {
+                keap_contact_id: id.get(),
+                action: "failed",
+                intercom_contact_id: None,
+                reason: Some(why),
+                fields: Vec::new(),
+            });
         }
         Ok(())
     }
@@ -90,24 +126,41 @@ impl Syncer {
 
 fn preview(planned: &Planned) -> Preview {
     let (action, intercom, reason) = match &planned.decision {
-        _ if planned.search_failed.is_some() => ("failed", None, planned.search_failed.as_ref().map(ToString::to_string)),
+        _ if planned.search_failed.is_some() => (
+            "failed",
+            None,
+            planned.search_failed.as_ref().map(ToString::to_string),
+        ),
         Decision::Create => ("created", None, None),
         Decision::Link(id) => ("linked", Some(id.to_string()), None),
         Decision::Update(id) => ("updated", Some(id.to_string()), None),
         Decision::Skip(super::decide::SkipReason::Unchanged) => ("unchanged", None, None),
         Decision::Skip(reason) => ("skipped", None, Some(reason.to_string())),
-        Decision::Hold(hold) => ("held", hold.candidates.first().map(ToString::to_string), Some(hold.reason.to_string())),
+        Decision::Hold(hold) => (
+            "held",
+            hold.candidates.first().map(ToString::to_string),
+            Some(hold.reason.to_string()),
+        ),
         Decision::Match => ("failed", None, Some("not matched".into())),
     };
     let fields = match action {
         "created" | "linked" | "updated" => fields(&planned.contact),
         _ => Vec::new(),
     };
-    Preview { keap_contact_id: planned.contact.id.get(), action, intercom_contact_id: intercom, reason, fields }
+    Preview {
+        keap_contact_id: planned.contact.id.get(),
+        action,
+        intercom_contact_id: intercom,
+        reason,
+        fields,
+    }
 }
 
 fn fields(contact: &Contact) -> Vec<(&'static str, Option<String>)> {
-    let mut fields = vec![("external_id", Some(contact.id.to_string())), ("role", Some("user".into()))];
+    let mut fields = vec![
+        ("external_id", Some(contact.id.to_string())),
+        ("role", Some("user".into())),
+    ];
     match &contact.email {
         EmailField::Valid(email) => fields.push(("email", Some(email.as_written().to_owned()))),
         EmailField::Absent => fields.push(("email", None)),

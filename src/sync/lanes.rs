@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Syncer;
 use super::feeds::changed::Polled;
 use super::outcome::Halt;
-use super::Syncer;
 use crate::store::{Feed, StoreError};
 use crate::trigger::Trigger;
 
@@ -29,8 +29,22 @@ impl Told {
         let error = halt as &dyn std::error::Error;
         match halt {
             Halt::Cancelled | Halt::LeaseLost => tracing::debug!(lane, error, "The lane stopped."),
-            Halt::Remote { needs_person: false, .. } | Halt::Store(_) => tracing::warn!(lane, retry_in_ms, error, "The lane waits and goes on by itself."),
-            Halt::Remote { .. } | Halt::Feed(_) | Halt::Panicked => tracing::error!(lane, retry_in_ms, error, "The lane stopped and needs a person; nothing is lost meanwhile."),
+            Halt::Remote {
+                needs_person: false,
+                ..
+            }
+            | Halt::Store(_) => tracing::warn!(
+                lane,
+                retry_in_ms,
+                error,
+                "The lane waits and goes on by itself."
+            ),
+            Halt::Remote { .. } | Halt::Feed(_) | Halt::Panicked => tracing::error!(
+                lane,
+                retry_in_ms,
+                error,
+                "The lane stopped and needs a person; nothing is lost meanwhile."
+            ),
         }
         self.0 = Some((text, Instant::now()));
     }
@@ -99,7 +113,12 @@ impl Syncer {
     }
 
     /// Whether the next step follows at once. When something is wrong it is told, and waited for as long as it asks.
-    async fn goes_on(&self, lane: &'static str, stepped: Result<bool, Halt>, told: &mut Told) -> bool {
+    async fn goes_on(
+        &self,
+        lane: &'static str,
+        stepped: Result<bool, Halt>,
+        told: &mut Told,
+    ) -> bool {
         match stepped {
             Ok(worked) => {
                 told.is_well(lane);
@@ -118,7 +137,9 @@ impl Syncer {
 
     /// One page of due contacts. False when nothing is due.
     pub async fn urgent_step(&self) -> Result<bool, Halt> {
-        let Some(page) = self.unless_cancelled(self.due_page()).await? else { return Ok(false) };
+        let Some(page) = self.unless_cancelled(self.due_page()).await? else {
+            return Ok(false);
+        };
         self.run_pass(page).await?;
         Ok(true)
     }
@@ -131,7 +152,10 @@ impl Syncer {
             None => {}
             Some(Polled::Nothing) => *poll = false,
             Some(Polled::Page(page)) => {
-                let ends = page.cursor.as_ref().is_some_and(|cursor| cursor.walk.is_none());
+                let ends = page
+                    .cursor
+                    .as_ref()
+                    .is_some_and(|cursor| cursor.walk.is_none());
                 self.run_pass(*page).await?;
                 *poll &= !ends;
                 worked = true;
@@ -148,18 +172,29 @@ impl Syncer {
     async fn take_requests(&self) -> Result<bool, Halt> {
         let requested = self.store.requested_runs().await?;
         let mut poll = false;
-        let mut backfill = self.store.cursor(Feed::Backfill).await?.is_some_and(|cursor| cursor.walk.is_some());
+        let mut backfill = self
+            .store
+            .cursor(Feed::Backfill)
+            .await?
+            .is_some_and(|cursor| cursor.walk.is_some());
         for run in requested {
             match Feed::parse(&run.feed) {
                 Some(Feed::Changed) => {
-                    self.store.begin_run(run.id, Feed::Changed, &run.reason, None).await?;
-                    self.polls.lock().unwrap_or_else(PoisonError::into_inner).push(run.id);
+                    self.store
+                        .begin_run(run.id, Feed::Changed, &run.reason, None)
+                        .await?;
+                    self.polls
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(run.id);
                     poll = true;
                 }
                 // A second one waits for the first, because contacts behind its place are to be read again.
                 Some(Feed::Backfill) if backfill => {}
                 Some(Feed::Backfill) => {
-                    self.store.begin_run(run.id, Feed::Backfill, &run.reason, run.since).await?;
+                    self.store
+                        .begin_run(run.id, Feed::Backfill, &run.reason, run.since)
+                        .await?;
                     self.start_backfill(run.id, run.since).await?;
                     backfill = true;
                 }
@@ -170,7 +205,10 @@ impl Syncer {
     }
 
     /// Reading may be given up at any time: nothing has been done yet.
-    async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T, Halt>>) -> Result<T, Halt> {
+    async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, Halt>>,
+    ) -> Result<T, Halt> {
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(Halt::Cancelled),
@@ -180,6 +218,10 @@ impl Syncer {
 }
 
 /// Runs a step in a task of its own, so that a panic ends the step and not the lane.
-async fn in_a_task<T: Send + 'static>(step: impl Future<Output = Result<T, Halt>> + Send + 'static) -> Result<T, Halt> {
-    tokio::spawn(step).await.unwrap_or_else(|_| Err(Halt::Panicked))
+async fn in_a_task<T: Send + 'static>(
+    step: impl Future<Output = Result<T, Halt>> + Send + 'static,
+) -> Result<T, Halt> {
+    tokio::spawn(step)
+        .await
+        .unwrap_or_else(|_| Err(Halt::Panicked))
 }

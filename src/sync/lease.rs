@@ -14,7 +14,8 @@ pub fn identity() -> &'static str {
     static IDENTITY: OnceLock<String> = OnceLock::new();
     IDENTITY.get_or_init(|| {
         let pid = std::process::id();
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".into());
+        let host =
+            std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".into());
         match (machine(), start_time(pid)) {
             (Some(machine), Some(started)) => format!("{machine}/{pid}/{started}/{}", host.trim()),
             // Elsewhere than on Linux a successor waits for the lease to end.
@@ -40,31 +41,54 @@ fn start_time(pid: u32) -> Option<String> {
 /// Whether the holder was a process of this machine that is certainly gone.
 fn is_dead(holder: &LeaseHolder) -> bool {
     let mut parts = holder.holder.splitn(4, '/');
-    let (Some(machine_then), Some(pid), Some(started)) = (parts.next(), parts.next(), parts.next()) else { return false };
-    let Some(pid) = pid.parse::<i32>().ok().and_then(rustix::process::Pid::from_raw) else { return false };
+    let (Some(machine_then), Some(pid), Some(started)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    let Some(pid) = pid
+        .parse::<i32>()
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+    else {
+        return false;
+    };
     if machine().as_deref() != Some(machine_then) {
         return false;
     }
     match rustix::process::test_kill_process(pid) {
         Err(rustix::io::Errno::SRCH) => true,
         // The process id may belong to somebody else by now. A start time that cannot be read proves nothing.
-        _ => u32::try_from(pid.as_raw_nonzero().get()).ok().and_then(start_time).is_some_and(|now| now != started),
+        _ => u32::try_from(pid.as_raw_nonzero().get())
+            .ok()
+            .and_then(start_time)
+            .is_some_and(|now| now != started),
     }
 }
 
 /// Takes the lease if that is possible now; else says who holds it.
 pub async fn take(store: &Store, ttl: Duration) -> Result<Result<Lease, LeaseHolder>, StoreError> {
     let holder = store.lease_holder().await?;
-    let dead = holder.as_ref().filter(|holder| holder.live && is_dead(holder));
+    let dead = holder
+        .as_ref()
+        .filter(|holder| holder.live && is_dead(holder));
     if let Some(lease) = store.take_lease(identity(), ttl, dead).await? {
         return Ok(Ok(lease));
     }
-    let nobody = LeaseHolder { holder: "another process".into(), epoch: 0, live: true };
+    let nobody = LeaseHolder {
+        holder: "another process".into(),
+        epoch: 0,
+        live: true,
+    };
     Ok(Err(store.lease_holder().await?.unwrap_or(nobody)))
 }
 
 /// Keeps the lease until `cancel`, then gives it back. The receiver of `lease` sees `None` while this process may not write.
-pub async fn keep(store: Store, ttl: Duration, lease: watch::Sender<Option<Lease>>, cancel: CancellationToken) {
+pub async fn keep(
+    store: Store,
+    ttl: Duration,
+    lease: watch::Sender<Option<Lease>>,
+    cancel: CancellationToken,
+) {
     let mut standby_told = false;
     loop {
         let held = *lease.borrow();
@@ -72,13 +96,19 @@ pub async fn keep(store: Store, ttl: Duration, lease: watch::Sender<Option<Lease
             Some(held) => store.renew_lease(held, ttl).await,
             None => match take(&store, ttl).await {
                 Ok(Ok(lease)) => {
-                    tracing::info!(lease.epoch = lease.epoch, "This process holds the lease and runs passes.");
+                    tracing::info!(
+                        lease.epoch = lease.epoch,
+                        "This process holds the lease and runs passes."
+                    );
                     standby_told = false;
                     Ok(Some(lease))
                 }
                 Ok(Err(holder)) => {
                     if !standby_told {
-                        tracing::info!(holder = holder.holder, "Another process holds the lease; this one stands by.");
+                        tracing::info!(
+                            holder = holder.holder,
+                            "Another process holds the lease; this one stands by."
+                        );
                         standby_told = true;
                     }
                     Ok(None)
@@ -89,14 +119,23 @@ pub async fn keep(store: Store, ttl: Duration, lease: watch::Sender<Option<Lease
         match next {
             Ok(next) => {
                 if held.is_some() && next.is_none() {
-                    tracing::warn!("Another process has taken the lease; this one stops its passes and stands by.");
+                    tracing::warn!(
+                        "Another process has taken the lease; this one stops its passes and stands by."
+                    );
                 }
                 lease.send_replace(next);
             }
             // The lease that is held stays valid until its time; writes stop by themselves then.
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "The lease could not be looked after; trying again."),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "The lease could not be looked after; trying again."
+            ),
         }
-        let pause = if lease.borrow().is_some() { ttl / 3 } else { Duration::from_secs(1).min(ttl / 3) };
+        let pause = if lease.borrow().is_some() {
+            ttl / 3
+        } else {
+            Duration::from_secs(1).min(ttl / 3)
+        };
         tokio::select! {
             () = cancel.cancelled() => break,
             () = tokio::time::sleep(pause) => {}
@@ -106,7 +145,10 @@ pub async fn keep(store: Store, ttl: Duration, lease: watch::Sender<Option<Lease
     if let Some(held) = held
         && let Err(error) = store.release_lease(&held).await
     {
-        tracing::debug!(error = &error as &dyn std::error::Error, "The lease was not given back; it ends by itself.");
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "The lease was not given back; it ends by itself."
+        );
     }
     lease.send_replace(None);
 }
@@ -116,17 +158,30 @@ mod tests {
     use super::*;
 
     fn holder(holder: String) -> LeaseHolder {
-        LeaseHolder { holder, epoch: 1, live: true }
+        LeaseHolder {
+            holder,
+            epoch: 1,
+            live: true,
+        }
     }
 
     #[test]
     fn only_a_process_of_this_machine_that_is_gone_is_dead() {
-        assert!(!is_dead(&holder(identity().to_owned())), "this process lives");
+        assert!(
+            !is_dead(&holder(identity().to_owned())),
+            "this process lives"
+        );
         let mut parts: Vec<String> = identity().splitn(4, '/').map(str::to_owned).collect();
         parts[2] = "1".into();
-        assert!(is_dead(&holder(parts.join("/"))), "its process id belongs to another process now");
+        assert!(
+            is_dead(&holder(parts.join("/"))),
+            "its process id belongs to another process now"
+        );
         parts[0] = "elsewhere".into();
-        assert!(!is_dead(&holder(parts.join("/"))), "nothing is known of another machine");
+        assert!(
+            !is_dead(&holder(parts.join("/"))),
+            "nothing is known of another machine"
+        );
         assert!(!is_dead(&holder("-/1/x/host".into())));
         assert!(!is_dead(&holder("rubbish".into())));
     }

@@ -125,7 +125,10 @@ impl Syncer {
 
     pub fn calls(&self) -> Calls {
         let signed = |calls: u64| i64::try_from(calls).unwrap_or(i64::MAX);
-        Calls { keap: signed(self.keap.remote().calls()), intercom: signed(self.intercom.remote().calls()) }
+        Calls {
+            keap: signed(self.keap.remote().calls()),
+            intercom: signed(self.intercom.remote().calls()),
+        }
     }
 
     /// The epoch under which this process may write now.
@@ -139,20 +142,27 @@ impl Syncer {
     /// Opens the row of a walk; a poll takes over the rows of those who asked for one.
     async fn begin_run(&self, feed: Feed) -> Result<Uuid, Halt> {
         let mut served = match feed {
-            Feed::Changed => std::mem::take(&mut *self.polls.lock().unwrap_or_else(PoisonError::into_inner)),
+            Feed::Changed => {
+                std::mem::take(&mut *self.polls.lock().unwrap_or_else(PoisonError::into_inner))
+            }
             Feed::Backfill | Feed::Due => Vec::new(),
         };
-        let (id, reason) = served.pop().map_or_else(|| (Uuid::new_v4(), "schedule"), |id| (id, "manual"));
+        let (id, reason) = served
+            .pop()
+            .map_or_else(|| (Uuid::new_v4(), "schedule"), |id| (id, "manual"));
         if !served.is_empty() {
             self.store.end_runs(&served, None).await?;
         }
-        self.store.begin_run(id, feed, reason, None::<DateTime<Utc>>).await?;
+        self.store
+            .begin_run(id, feed, reason, None::<DateTime<Utc>>)
+            .await?;
         Ok(id)
     }
 
     /// A poll that found nothing has served whoever asked for one.
     async fn end_requested_polls(&self) -> Result<(), Halt> {
-        let served = std::mem::take(&mut *self.polls.lock().unwrap_or_else(PoisonError::into_inner));
+        let served =
+            std::mem::take(&mut *self.polls.lock().unwrap_or_else(PoisonError::into_inner));
         if !served.is_empty() {
             self.store.end_runs(&served, None).await?;
         }

@@ -36,9 +36,14 @@ pub enum Outcome {
         replaced: bool,
     },
     /// `forget`: its former Intercom contact has vanished, and it cannot be matched again.
-    Skipped { reason: SkipReason, forget: bool },
+    Skipped {
+        reason: SkipReason,
+        forget: bool,
+    },
     /// To be tried again; uses up an attempt.
-    Again { why: String },
+    Again {
+        why: String,
+    },
     /// The other lane was at the contact: to be looked at afresh, without using up an attempt.
     Afresh,
     Held(Hold),
@@ -48,7 +53,11 @@ pub enum Outcome {
 #[derive(Debug, thiserror::Error)]
 pub enum Halt {
     #[error("{why}")]
-    Remote { why: String, retry_in: Duration, needs_person: bool },
+    Remote {
+        why: String,
+        retry_in: Duration,
+        needs_person: bool,
+    },
     #[error("this process no longer holds the lease")]
     LeaseLost,
     #[error("the daemon is stopping")]
@@ -59,7 +68,9 @@ pub enum Halt {
     #[error("{0}")]
     Feed(String),
     /// A mistake of ours; the panic itself has been logged where it happened.
-    #[error("a step ended in a panic: this is a mistake in keap-intercom-sync; please report the lines before this one")]
+    #[error(
+        "a step ended in a panic: this is a mistake in keap-intercom-sync; please report the lines before this one"
+    )]
     Panicked,
 }
 
@@ -79,9 +90,21 @@ impl Halt {
     /// A failure of a whole page's reading: there is no contact to put it on.
     pub fn of_reading(failure: Failure) -> Self {
         match failure {
-            Failure::Stop { why, retry_in } => Self::Remote { why, retry_in, needs_person: true },
-            Failure::Down { why, retry_in } => Self::Remote { why, retry_in, needs_person: false },
-            Failure::Again { why } => Self::Remote { why, retry_in: PAUSE.mul_f64(rand::random_range(0.2..1.0)), needs_person: false },
+            Failure::Stop { why, retry_in } => Self::Remote {
+                why,
+                retry_in,
+                needs_person: true,
+            },
+            Failure::Down { why, retry_in } => Self::Remote {
+                why,
+                retry_in,
+                needs_person: false,
+            },
+            Failure::Again { why } => Self::Remote {
+                why,
+                retry_in: PAUSE.mul_f64(rand::random_range(0.2..1.0)),
+                needs_person: false,
+            },
             Failure::Never { why } => Self::Feed(why),
         }
     }

@@ -50,15 +50,34 @@ impl Syncer {
     /// Carries a page through. On `Err` what was done is recorded, the cursor has not moved, and the page is to be taken again.
     pub async fn run_pass(&self, page: Page) -> Result<Counts, Halt> {
         let started = Instant::now();
-        let Page { feed, lane, open, calls, contacts, unreadable, missing, run_id, cursor } = page;
-        let planner = Planner { store: &self.store, intercom: &self.intercom, key: &self.key, rules: self.rules, lane, feed };
+        let Page {
+            feed,
+            lane,
+            open,
+            calls,
+            contacts,
+            unreadable,
+            missing,
+            run_id,
+            cursor,
+        } = page;
+        let planner = Planner {
+            store: &self.store,
+            intercom: &self.intercom,
+            key: &self.key,
+            rules: self.rules,
+            lane,
+            feed,
+        };
         let planned = planner.plan(contacts).await?;
         let mut recording = Recording::new(feed, run_id, self.retries);
         let mut total = Counts::default();
         self.add_unseen(&mut recording, unreadable, missing).await?;
 
         let halted = AtomicBool::new(false);
-        let writes = planned.into_iter().map(|planned| self.write(planned, &open, lane, &halted));
+        let writes = planned
+            .into_iter()
+            .map(|planned| self.write(planned, &open, lane, &halted));
         let mut writes = std::pin::pin!(stream::iter(writes).buffer_unordered(self.concurrency));
         let mut halt = None;
         let mut flush_at = Instant::now() + self.record_after;
@@ -88,7 +107,13 @@ impl Syncer {
     }
 
     /// Writes one contact, unless the side has stopped meanwhile.
-    async fn write(&self, planned: Planned, open: &OpenPage, lane: Lane, halted: &AtomicBool) -> Written {
+    async fn write(
+        &self,
+        planned: Planned,
+        open: &OpenPage,
+        lane: Lane,
+        halted: &AtomicBool,
+    ) -> Written {
         let result = self.try_write(&planned, open, lane, halted).await;
         if result.is_err() {
             halted.store(true, Ordering::Relaxed);
@@ -96,19 +121,37 @@ impl Syncer {
         Written { planned, result }
     }
 
-    async fn try_write(&self, planned: &Planned, open: &OpenPage, lane: Lane, halted: &AtomicBool) -> Result<(Outcome, Option<Claim>), Halt> {
+    async fn try_write(
+        &self,
+        planned: &Planned,
+        open: &OpenPage,
+        lane: Lane,
+        halted: &AtomicBool,
+    ) -> Result<(Outcome, Option<Claim>), Halt> {
         if let Decision::Skip(reason) = planned.decision {
-            return Ok((Outcome::Skipped { reason, forget: false }, None));
+            return Ok((
+                Outcome::Skipped {
+                    reason,
+                    forget: false,
+                },
+                None,
+            ));
         }
         if halted.load(Ordering::Relaxed) || self.cancel.is_cancelled() {
             return Err(Halt::Cancelled);
         }
         self.require_lease()?;
         // Only contacts without a link can be doubled by their e-mail.
-        let email = planned.email_digest.filter(|_| !matches!(planned.decision, Decision::Update(_)));
-        let Some(claim) = open.claim(planned.contact.id, email) else { return Ok((Outcome::Afresh, None)) };
+        let email = planned
+            .email_digest
+            .filter(|_| !matches!(planned.decision, Decision::Update(_)));
+        let Some(claim) = open.claim(planned.contact.id, email) else {
+            return Ok((Outcome::Afresh, None));
+        };
         let outcome = match (&planned.search_failed, &planned.decision) {
-            (Some(Failure::Never { why } | Failure::Again { why }), _) => Outcome::Again { why: why.clone() },
+            (Some(Failure::Never { why } | Failure::Again { why }), _) => {
+                Outcome::Again { why: why.clone() }
+            }
             (_, decision) => {
                 let write = Write {
                     intercom: &self.intercom,
@@ -125,8 +168,17 @@ impl Syncer {
     }
 
     /// Contacts that were asked for or listed, and that Keap did not show.
-    async fn add_unseen(&self, recording: &mut Recording, unreadable: Vec<(KeapId, String)>, missing: Vec<KeapId>) -> Result<(), Halt> {
-        let ids: Vec<KeapId> = unreadable.iter().map(|(id, _)| *id).chain(missing.iter().copied()).collect();
+    async fn add_unseen(
+        &self,
+        recording: &mut Recording,
+        unreadable: Vec<(KeapId, String)>,
+        missing: Vec<KeapId>,
+    ) -> Result<(), Halt> {
+        let ids: Vec<KeapId> = unreadable
+            .iter()
+            .map(|(id, _)| *id)
+            .chain(missing.iter().copied())
+            .collect();
         if ids.is_empty() {
             return Ok(());
         }
@@ -136,38 +188,62 @@ impl Syncer {
             if waits.as_ref().is_some_and(|waits| waits.held) {
                 continue;
             }
-            recording.add(&Planned::unseen(id, waits, &self.key), Outcome::Again { why }, None, Utc::now());
+            recording.add(
+                &Planned::unseen(id, waits, &self.key),
+                Outcome::Again { why },
+                None,
+                Utc::now(),
+            );
         }
         for id in missing {
             let planned = Planned::unseen(id, waiting.remove(&id), &self.key);
-            recording.add(&planned, Outcome::Skipped { reason: SkipReason::NotInKeap, forget: false }, None, Utc::now());
+            recording.add(
+                &planned,
+                Outcome::Skipped {
+                    reason: SkipReason::NotInKeap,
+                    forget: false,
+                },
+                None,
+                Utc::now(),
+            );
         }
         Ok(())
     }
 
     /// Records what has gathered. Waits for the database as long as the lease lasts: writes do not go on meanwhile.
-    async fn flush(&self, recording: &mut Recording, total: &mut Counts, cursor: Option<(Feed, Cursor)>) -> Result<(), Halt> {
+    async fn flush(
+        &self,
+        recording: &mut Recording,
+        total: &mut Counts,
+        cursor: Option<(Feed, Cursor)>,
+    ) -> Result<(), Halt> {
         if recording.is_empty() && recording.group.afresh.is_empty() && cursor.is_none() {
             return Ok(());
         }
         let full = recording.take();
         let mut group = full.group;
         group.run = full.run_id.map(|run| (run, full.counts));
-        group.ends_run = cursor.as_ref().is_some_and(|(_, cursor)| cursor.walk.is_none());
+        group.ends_run = cursor
+            .as_ref()
+            .is_some_and(|(_, cursor)| cursor.walk.is_none());
         group.cursor = cursor;
         loop {
             let epoch = self.require_lease()?;
             match self.store.record(epoch, &group).await {
                 Ok(()) => break,
                 Err(error) if error.is_passing() && !self.cancel.is_cancelled() => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "Outcomes could not be recorded; trying again.");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "Outcomes could not be recorded; trying again."
+                    );
                     tokio::time::sleep(Halt::Store(error).retry_in()).await;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         total.add(&full.counts);
-        self.progress.send_modify(|progress| progress.add(&full.counts));
+        self.progress
+            .send_modify(|progress| progress.add(&full.counts));
         Ok(())
     }
 
@@ -179,14 +255,46 @@ impl Syncer {
 
 /// One line a pass; a pass in which nothing happened is told at debug level.
 fn report(feed: Feed, run_id: Option<Uuid>, counts: &Counts, took: Duration) {
-    let Counts { seen, created, linked, updated, unchanged, skipped, held, failed, keap_calls, intercom_calls } = *counts;
+    let Counts {
+        seen,
+        created,
+        linked,
+        updated,
+        unchanged,
+        skipped,
+        held,
+        failed,
+        keap_calls,
+        intercom_calls,
+    } = *counts;
     let run = run_id.map(|run| run.to_string());
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if seen == unchanged {
-        tracing::debug!(feed = feed.as_str(), run.id = run, seen, unchanged, keap_calls, intercom_calls, duration_ms, "A pass found nothing to write.");
+        tracing::debug!(
+            feed = feed.as_str(),
+            run.id = run,
+            seen,
+            unchanged,
+            keap_calls,
+            intercom_calls,
+            duration_ms,
+            "A pass found nothing to write."
+        );
     } else {
         tracing::info!(
-            feed = feed.as_str(), run.id = run, seen, created, linked, updated, unchanged, skipped, held, failed, keap_calls, intercom_calls, duration_ms,
+            feed = feed.as_str(),
+            run.id = run,
+            seen,
+            created,
+            linked,
+            updated,
+            unchanged,
+            skipped,
+            held,
+            failed,
+            keap_calls,
+            intercom_calls,
+            duration_ms,
             "A pass is recorded."
         );
     }

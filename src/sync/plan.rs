@@ -26,7 +26,13 @@ pub struct Planned {
 impl Planned {
     /// A contact that Keap did not show: it has an id and an outcome, and nothing is decided for it.
     pub fn unseen(id: KeapId, waiting: Option<Waiting>, key: &DigestKey) -> Self {
-        let contact = Contact { id, updated_at: None, email: EmailField::Absent, name: None, phone: None };
+        let contact = Contact {
+            id,
+            updated_at: None,
+            email: EmailField::Absent,
+            name: None,
+            phone: None,
+        };
         Self {
             decision: Decision::Skip(SkipReason::NotInKeap),
             link: None,
@@ -55,7 +61,10 @@ impl Planner<'_> {
     pub async fn plan(&self, contacts: Vec<Contact>) -> Result<Vec<Planned>, Halt> {
         let ids: Vec<KeapId> = contacts.iter().map(|contact| contact.id).collect();
         let known = self.store.known(&ids).await?;
-        let mut planned: Vec<Planned> = contacts.into_iter().map(|contact| self.first_look(contact, &known)).collect();
+        let mut planned: Vec<Planned> = contacts
+            .into_iter()
+            .map(|contact| self.first_look(contact, &known))
+            .collect();
         self.match_unknown(&mut planned).await?;
         Ok(planned)
     }
@@ -64,36 +73,72 @@ impl Planner<'_> {
         let (fingerprint, sighting) = (self.key.fingerprint(&contact), self.key.sighting(&contact));
         let link = known.links.get(&contact.id).cloned();
         let waiting = known.waiting.get(&contact.id).cloned();
-        let retry_waits = |waiting: &&Waiting| waiting.later && waiting.reason == DueReason::Retry && self.feed != Feed::Due;
+        let retry_waits = |waiting: &&Waiting| {
+            waiting.later && waiting.reason == DueReason::Retry && self.feed != Feed::Due
+        };
         let seen = Seen {
             link: link.as_ref(),
             fingerprint,
             sighting,
-            held_as: waiting.as_ref().filter(|waiting| waiting.held).map(|waiting| waiting.sighting),
-            retry_as: waiting.as_ref().filter(retry_waits).map(|waiting| waiting.sighting),
+            held_as: waiting
+                .as_ref()
+                .filter(|waiting| waiting.held)
+                .map(|waiting| waiting.sighting),
+            retry_as: waiting
+                .as_ref()
+                .filter(retry_waits)
+                .map(|waiting| waiting.sighting),
         };
         let decision = decide(&contact, &seen);
         let email_digest = contact.email.valid().map(|email| self.key.email(email));
-        Planned { contact, decision, link, waiting, fingerprint, sighting, email_digest, search_failed: None }
+        Planned {
+            contact,
+            decision,
+            link,
+            waiting,
+            fingerprint,
+            sighting,
+            email_digest,
+            search_failed: None,
+        }
     }
 
     /// Own links by e-mail first, then one search for all that are left.
     async fn match_unknown(&self, planned: &mut [Planned]) -> Result<(), Halt> {
-        let digests: Vec<Digest> = planned.iter().filter(|one| one.decision == Decision::Match).filter_map(|one| one.email_digest).collect();
+        let digests: Vec<Digest> = planned
+            .iter()
+            .filter(|one| one.decision == Decision::Match)
+            .filter_map(|one| one.email_digest)
+            .collect();
         if digests.is_empty() {
             return Ok(());
         }
         let owners = self.store.email_owners(&digests).await?;
-        let owner_of = |one: &Planned| one.email_digest.and_then(|digest| owners.get(&digest).copied()).filter(|owner| *owner != one.contact.id);
-        for one in planned.iter_mut().filter(|one| one.decision == Decision::Match) {
+        let owner_of = |one: &Planned| {
+            one.email_digest
+                .and_then(|digest| owners.get(&digest).copied())
+                .filter(|owner| *owner != one.contact.id)
+        };
+        for one in planned
+            .iter_mut()
+            .filter(|one| one.decision == Decision::Match)
+        {
             if let Some(owner) = owner_of(one) {
-                one.decision = Decision::Hold(Hold { reason: HoldReason::EmailLinkedTo(owner), candidates: Vec::new() });
+                one.decision = Decision::Hold(Hold {
+                    reason: HoldReason::EmailLinkedTo(owner),
+                    candidates: Vec::new(),
+                });
             }
         }
         let wanted: Vec<Wanted> = planned
             .iter()
             .filter(|one| one.decision == Decision::Match)
-            .filter_map(|one| Some(Wanted { keap: one.contact.id, email: one.contact.email.valid()?.clone() }))
+            .filter_map(|one| {
+                Some(Wanted {
+                    keap: one.contact.id,
+                    email: one.contact.email.valid()?.clone(),
+                })
+            })
             .collect();
         if wanted.is_empty() {
             return Ok(());
@@ -101,7 +146,10 @@ impl Planner<'_> {
         let found = match self.intercom.search(self.lane, &wanted).await {
             Ok(found) => found,
             Err(failure @ (Failure::Again { .. } | Failure::Never { .. })) => {
-                planned.iter_mut().filter(|one| one.decision == Decision::Match).for_each(|one| one.search_failed = Some(failure.clone()));
+                planned
+                    .iter_mut()
+                    .filter(|one| one.decision == Decision::Match)
+                    .for_each(|one| one.search_failed = Some(failure.clone()));
                 return Ok(());
             }
             Err(failure) => return Err(Halt::of_reading(failure)),
@@ -109,11 +157,23 @@ impl Planner<'_> {
         let by_email = group(&found, |candidate| candidate.email.clone());
         let by_external_id = group(&found, |candidate| candidate.external_id.clone());
         let ids: Vec<IntercomId> = found.iter().map(|candidate| candidate.id.clone()).collect();
-        let linked_to = if ids.is_empty() { HashMap::new() } else { self.store.linked_owners(&ids).await? };
-        for one in planned.iter_mut().filter(|one| one.decision == Decision::Match) {
+        let linked_to = if ids.is_empty() {
+            HashMap::new()
+        } else {
+            self.store.linked_owners(&ids).await?
+        };
+        for one in planned
+            .iter_mut()
+            .filter(|one| one.decision == Decision::Match)
+        {
             let mut mine: Vec<Candidate> = Vec::new();
             let email = one.contact.email.valid().map(|email| email.folded());
-            for candidate in by_external_id.get(&one.contact.id.to_string()).into_iter().chain(email.and_then(|email| by_email.get(&email))).flatten() {
+            for candidate in by_external_id
+                .get(&one.contact.id.to_string())
+                .into_iter()
+                .chain(email.and_then(|email| by_email.get(&email)))
+                .flatten()
+            {
                 if !mine.iter().any(|known| known.id == candidate.id) {
                     mine.push((*candidate).clone());
                 }
@@ -122,16 +182,24 @@ impl Planner<'_> {
             // Search lags: a contact that we linked to somebody else lately may still look free.
             if let Decision::Link(id) = &one.decision
                 && let Some(other) = linked_to.get(id).filter(|other| **other != one.contact.id)
-                && !mine.iter().any(|candidate| candidate.id == *id && candidate.belongs_to(one.contact.id))
+                && !mine
+                    .iter()
+                    .any(|candidate| candidate.id == *id && candidate.belongs_to(one.contact.id))
             {
-                one.decision = Decision::Hold(Hold { reason: HoldReason::EmailLinkedTo(*other), candidates: vec![id.clone()] });
+                one.decision = Decision::Hold(Hold {
+                    reason: HoldReason::EmailLinkedTo(*other),
+                    candidates: vec![id.clone()],
+                });
             }
         }
         Ok(())
     }
 }
 
-fn group(found: &[Candidate], key: impl Fn(&Candidate) -> Option<String>) -> HashMap<String, Vec<&Candidate>> {
+fn group(
+    found: &[Candidate],
+    key: impl Fn(&Candidate) -> Option<String>,
+) -> HashMap<String, Vec<&Candidate>> {
     let mut groups: HashMap<String, Vec<&Candidate>> = HashMap::new();
     for candidate in found {
         if let Some(key) = key(candidate) {

@@ -23,7 +23,10 @@ pub struct Retries {
 impl Retries {
     /// Full jitter: anything between nothing and the doubled step, so that many contacts do not come back together.
     fn delay(&self, attempts: i32) -> Duration {
-        let step = self.base.saturating_mul(1 << attempts.clamp(0, 20)).min(self.cap);
+        let step = self
+            .base
+            .saturating_mul(1 << attempts.clamp(0, 20))
+            .min(self.cap);
         step.mul_f64(rand::random())
     }
 }
@@ -40,7 +43,14 @@ pub struct Recording {
 
 impl Recording {
     pub fn new(feed: Feed, run_id: Option<Uuid>, retries: Retries) -> Self {
-        Self { group: Group::default(), counts: Counts::default(), claims: Vec::new(), feed, run_id, retries }
+        Self {
+            group: Group::default(),
+            counts: Counts::default(),
+            claims: Vec::new(),
+            feed,
+            run_id,
+            retries,
+        }
     }
 
     /// Takes out what has gathered; its claims end when the returned value is dropped.
@@ -59,20 +69,47 @@ impl Recording {
     }
 
     /// Takes an outcome in: link, log row, due row, counts.
-    pub fn add(&mut self, planned: &Planned, outcome: Outcome, claim: Option<Claim>, now: DateTime<Utc>) {
+    pub fn add(
+        &mut self,
+        planned: &Planned,
+        outcome: Outcome,
+        claim: Option<Claim>,
+        now: DateTime<Utc>,
+    ) {
         self.counts.seen += 1;
         self.claims.extend(claim);
-        let requested = planned.waiting.as_ref().is_some_and(|waiting| matches!(waiting.reason, DueReason::Manual | DueReason::Webhook));
+        let requested = planned.waiting.as_ref().is_some_and(|waiting| {
+            matches!(waiting.reason, DueReason::Manual | DueReason::Webhook)
+        });
         match outcome {
-            Outcome::Synced { action, intercom, request_id, replaced } => {
+            Outcome::Synced {
+                action,
+                intercom,
+                request_id,
+                replaced,
+            } => {
                 *self.counted(action) += 1;
-                self.link(planned, LinkState::Linked(intercom.clone()), replaced.then_some(now));
+                self.link(
+                    planned,
+                    LinkState::Linked(intercom.clone()),
+                    replaced.then_some(now),
+                );
                 let note = (planned.contact.email == EmailField::Invalid)
                     .then(|| "the e-mail in Keap is not a valid address: Intercom keeps its own, the other fields were written".to_owned());
-                self.log(planned, SyncStatus::Synced, action.as_str(), Some(&intercom), note, request_id);
+                self.log(
+                    planned,
+                    SyncStatus::Synced,
+                    action.as_str(),
+                    Some(&intercom),
+                    note,
+                    request_id,
+                );
                 self.done(planned);
             }
-            Outcome::Skipped { reason: SkipReason::Unchanged, .. } => {
+            Outcome::Skipped {
+                reason: SkipReason::Unchanged,
+                ..
+            } => {
                 self.counts.unchanged += 1;
                 // A request is answered even where there was nothing to do; a mere re-read is only counted.
                 if requested {
@@ -80,13 +117,29 @@ impl Recording {
                         LinkState::Linked(id) => Some(id.clone()),
                         LinkState::Skipped => None,
                     });
-                    self.log(planned, SyncStatus::Synced, "unchanged", intercom.as_ref(), None, None);
+                    self.log(
+                        planned,
+                        SyncStatus::Synced,
+                        "unchanged",
+                        intercom.as_ref(),
+                        None,
+                        None,
+                    );
                 }
                 self.done(planned);
             }
-            Outcome::Skipped { reason: SkipReason::StillHeld, .. } => self.counts.held += 1,
-            Outcome::Skipped { reason: SkipReason::RetryLater, .. } => self.counts.failed += 1,
-            Outcome::Skipped { reason: reason @ SkipReason::NoEmail { told }, forget } => {
+            Outcome::Skipped {
+                reason: SkipReason::StillHeld,
+                ..
+            } => self.counts.held += 1,
+            Outcome::Skipped {
+                reason: SkipReason::RetryLater,
+                ..
+            } => self.counts.failed += 1,
+            Outcome::Skipped {
+                reason: reason @ SkipReason::NoEmail { told },
+                forget,
+            } => {
                 self.counts.skipped += 1;
                 if forget {
                     self.group.forgotten.push(planned.contact.id);
@@ -95,13 +148,30 @@ impl Recording {
                     self.link(planned, LinkState::Skipped, None);
                 }
                 if !told || requested {
-                    self.log(planned, SyncStatus::Skipped, "skipped", None, Some(reason.to_string()), None);
+                    self.log(
+                        planned,
+                        SyncStatus::Skipped,
+                        "skipped",
+                        None,
+                        Some(reason.to_string()),
+                        None,
+                    );
                 }
                 self.done(planned);
             }
-            Outcome::Skipped { reason: reason @ SkipReason::NotInKeap, .. } => {
+            Outcome::Skipped {
+                reason: reason @ SkipReason::NotInKeap,
+                ..
+            } => {
                 self.counts.skipped += 1;
-                self.log(planned, SyncStatus::Skipped, "skipped", None, Some(reason.to_string()), None);
+                self.log(
+                    planned,
+                    SyncStatus::Skipped,
+                    "skipped",
+                    None,
+                    Some(reason.to_string()),
+                    None,
+                );
                 self.done(planned);
             }
             Outcome::Afresh => {
@@ -110,17 +180,33 @@ impl Recording {
                 self.group.afresh.push(planned.contact.id);
             }
             Outcome::Again { why } => {
-                let attempts = planned.waiting.as_ref().filter(|waiting| !waiting.held).map_or(0, |waiting| waiting.attempts) + 1;
+                let attempts = planned
+                    .waiting
+                    .as_ref()
+                    .filter(|waiting| !waiting.held)
+                    .map_or(0, |waiting| waiting.attempts)
+                    + 1;
                 if attempts >= self.retries.max_attempts {
                     self.hold(planned, HoldReason::LastTry(why), Vec::new(), attempts);
                 } else {
                     self.counts.failed += 1;
-                    self.log(planned, SyncStatus::Failed, "failed", None, Some(why.clone()), None);
+                    self.log(
+                        planned,
+                        SyncStatus::Failed,
+                        "failed",
+                        None,
+                        Some(why.clone()),
+                        None,
+                    );
                     self.due(planned, self.retries.delay(attempts), attempts, why, None);
                 }
             }
             Outcome::Held(hold) => {
-                let attempts = planned.waiting.as_ref().map_or(0, |waiting| waiting.attempts) + 1;
+                let attempts = planned
+                    .waiting
+                    .as_ref()
+                    .map_or(0, |waiting| waiting.attempts)
+                    + 1;
                 self.hold(planned, hold.reason, hold.candidates, attempts);
             }
         }
@@ -134,10 +220,23 @@ impl Recording {
         }
     }
 
-    fn hold(&mut self, planned: &Planned, reason: HoldReason, candidates: Vec<IntercomId>, attempts: i32) {
+    fn hold(
+        &mut self,
+        planned: &Planned,
+        reason: HoldReason,
+        candidates: Vec<IntercomId>,
+        attempts: i32,
+    ) {
         self.counts.held += 1;
         let why = reason.to_string();
-        self.log(planned, SyncStatus::Failed, "held", candidates.first(), Some(why.clone()), None);
+        self.log(
+            planned,
+            SyncStatus::Failed,
+            "held",
+            candidates.first(),
+            Some(why.clone()),
+            None,
+        );
         self.due(planned, Duration::ZERO, attempts, why, Some(candidates));
     }
 
@@ -149,10 +248,22 @@ impl Recording {
             keap_updated_at: planned.contact.updated_at,
             replaced_at,
         };
-        self.group.links.push(LinkRow { id: planned.contact.id, link, email_digest: planned.email_digest });
+        self.group.links.push(LinkRow {
+            id: planned.contact.id,
+            link,
+            email_digest: planned.email_digest,
+        });
     }
 
-    fn log(&mut self, planned: &Planned, status: SyncStatus, action: &str, intercom: Option<&IntercomId>, why: Option<String>, request_id: Option<String>) {
+    fn log(
+        &mut self,
+        planned: &Planned,
+        status: SyncStatus,
+        action: &str,
+        intercom: Option<&IntercomId>,
+        why: Option<String>,
+        request_id: Option<String>,
+    ) {
         self.group.logs.push(LogRow {
             id: Uuid::new_v4(),
             keap_contact_id: planned.contact.id.get(),
@@ -173,7 +284,14 @@ impl Recording {
     }
 
     /// `held_for`: the candidates of a contact that is held.
-    fn due(&mut self, planned: &Planned, delay: Duration, attempts: i32, error: String, held_for: Option<Vec<IntercomId>>) {
+    fn due(
+        &mut self,
+        planned: &Planned,
+        delay: Duration,
+        attempts: i32,
+        error: String,
+        held_for: Option<Vec<IntercomId>>,
+    ) {
         self.group.again.push(DueAgain {
             id: planned.contact.id,
             reason: DueReason::Retry,

@@ -41,14 +41,25 @@ impl From<Failure> for End {
         match failure {
             Failure::Again { why } => Self::Outcome(Outcome::Again { why }),
             Failure::Never { why } => hold(HoldReason::Refused(why), []),
-            Failure::Stop { why, retry_in } => Self::Halt(Halt::Remote { why, retry_in, needs_person: true }),
-            Failure::Down { why, retry_in } => Self::Halt(Halt::Remote { why, retry_in, needs_person: false }),
+            Failure::Stop { why, retry_in } => Self::Halt(Halt::Remote {
+                why,
+                retry_in,
+                needs_person: true,
+            }),
+            Failure::Down { why, retry_in } => Self::Halt(Halt::Remote {
+                why,
+                retry_in,
+                needs_person: false,
+            }),
         }
     }
 }
 
 fn hold(reason: HoldReason, candidates: impl IntoIterator<Item = IntercomId>) -> End {
-    End::Outcome(Outcome::Held(Hold { reason, candidates: candidates.into_iter().collect() }))
+    End::Outcome(Outcome::Held(Hold {
+        reason,
+        candidates: candidates.into_iter().collect(),
+    }))
 }
 
 impl Write<'_> {
@@ -66,10 +77,27 @@ impl Write<'_> {
         let mut replaced = false;
         for _ in 0..MOST_TURNS {
             let (written, action, target) = match decision {
-                Decision::Create => (self.intercom.create(self.lane, self.contact).await?, Action::Created, None),
-                Decision::Link(id) => (self.intercom.update(self.lane, &id, self.contact).await?, Action::Linked, Some(id)),
-                Decision::Update(id) => (self.intercom.update(self.lane, &id, self.contact).await?, Action::Updated, Some(id)),
-                Decision::Skip(reason) => return Ok(Outcome::Skipped { reason, forget: replaced }),
+                Decision::Create => (
+                    self.intercom.create(self.lane, self.contact).await?,
+                    Action::Created,
+                    None,
+                ),
+                Decision::Link(id) => (
+                    self.intercom.update(self.lane, &id, self.contact).await?,
+                    Action::Linked,
+                    Some(id),
+                ),
+                Decision::Update(id) => (
+                    self.intercom.update(self.lane, &id, self.contact).await?,
+                    Action::Updated,
+                    Some(id),
+                ),
+                Decision::Skip(reason) => {
+                    return Ok(Outcome::Skipped {
+                        reason,
+                        forget: replaced,
+                    });
+                }
                 Decision::Hold(hold) => return Ok(Outcome::Held(hold)),
                 Decision::Match => {
                     decision = self.search().await?;
@@ -77,8 +105,18 @@ impl Write<'_> {
                 }
             };
             decision = match written {
-                Written::Done(done) => return Ok(Outcome::Synced { action, intercom: done.id, request_id: done.request_id, replaced }),
-                Written::Conflict(conflict) => self.after_conflict(conflict, action, target, &mut named).await?,
+                Written::Done(done) => {
+                    return Ok(Outcome::Synced {
+                        action,
+                        intercom: done.id,
+                        request_id: done.request_id,
+                        replaced,
+                    });
+                }
+                Written::Conflict(conflict) => {
+                    self.after_conflict(conflict, action, target, &mut named)
+                        .await?
+                }
                 Written::Merged(survivor) => self.match_one(&self.read_named(&survivor).await?),
                 Written::Missing if action == Action::Updated => {
                     self.refuse_second_replacement()?;
@@ -95,23 +133,43 @@ impl Write<'_> {
     fn unlinked(&self) -> Decision {
         match self.contact.email {
             EmailField::Valid(_) => Decision::Match,
-            EmailField::Absent | EmailField::Invalid => Decision::Skip(SkipReason::NoEmail { told: false }),
+            EmailField::Absent | EmailField::Invalid => {
+                Decision::Skip(SkipReason::NoEmail { told: false })
+            }
         }
     }
 
     /// Somebody who deletes a contact again within the hour after we replaced it does so on purpose.
     fn refuse_second_replacement(&self) -> Result<(), End> {
         match self.link.and_then(|link| link.replaced_at) {
-            Some(last) if self.now - last < TimeDelta::hours(1) => Err(hold(HoldReason::DeletedAgain, [])),
+            Some(last) if self.now - last < TimeDelta::hours(1) => {
+                Err(hold(HoldReason::DeletedAgain, []))
+            }
             _ => Ok(()),
         }
     }
 
     /// Looks for this one contact; pages look for all of theirs together.
     async fn search(&self) -> Result<Decision, End> {
-        let EmailField::Valid(email) = &self.contact.email else { return Ok(self.unlinked()) };
-        let found = self.intercom.search(self.lane, &[Wanted { keap: self.contact.id, email: email.clone() }]).await?;
-        Ok(match_up(self.contact, None, &found, self.rules.promote_leads))
+        let EmailField::Valid(email) = &self.contact.email else {
+            return Ok(self.unlinked());
+        };
+        let found = self
+            .intercom
+            .search(
+                self.lane,
+                &[Wanted {
+                    keap: self.contact.id,
+                    email: email.clone(),
+                }],
+            )
+            .await?;
+        Ok(match_up(
+            self.contact,
+            None,
+            &found,
+            self.rules.promote_leads,
+        ))
     }
 
     /// Reads a contact that Intercom named. Reads by id are immediate where search lags (`api/intercom.md` 0.2).
@@ -124,17 +182,32 @@ impl Write<'_> {
         match found {
             Found::Contact(found) => Ok(found),
             Found::Merged(other) => Err(hold(HoldReason::Conflict, [id.clone(), other])),
-            Found::Missing => Err(End::Outcome(Outcome::Again { why: "Intercom named a contact that it does not show".into() })),
+            Found::Missing => Err(End::Outcome(Outcome::Again {
+                why: "Intercom named a contact that it does not show".into(),
+            })),
         }
     }
 
     fn match_one(&self, found: &Candidate) -> Decision {
-        match_up(self.contact, None, std::slice::from_ref(found), self.rules.promote_leads)
+        match_up(
+            self.contact,
+            None,
+            std::slice::from_ref(found),
+            self.rules.promote_leads,
+        )
     }
 
     /// A 409 is an answer: it names the contact that exists (`api/intercom.md` 5).
-    async fn after_conflict(&self, conflict: Conflict, action: Action, target: Option<IntercomId>, named: &mut HashSet<IntercomId>) -> Result<Decision, End> {
-        let Some(id) = conflict.id else { return self.after_nameless_conflict().await };
+    async fn after_conflict(
+        &self,
+        conflict: Conflict,
+        action: Action,
+        target: Option<IntercomId>,
+        named: &mut HashSet<IntercomId>,
+    ) -> Result<Decision, End> {
+        let Some(id) = conflict.id else {
+            return self.after_nameless_conflict().await;
+        };
         if !named.insert(id.clone()) || target.as_ref() == Some(&id) {
             return Err(hold(HoldReason::Conflict, [id]));
         }
@@ -142,7 +215,11 @@ impl Write<'_> {
             let found = self.read_named(&id).await?;
             // A linked contact keeps its partner unless the other one really carries our id.
             let settled = action == Action::Created || found.belongs_to(self.contact.id);
-            return if settled { Ok(self.match_one(&found)) } else { Err(hold(HoldReason::Conflict, [id])) };
+            return if settled {
+                Ok(self.match_one(&found))
+            } else {
+                Err(hold(HoldReason::Conflict, [id]))
+            };
         }
         if action != Action::Created {
             return Err(hold(HoldReason::Conflict, [id]));
@@ -153,7 +230,11 @@ impl Write<'_> {
         match self.intercom.unarchive(self.lane, &id).await? {
             Unarchived::Live => {}
             Unarchived::NotRestorable => return Err(hold(HoldReason::NotRestorable, [id])),
-            Unarchived::Missing => return Err(End::Outcome(Outcome::Again { why: "Intercom named an archived contact that it does not show".into() })),
+            Unarchived::Missing => {
+                return Err(End::Outcome(Outcome::Again {
+                    why: "Intercom named an archived contact that it does not show".into(),
+                }));
+            }
         }
         let decision = self.match_one(&self.read_named(&id).await?);
         if matches!(decision, Decision::Hold(_)) {
@@ -165,7 +246,11 @@ impl Write<'_> {
 
     /// A conflict whose text names nobody: the external id first, then one search, then a person.
     async fn after_nameless_conflict(&self) -> Result<Decision, End> {
-        if let Found::Contact(found) = self.intercom.find_by_external_id(self.lane, self.contact.id).await? {
+        if let Found::Contact(found) = self
+            .intercom
+            .find_by_external_id(self.lane, self.contact.id)
+            .await?
+        {
             return Ok(Decision::Link(found.id));
         }
         match self.search().await? {

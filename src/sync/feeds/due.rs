@@ -12,7 +12,10 @@ impl Syncer {
     /// The next page of due contacts, most urgent first; `None` when nothing is due.
     pub(in crate::sync) async fn due_page(&self) -> Result<Option<Page>, Halt> {
         let (open, calls) = (self.claims.open_page(), self.calls());
-        let due = self.store.due(self.walker.page_size(), &self.claims.busy()).await?;
+        let due = self
+            .store
+            .due(self.walker.page_size(), &self.claims.busy())
+            .await?;
         if due.is_empty() {
             return Ok(None);
         }
@@ -32,7 +35,11 @@ impl Syncer {
     }
 
     /// Reads contacts in chunks. One that a list leaves out is read by itself: lists may lag, and only a 404 says that it is gone.
-    pub(in crate::sync) async fn read_by_id(&self, lane: Lane, ids: &[KeapId]) -> Result<(Rows, Vec<KeapId>), Halt> {
+    pub(in crate::sync) async fn read_by_id(
+        &self,
+        lane: Lane,
+        ids: &[KeapId],
+    ) -> Result<(Rows, Vec<KeapId>), Halt> {
         let mut rows = Rows::default();
         let mut absent = Vec::new();
         for chunk in ids.chunks(self.ids_per_call) {
@@ -52,7 +59,9 @@ impl Syncer {
             match self.keap.by_id(lane, id).await {
                 Ok(Some(row)) => rows.extend(Rows::sort(vec![row])),
                 Ok(None) => missing.push(id),
-                Err(Failure::Again { why } | Failure::Never { why }) => rows.unreadable.push((id, why)),
+                Err(Failure::Again { why } | Failure::Never { why }) => {
+                    rows.unreadable.push((id, why))
+                }
                 Err(failure) => return Err(Halt::of_reading(failure)),
             }
         }

@@ -23,8 +23,13 @@ impl Rows {
         for row in rows {
             match row {
                 Row::Contact(contact) => sorted.contacts.push(contact),
-                Row::Unreadable { id: Some(id), why, .. } => sorted.unreadable.push((id, why)),
-                Row::Unreadable { id: None, why, .. } => tracing::error!(why, "Keap listed a contact without a usable id; it cannot be synced."),
+                Row::Unreadable {
+                    id: Some(id), why, ..
+                } => sorted.unreadable.push((id, why)),
+                Row::Unreadable { id: None, why, .. } => tracing::error!(
+                    why,
+                    "Keap listed a contact without a usable id; it cannot be synced."
+                ),
             }
         }
         // A remote that lists a contact twice must not have it written twice.
@@ -34,7 +39,11 @@ impl Rows {
     }
 
     pub fn holds(&self, id: KeapId) -> bool {
-        self.contacts.iter().any(|contact| contact.id == id) || self.unreadable.iter().any(|(unreadable, _)| *unreadable == id)
+        self.contacts.iter().any(|contact| contact.id == id)
+            || self
+                .unreadable
+                .iter()
+                .any(|(unreadable, _)| *unreadable == id)
     }
 
     pub fn extend(&mut self, more: Self) {

@@ -1,7 +1,7 @@
 //! The walk: pages through a frozen window of Keap contacts by id, so that edits during the walk skip nothing.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -38,7 +38,13 @@ const FIRST: &str = "";
 
 impl Walker {
     pub fn new(keap: Arc<KeapClient>, page_size: usize) -> Self {
-        Self { keap, page_size, size_now: AtomicUsize::new(page_size), by_token: AtomicBool::new(false), pages: AtomicUsize::new(0) }
+        Self {
+            keap,
+            page_size,
+            size_now: AtomicUsize::new(page_size),
+            by_token: AtomicBool::new(false),
+            pages: AtomicUsize::new(0),
+        }
     }
 
     pub fn page_size(&self) -> usize {
@@ -53,14 +59,18 @@ impl Walker {
     /// Reads the page after the walk's place.
     pub async fn step(&self, lane: Lane, walk: &Walk) -> Result<Step, Halt> {
         if self.pages.fetch_add(1, Ordering::Relaxed) > MOST_CONTACTS / self.page_size {
-            return Err(Halt::Feed("a walk over Keap's contacts does not end; its cursor stays where it is".into()));
+            return Err(Halt::Feed(
+                "a walk over Keap's contacts does not end; its cursor stays where it is".into(),
+            ));
         }
         if walk.page_token.is_none() && !self.by_token.load(Ordering::Relaxed) {
             match self.step_by_id(lane, walk).await? {
                 Some(step) => return Ok(step),
                 None => {
                     self.by_token.store(true, Ordering::Relaxed);
-                    tracing::warn!("Keap does not page by contact id here; from now on its page tokens are used.");
+                    tracing::warn!(
+                        "Keap does not page by contact id here; from now on its page tokens are used."
+                    );
                 }
             }
         }
@@ -72,13 +82,22 @@ impl Walker {
         let mut rows = Vec::new();
         let mut last = walk.last_id;
         loop {
-            let Some(page) = self.read(lane, walk, last).await? else { return Ok(None) };
-            let Some(ids) = growing(&page.rows, last) else { return Ok(None) };
+            let Some(page) = self.read(lane, walk, last).await? else {
+                return Ok(None);
+            };
+            let Some(ids) = growing(&page.rows, last) else {
+                return Ok(None);
+            };
             let short = page.rows.len() < self.size_now.load(Ordering::Relaxed).min(self.page_size);
             let empty = page.rows.is_empty();
             // The end is believed when an empty page follows a short one, or another empty one: a page may be short,
             // or empty once, for reasons of Keap's own.
-            let ended = empty && (!rows.is_empty() || self.read(lane, walk, last).await?.is_some_and(|again| again.rows.is_empty()));
+            let ended = empty
+                && (!rows.is_empty()
+                    || self
+                        .read(lane, walk, last)
+                        .await?
+                        .is_some_and(|again| again.rows.is_empty()));
             last = ids.or(last);
             rows.extend(page.rows);
             if ended {
@@ -86,15 +105,29 @@ impl Walker {
             }
             if !short || rows.len() >= self.page_size {
                 self.grow();
-                return Ok(Some(Step { rows, next: Some(Walk { last_id: last, ..walk.clone() }) }));
+                return Ok(Some(Step {
+                    rows,
+                    next: Some(Walk {
+                        last_id: last,
+                        ..walk.clone()
+                    }),
+                }));
             }
         }
     }
 
     /// Reads one page after `last`; on a page that Keap cannot show, ever smaller ones, down to the contact that is in the way.
-    async fn read(&self, lane: Lane, walk: &Walk, last: Option<KeapId>) -> Result<Option<Page>, Halt> {
+    async fn read(
+        &self,
+        lane: Lane,
+        walk: &Walk,
+        last: Option<KeapId>,
+    ) -> Result<Option<Page>, Halt> {
         loop {
-            let size = self.size_now.load(Ordering::Relaxed).clamp(1, self.page_size);
+            let size = self
+                .size_now
+                .load(Ordering::Relaxed)
+                .clamp(1, self.page_size);
             let query = query(walk, last.map_or(Place::Start, Place::After), size);
             match self.keap.page(lane, &query).await {
                 Ok(page) => return Ok(Some(page)),
@@ -105,12 +138,28 @@ impl Walker {
                         self.size_now.store(size / 2, Ordering::Relaxed);
                         continue;
                     }
-                    let query = |up_to| PageQuery { up_to: Some(up_to), ..query.clone() };
-                    let id = poison::find(&self.keap, lane, last, query).await.map_err(Halt::of_reading)?;
+                    let query = |up_to| PageQuery {
+                        up_to: Some(up_to),
+                        ..query.clone()
+                    };
+                    let id = poison::find(&self.keap, lane, last, query)
+                        .await
+                        .map_err(Halt::of_reading)?;
                     let Some(id) = id else { continue };
-                    tracing::warn!(keap.contact_id = id.get(), "Keap cannot list this contact; it is set aside and the walk goes on behind it.");
-                    let row = Row::Unreadable { id: Some(id), updated_at: None, why: "Keap fails on every page that holds this contact".into() };
-                    return Ok(Some(Page { rows: vec![row], next_token: None, date: None }));
+                    tracing::warn!(
+                        keap.contact_id = id.get(),
+                        "Keap cannot list this contact; it is set aside and the walk goes on behind it."
+                    );
+                    let row = Row::Unreadable {
+                        id: Some(id),
+                        updated_at: None,
+                        why: "Keap fails on every page that holds this contact".into(),
+                    };
+                    return Ok(Some(Page {
+                        rows: vec![row],
+                        next_token: None,
+                        date: None,
+                    }));
                 }
                 Err(failure) => return Err(Halt::of_reading(failure)),
             }
@@ -119,25 +168,49 @@ impl Walker {
 
     /// Tells a page that fails from a Keap that fails.
     async fn keap_answers(&self, lane: Lane) -> bool {
-        let nobody = PageQuery { from: None, until: None, place: KeapId::new(i64::MAX).map_or(Place::Start, Place::After), up_to: None, page_size: 1 };
+        let nobody = PageQuery {
+            from: None,
+            until: None,
+            place: KeapId::new(i64::MAX).map_or(Place::Start, Place::After),
+            up_to: None,
+            page_size: 1,
+        };
         self.keap.page(lane, &nobody).await.is_ok()
     }
 
     fn grow(&self) {
         let size = self.size_now.load(Ordering::Relaxed);
-        self.size_now.store((size.max(1) * 2).min(self.page_size), Ordering::Relaxed);
+        self.size_now
+            .store((size.max(1) * 2).min(self.page_size), Ordering::Relaxed);
     }
 
     async fn step_by_token(&self, lane: Lane, walk: &Walk) -> Result<Step, Halt> {
         let token = walk.page_token.clone().unwrap_or_default();
-        let place = if token == FIRST { Place::Start } else { Place::Token(token.clone()) };
+        let place = if token == FIRST {
+            Place::Start
+        } else {
+            Place::Token(token.clone())
+        };
         // Without an upper bound: a contact that is edited during the walk stays in the list, so no other one shifts.
-        let asked = PageQuery { until: None, ..query(walk, place, self.page_size) };
+        let asked = PageQuery {
+            until: None,
+            ..query(walk, place, self.page_size)
+        };
         let page = match self.keap.page(lane, &asked).await {
             Ok(page) => page,
             Err(Failure::Never { why }) if token != FIRST => {
-                tracing::warn!(why, "Keap no longer takes this page token; the window is walked again from its beginning.");
-                return Ok(Step { rows: Vec::new(), next: Some(Walk { page_token: Some(FIRST.into()), last_id: None, ..walk.clone() }) });
+                tracing::warn!(
+                    why,
+                    "Keap no longer takes this page token; the window is walked again from its beginning."
+                );
+                return Ok(Step {
+                    rows: Vec::new(),
+                    next: Some(Walk {
+                        page_token: Some(FIRST.into()),
+                        last_id: None,
+                        ..walk.clone()
+                    }),
+                });
             }
             Err(failure) => return Err(Halt::of_reading(failure)),
         };
@@ -146,17 +219,29 @@ impl Walker {
             Some(next) => Some(Walk { page_token: Some(next), last_id: None, ..walk.clone() }),
             None => None,
         };
-        Ok(Step { rows: page.rows, next })
+        Ok(Step {
+            rows: page.rows,
+            next,
+        })
     }
 }
 
 /// The query of a walk's page. Whether Keap's end bound includes its own instant is unknown, so it is sent one second higher.
 fn query(walk: &Walk, place: Place, page_size: usize) -> PageQuery {
-    PageQuery { from: walk.start, until: walk.end.map(|end| end + TimeDelta::seconds(1)), place, up_to: None, page_size }
+    PageQuery {
+        from: walk.start,
+        until: walk.end.map(|end| end + TimeDelta::seconds(1)),
+        place,
+        up_to: None,
+        page_size,
+    }
 }
 
 /// The last id of rows whose ids grow beyond `after`; `None` when they do not. An empty page has no last id.
-#[expect(clippy::option_option, reason = "refused, or in order with perhaps no row")]
+#[expect(
+    clippy::option_option,
+    reason = "refused, or in order with perhaps no row"
+)]
 fn growing(rows: &[Row], after: Option<KeapId>) -> Option<Option<KeapId>> {
     let mut last = after;
     let mut newest = None;
