@@ -377,8 +377,8 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn windows_are_used_to_the_full_without_a_refusal() {
+    #[test]
+    fn windows_are_used_to_the_full_without_a_refusal() {
         for (limit, latency_ms, leaves_itself_out) in [
             (1667, 3, true),
             (1667, 100, false),
@@ -406,8 +406,8 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn windows_that_end_later_than_told_are_learnt() {
+    #[test]
+    fn windows_that_end_later_than_told_are_learnt() {
         let mut server = Server {
             round_down: true,
             offset: 0.7,
@@ -443,8 +443,8 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_limit_that_is_lowered_or_used_by_others_is_followed() {
+    #[test]
+    fn a_limit_that_is_lowered_or_used_by_others_is_followed() {
         let mut server = Server::new(1000);
         let mut limits = IntercomLimits::new(1667, 1);
         run(
@@ -467,8 +467,8 @@ mod tests {
         assert!(server.refused <= 16, "{}", server.refused);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn without_headers_the_setting_holds_and_nonsense_is_no_header() {
+    #[test]
+    fn without_headers_the_setting_holds_and_nonsense_is_no_header() {
         let start = Instant::now();
         for pairs in [
             vec![],
@@ -511,8 +511,8 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_share_is_kept_for_the_urgent_lane() {
+    #[test]
+    fn a_share_is_kept_for_the_urgent_lane() {
         let mut server = Server::new(100);
         let mut limits = IntercomLimits::new(100, 10);
         let now = server.start;

@@ -400,8 +400,8 @@ mod tests {
         started
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn no_second_and_no_minute_sees_more_calls_than_allowed() {
+    #[test]
+    fn no_second_and_no_minute_sees_more_calls_than_allowed() {
         let mut limits = limits(10, 240);
         let started = run(&mut limits, Instant::now(), Duration::from_secs(600));
         for (i, start) in started.iter().enumerate() {
@@ -417,8 +417,8 @@ mod tests {
         assert!(started.len() >= 240 * 10 * 97 / 100, "{}", started.len());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn calls_of_others_are_left_to_them_for_a_minute() {
+    #[test]
+    fn calls_of_others_are_left_to_them_for_a_minute() {
         let mut limits = limits(100, 240);
         let now = Instant::now();
         answer(
@@ -443,8 +443,8 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_days_reserve_is_kept_for_urgent_calls_until_midnight() {
+    #[test]
+    fn the_days_reserve_is_kept_for_urgent_calls_until_midnight() {
         let mut limits = limits(10, 240);
         let now = Instant::now();
         let told = headers(&[
@@ -465,8 +465,8 @@ mod tests {
         );
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_tenants_pairs_are_read_and_empty_ones_are_nothing() {
+    #[test]
+    fn the_tenants_pairs_are_read_and_empty_ones_are_nothing() {
         let mut limits = limits(10, 240);
         let now = Instant::now();
         let told = headers(&[
@@ -503,8 +503,8 @@ mod tests {
         assert!(limits.headroom(now).is_empty());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_refusal_without_a_time_is_followed_by_growing_pauses_and_an_endless_one_is_no_wait()
+    #[test]
+    fn a_refusal_without_a_time_is_followed_by_growing_pauses_and_an_endless_one_is_no_wait()
     {
         let mut limits = limits(100, 1000);
         let now = Instant::now();
