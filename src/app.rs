@@ -113,6 +113,7 @@ pub fn store(settings: &Settings) -> anyhow::Result<Store> {
         url: url.expose_secret(),
         max_connections: settings.database.max_connections,
         connect_timeout: settings.database.connect_timeout(),
+        statement_timeout: settings.database.statement_timeout(),
         prepared_statements: settings.database.prepared_statements,
     })
     .context("DATABASE_URL is not usable")
@@ -123,7 +124,7 @@ pub async fn prepare_database(store: &Store, migrate: Migrate) -> Result<(), Sto
     match (store.schema_state().await?, migrate) {
         (SchemaState::Current, _) => Ok(()),
         (SchemaState::Behind(missing), Migrate::Refuse) => Err(StoreError::Schema(format!(
-            "{missing} migration(s) are missing and database.migrate is \"refuse\"; run `keap-intercom-sync migrate` as the owner of the schema"
+            "{missing} migration(s) are missing; run `keap-intercom-sync migrate` as the owner of the schema"
         ))),
         (SchemaState::Behind(_) | SchemaState::Newer, _) => {
             let applied = store.migrate().await?;

@@ -49,7 +49,9 @@ async fn postgres(parts: &Parts) -> Finding {
     };
     match parts.store.schema_state().await.map_err(unreachable)? {
         SchemaState::Newer => {
-            return Err("the database was migrated by a newer version; install that version".into());
+            return Err(
+                "the database was migrated by a newer version; install that version".into(),
+            );
         }
         SchemaState::Behind(missing) => {
             return Err(format!(
@@ -67,7 +69,7 @@ async fn postgres(parts: &Parts) -> Finding {
     {
         [] => Ok("reachable, migrated, rights are sufficient".into()),
         missing => Err(format!(
-            "rights are missing: {}; grant select, insert, update and delete on these tables",
+            "rights are missing: {}; grant select, insert, update and delete on them (select alone on sync_digest_key and _sqlx_migrations)",
             missing.join(", ")
         )),
     }

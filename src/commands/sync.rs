@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::run::stop_on_signals;
 use super::{Ended, NOTHING_DONE, SOME_FAILED, WELL, exit};
 use crate::app::{self, Parts};
-use crate::config::{Needed, Settings};
+use crate::config::{Migrate, Needed, Settings};
 use crate::contact::KeapId;
 use crate::store::{Counts, DueReason, DueTicket, Feed, RunState, Store};
 use crate::sync::dry_run::{Preview, Scope};
@@ -62,6 +62,10 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
     let cancel = CancellationToken::new();
     stop_on_signals(&cancel)?;
     if args.dry_run {
+        // A dry run writes nothing, not even tables.
+        app::prepare_database(&parts.store, Migrate::Refuse)
+            .await
+            .context("nothing could be done")?;
         let syncer = parts.syncer(watch::channel(None).1, cancel).await?;
         return dry_run(&syncer, &args).await;
     }

@@ -504,8 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_without_a_time_is_followed_by_growing_pauses_and_an_endless_one_is_no_wait()
-    {
+    fn a_refusal_without_a_time_is_followed_by_growing_pauses_and_an_endless_one_is_no_wait() {
         let mut limits = limits(100, 1000);
         let now = Instant::now();
         let mut last = Duration::ZERO;

@@ -4,7 +4,7 @@
 /// a `Result`, and is rolled back on `Err`. A macro, because a closure that borrows could not be sent between threads.
 macro_rules! transaction {
     ($store:expr, $tx:ident, $work:block) => {
-        $crate::store::within(async {
+        $crate::store::within($store.stall, async {
             let mut transaction = $store.begin().await?;
             let $tx = &mut transaction;
             let value = $crate::store::as_result(async $work).await?;
@@ -38,21 +38,21 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Postgres, Transaction};
 
-/// No statement here needs a fraction of this; one that takes longer waits for a lock or a sick disk.
-const BEGIN: &str = "begin; set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '60s'";
+/// A database that does not even answer is given up this long after a statement's time, because that limit needs an answer too.
+const SILENCE: Duration = Duration::from_secs(10);
 
-/// A database that does not even answer is given up after this long, because a statement time-out needs an answer too.
-const STALL: Duration = Duration::from_secs(40);
+/// What tests, which bring their own pool, give a statement.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What can go wrong with the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("Postgres did not do what was asked; the work is kept and tried again")]
     Database(#[from] sqlx::Error),
-    #[error("Postgres did not answer within {} s", STALL.as_secs())]
-    Stalled,
+    #[error("Postgres did not answer within {} s", .0.as_secs())]
+    Stalled(Duration),
     #[error("another process has taken the lease; nothing was recorded")]
     LeaseLost,
     #[error("the database is not ready: {0}")]
@@ -64,7 +64,15 @@ pub enum StoreError {
 impl StoreError {
     /// Whether waiting can help: everything but a schema that is not ours.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Database(_) | Self::Stalled)
+        match self {
+            // A value that a column refuses stays refused.
+            Self::Database(sqlx::Error::Database(error)) => !matches!(
+                error.code().as_deref().and_then(|code| code.get(..2)),
+                Some("22" | "23")
+            ),
+            Self::Database(_) | Self::Stalled(_) => true,
+            Self::LeaseLost | Self::Schema(_) | Self::BadRow(_) => false,
+        }
     }
 }
 
@@ -75,6 +83,8 @@ pub struct StoreOptions<'a> {
     pub url: &'a str,
     pub max_connections: u32,
     pub connect_timeout: Duration,
+    /// How long one statement may run, waiting for locks included.
+    pub statement_timeout: Duration,
     /// `false` behind a transaction-mode pooler that cannot keep prepared statements.
     pub prepared_statements: bool,
 }
@@ -83,6 +93,9 @@ pub struct StoreOptions<'a> {
 #[derive(Clone)]
 pub struct Store {
     pool: PgPool,
+    /// How every transaction begins.
+    begin: String,
+    stall: Duration,
 }
 
 impl Store {
@@ -97,12 +110,28 @@ impl Store {
             .max_connections(options.max_connections)
             .acquire_timeout(options.connect_timeout)
             .connect_lazy_with(connect);
-        Ok(Self { pool })
+        Ok(Self::of(pool, options.statement_timeout))
     }
 
     /// For tests, which get their pool from sqlx.
     pub fn from_pool(pool: PgPool) -> Self {
-        Self { pool }
+        Self::of(pool, STATEMENT_TIMEOUT)
+    }
+
+    fn of(pool: PgPool, statement_timeout: Duration) -> Self {
+        let (statement, idle) = (
+            statement_timeout.as_millis(),
+            2 * statement_timeout.as_millis(),
+        );
+        // Set in each transaction, because a pooler keeps no session for us.
+        let begin = format!(
+            "begin; set local statement_timeout = {statement}; set local idle_in_transaction_session_timeout = {idle}"
+        );
+        Self {
+            pool,
+            begin,
+            stall: statement_timeout + SILENCE,
+        }
     }
 
     pub async fn close(&self) {
@@ -110,14 +139,17 @@ impl Store {
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
-        Ok(self.pool.begin_with(BEGIN).await?)
+        Ok(self
+            .pool
+            .begin_with(AssertSqlSafe(self.begin.clone()))
+            .await?)
     }
 }
 
-async fn within<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(STALL, work)
+async fn within<T>(stall: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(stall, work)
         .await
-        .unwrap_or(Err(StoreError::Stalled))
+        .unwrap_or(Err(StoreError::Stalled(stall)))
 }
 
 /// Tells the compiler the error type of a block.

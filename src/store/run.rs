@@ -137,6 +137,25 @@ impl Store {
         })
     }
 
+    /// Sees to runs that a process left when it died: those somebody asked for are asked for anew, the others are over, because
+    /// the schedule brings the next. A walk whose place is stored goes on.
+    pub async fn take_over_runs(&self, epoch: i64) -> Result<()> {
+        transaction!(self, tx, {
+            super::record::check_epoch(tx, epoch).await?;
+            sqlx::query(
+                "update sync_run run
+                    set state = case when reason in ('schedule', 'first_run') then 'failed' else 'requested' end,
+                        error = case when reason in ('schedule', 'first_run') then 'interrupted; its contacts are looked at again' end,
+                        finished_at = case when reason in ('schedule', 'first_run') then now() end
+                  where state = 'running'
+                    and not exists (select from sync_cursor cursor where cursor.walking and cursor.run_id = run.id)",
+            )
+            .execute(&mut **tx)
+            .await?;
+            Ok(())
+        })
+    }
+
     /// Requested walks that nobody has begun, oldest first.
     pub async fn requested_runs(&self) -> Result<Vec<Run>> {
         transaction!(self, tx, {

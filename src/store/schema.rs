@@ -89,7 +89,9 @@ impl Store {
             Ok(sqlx::query_scalar(
                 "select name from unnest(array['keap_intercom_sync_logs', 'contact_link', 'contact_due', 'sync_cursor', 'sync_run', 'sync_lease']) as name
                   where not (has_table_privilege(name, 'select') and has_table_privilege(name, 'insert')
-                         and has_table_privilege(name, 'update') and has_table_privilege(name, 'delete'))",
+                         and has_table_privilege(name, 'update') and has_table_privilege(name, 'delete'))
+                 union all
+                 select name from unnest(array['sync_digest_key', '_sqlx_migrations']) as name where not has_table_privilege(name, 'select')",
             )
             .fetch_all(&mut **tx)
             .await?)

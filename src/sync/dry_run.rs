@@ -59,11 +59,12 @@ impl Syncer {
                 }
                 return Ok(total);
             }
-            Scope::Changed => self
-                .store
-                .cursor(Feed::Changed)
-                .await?
-                .map(|cursor| cursor.settled + TimeDelta::milliseconds(1)),
+            Scope::Changed => match self.store.cursor(Feed::Changed).await? {
+                Some(cursor) => Some(cursor.settled + TimeDelta::milliseconds(1)),
+                None if self.everything_first => None,
+                // The first poll would only note where Keap stands.
+                None => return Ok(total),
+            },
             Scope::All => None,
             Scope::Since(since) => Some(since),
         };
@@ -74,7 +75,7 @@ impl Syncer {
         self.walker.begin();
         while let Some(walk) = next {
             let step = self.walker.step(Lane::Bulk, &walk).await?;
-            self.preview(Rows::sort(step.rows), &mut total, &mut tell)
+            self.preview(Rows::of_walk(step.rows)?, &mut total, &mut tell)
                 .await?;
             next = step.next;
         }

@@ -1,6 +1,6 @@
 //! The loop: two lanes side by side, urgent for what was asked for, bulk for the walks.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::Syncer;
 use super::feeds::changed::Polled;
 use super::outcome::Halt;
-use crate::store::{Feed, StoreError};
 use crate::trigger::Trigger;
 
 /// A standing fault is told at once and then this often, so that a dead remote does not fill the log.
@@ -157,7 +156,9 @@ impl Syncer {
                     .as_ref()
                     .is_some_and(|cursor| cursor.walk.is_none());
                 self.run_pass(*page).await?;
-                *poll &= !ends;
+                if ends {
+                    *poll = self.end_poll().await?;
+                }
                 worked = true;
             }
         }
@@ -166,42 +167,6 @@ impl Syncer {
             worked = true;
         }
         Ok(worked)
-    }
-
-    /// Takes up walks that were asked for. True when a poll was.
-    async fn take_requests(&self) -> Result<bool, Halt> {
-        let requested = self.store.requested_runs().await?;
-        let mut poll = false;
-        let mut backfill = self
-            .store
-            .cursor(Feed::Backfill)
-            .await?
-            .is_some_and(|cursor| cursor.walk.is_some());
-        for run in requested {
-            match Feed::parse(&run.feed) {
-                Some(Feed::Changed) => {
-                    self.store
-                        .begin_run(run.id, Feed::Changed, &run.reason, None)
-                        .await?;
-                    self.polls
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(run.id);
-                    poll = true;
-                }
-                // A second one waits for the first, because contacts behind its place are to be read again.
-                Some(Feed::Backfill) if backfill => {}
-                Some(Feed::Backfill) => {
-                    self.store
-                        .begin_run(run.id, Feed::Backfill, &run.reason, run.since)
-                        .await?;
-                    self.start_backfill(run.id, run.since).await?;
-                    backfill = true;
-                }
-                Some(Feed::Due) | None => return Err(StoreError::BadRow("sync_run").into()),
-            }
-        }
-        Ok(poll)
     }
 
     /// Reading may be given up at any time: nothing has been done yet.

@@ -10,6 +10,7 @@ mod outcome;
 mod pass;
 mod plan;
 mod record;
+mod runs;
 mod write;
 
 pub use outcome::Halt;
@@ -17,19 +18,17 @@ pub use pass::Page;
 pub use record::Retries;
 pub use write::Rules;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::contact::DigestKey;
 use crate::intercom::IntercomClient;
 use crate::keap::KeapClient;
-use crate::store::{Counts, Feed, Lease, Store};
+use crate::store::{Counts, Lease, Store};
 use claims::Claims;
 use feeds::walk::Walker;
 
@@ -77,8 +76,7 @@ pub struct Syncer {
     claims: Claims,
     walker: Walker,
     changed: feeds::changed::SharedMemory,
-    /// Requested polls that the next one serves.
-    polls: Mutex<Vec<Uuid>>,
+    polls: Mutex<runs::Polls>,
     lease: watch::Receiver<Option<Lease>>,
     cancel: CancellationToken,
     progress: watch::Sender<Counts>,
@@ -137,35 +135,5 @@ impl Syncer {
             Some(lease) if Instant::now() < lease.valid_until => Ok(lease.epoch),
             _ => Err(Halt::LeaseLost),
         }
-    }
-
-    /// Opens the row of a walk; a poll takes over the rows of those who asked for one.
-    async fn begin_run(&self, feed: Feed) -> Result<Uuid, Halt> {
-        let mut served = match feed {
-            Feed::Changed => {
-                std::mem::take(&mut *self.polls.lock().unwrap_or_else(PoisonError::into_inner))
-            }
-            Feed::Backfill | Feed::Due => Vec::new(),
-        };
-        let (id, reason) = served
-            .pop()
-            .map_or_else(|| (Uuid::new_v4(), "schedule"), |id| (id, "manual"));
-        if !served.is_empty() {
-            self.store.end_runs(&served, None).await?;
-        }
-        self.store
-            .begin_run(id, feed, reason, None::<DateTime<Utc>>)
-            .await?;
-        Ok(id)
-    }
-
-    /// A poll that found nothing has served whoever asked for one.
-    async fn end_requested_polls(&self) -> Result<(), Halt> {
-        let served =
-            std::mem::take(&mut *self.polls.lock().unwrap_or_else(PoisonError::into_inner));
-        if !served.is_empty() {
-            self.store.end_runs(&served, None).await?;
-        }
-        Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! One pass: one page carried through decide → write → record.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::Utc;
-use futures_util::StreamExt;
 use futures_util::stream;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -114,7 +115,20 @@ impl Syncer {
         lane: Lane,
         halted: &AtomicBool,
     ) -> Written {
-        let result = self.try_write(&planned, open, lane, halted).await;
+        // A contact that makes our code panic is one contact's trouble.
+        let result = AssertUnwindSafe(self.try_write(&planned, open, lane, halted))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                Ok((
+                    Outcome::Again {
+                        why:
+                            "a mistake in keap-intercom-sync: writing this contact ended in a panic"
+                                .into(),
+                    },
+                    None,
+                ))
+            });
         if result.is_err() {
             halted.store(true, Ordering::Relaxed);
         }

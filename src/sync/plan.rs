@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use futures_util::StreamExt;
+use futures_util::stream;
+
 use super::decide::{Decision, Hold, HoldReason, Seen, SkipReason, decide, match_up};
 use super::outcome::Halt;
 use super::write::Rules;
@@ -9,6 +12,9 @@ use crate::contact::{Candidate, Contact, Digest, DigestKey, EmailField, Intercom
 use crate::intercom::{IntercomClient, Wanted};
 use crate::remote::{Failure, Lane};
 use crate::store::{DueReason, Feed, Known, Store, Waiting};
+
+/// Searches under way at once: they answer slowly, and a page of new contacts needs dozens.
+const SEARCHES: usize = 8;
 
 /// A contact with its decision and what the decision stands on.
 pub struct Planned {
@@ -143,17 +149,25 @@ impl Planner<'_> {
         if wanted.is_empty() {
             return Ok(());
         }
-        let found = match self.intercom.search(self.lane, &wanted).await {
-            Ok(found) => found,
-            Err(failure @ (Failure::Again { .. } | Failure::Never { .. })) => {
-                planned
-                    .iter_mut()
-                    .filter(|one| one.decision == Decision::Match)
-                    .for_each(|one| one.search_failed = Some(failure.clone()));
-                return Ok(());
+        let parts = self.intercom.searches(wanted);
+        let searches = parts.into_iter().map(|part| async move {
+            let found = self.intercom.search(self.lane, &part).await;
+            (part, found)
+        });
+        let searches: Vec<_> = stream::iter(searches)
+            .buffer_unordered(SEARCHES)
+            .collect()
+            .await;
+        let (mut found, mut failed) = (Vec::new(), HashMap::new());
+        for (part, result) in searches {
+            match result {
+                Ok(candidates) => found.extend(candidates),
+                Err(failure @ (Failure::Again { .. } | Failure::Never { .. })) => {
+                    failed.extend(part.iter().map(|one| (one.keap, failure.clone())));
+                }
+                Err(failure) => return Err(Halt::of_reading(failure)),
             }
-            Err(failure) => return Err(Halt::of_reading(failure)),
-        };
+        }
         let by_email = group(&found, |candidate| candidate.email.clone());
         let by_external_id = group(&found, |candidate| candidate.external_id.clone());
         let ids: Vec<IntercomId> = found.iter().map(|candidate| candidate.id.clone()).collect();
@@ -166,6 +180,10 @@ impl Planner<'_> {
             .iter_mut()
             .filter(|one| one.decision == Decision::Match)
         {
+            if let Some(failure) = failed.remove(&one.contact.id) {
+                one.search_failed = Some(failure);
+                continue;
+            }
             let mut mine: Vec<Candidate> = Vec::new();
             let email = one.contact.email.valid().map(|email| email.folded());
             for candidate in by_external_id

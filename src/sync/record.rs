@@ -21,12 +21,11 @@ pub struct Retries {
 }
 
 impl Retries {
-    /// Full jitter: anything between nothing and the doubled step, so that many contacts do not come back together.
+    /// Full jitter: anything between nothing and the step, so that many contacts do not come back together. The step is
+    /// the base after the first failed attempt and doubles with each further one.
     fn delay(&self, attempts: i32) -> Duration {
-        let step = self
-            .base
-            .saturating_mul(1 << attempts.clamp(0, 20))
-            .min(self.cap);
+        let doublings = attempts.saturating_sub(1).clamp(0, 20);
+        let step = self.base.saturating_mul(1 << doublings).min(self.cap);
         step.mul_f64(rand::random())
     }
 }

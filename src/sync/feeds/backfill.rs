@@ -38,7 +38,7 @@ impl Syncer {
         let Rows {
             contacts,
             unreadable,
-        } = Rows::sort(step.rows);
+        } = Rows::of_walk(step.rows)?;
         let cursor = Some(Cursor {
             walk: step.next,
             ..cursor

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::Rows;
 use super::walk::newest_stamp;
@@ -68,14 +69,14 @@ impl Syncer {
                     self.store
                         .put_cursors(self.require_lease()?, &[(Feed::Changed, &next)])
                         .await?;
-                    self.end_requested_polls().await?;
+                    self.end_empty_poll().await?;
                     return Ok(Some(Polled::Nothing));
                 }
-                let run_id = Some(self.begin_run(Feed::Changed).await?);
+                let run_id = Some(self.begin_poll().await?);
                 let Rows {
                     contacts,
                     unreadable,
-                } = Rows::sort(page.rows);
+                } = Rows::of_walk(page.rows)?;
                 let page = Page {
                     feed: Feed::Changed,
                     lane: Lane::Bulk,
@@ -103,10 +104,10 @@ impl Syncer {
         let end = self
             .newest_in_keap()
             .await?
-            .or(newest_stamp(&full.rows))
+            .max(newest_stamp(&full.rows))
             .unwrap_or(start)
             .max(start);
-        let run_id = Some(self.begin_run(Feed::Changed).await?);
+        let run_id = Some(self.begin_poll().await?);
         let walk = Walk {
             start: Some(start),
             end: Some(end),
@@ -136,7 +137,7 @@ impl Syncer {
         let Rows {
             contacts,
             unreadable,
-        } = Rows::sort(step.rows);
+        } = Rows::of_walk(step.rows)?;
         let page = Page {
             feed: Feed::Changed,
             lane: Lane::Bulk,
@@ -231,7 +232,8 @@ impl Syncer {
                     .end_runs(&[replaced], Some("replaced by the first full walk"))
                     .await?;
             }
-            let run_id = self.begin_run(Feed::Backfill).await?;
+            let run_id = Uuid::new_v4();
+            self.begin_run(run_id, Feed::Backfill, "first_run").await?;
             let everything = super::backfill::start(None, run_id);
             self.store
                 .put_cursors(

@@ -41,30 +41,49 @@ impl Syncer {
         ids: &[KeapId],
     ) -> Result<(Rows, Vec<KeapId>), Halt> {
         let mut rows = Rows::default();
-        let mut absent = Vec::new();
-        for chunk in ids.chunks(self.ids_per_call) {
+        let mut alone = Vec::new();
+        let mut chunks: Vec<&[KeapId]> = ids.chunks(self.ids_per_call).rev().collect();
+        while let Some(chunk) = chunks.pop() {
             match self.keap.by_ids(lane, chunk).await {
                 Ok(found) => {
                     let found = Rows::sort(found);
-                    absent.extend(chunk.iter().copied().filter(|id| !found.holds(*id)));
+                    alone.extend(chunk.iter().copied().filter(|id| !found.holds(*id)));
                     rows.extend(found);
                 }
-                // One contact that Keap cannot show fails the whole list: each is read by itself.
-                Err(Failure::Again { .. } | Failure::Never { .. }) => absent.extend(chunk),
+                // One contact that Keap cannot show fails the whole list: halves are tried, down to the contact itself.
+                Err(Failure::Again { why } | Failure::Never { why }) => {
+                    self.unless_keap_is_down(lane, &why).await?;
+                    match chunk {
+                        [one] => alone.push(*one),
+                        _ => {
+                            let (first, second) = chunk.split_at(chunk.len() / 2);
+                            chunks.extend([second, first]);
+                        }
+                    }
+                }
                 Err(failure) => return Err(Halt::of_reading(failure)),
             }
         }
         let mut missing = Vec::new();
-        for id in absent {
+        for id in alone {
             match self.keap.by_id(lane, id).await {
                 Ok(Some(row)) => rows.extend(Rows::sort(vec![row])),
                 Ok(None) => missing.push(id),
                 Err(Failure::Again { why } | Failure::Never { why }) => {
-                    rows.unreadable.push((id, why))
+                    self.unless_keap_is_down(lane, &why).await?;
+                    rows.unreadable.push((id, why));
                 }
                 Err(failure) => return Err(Halt::of_reading(failure)),
             }
         }
         Ok((rows, missing))
+    }
+
+    /// Tells a contact that Keap cannot show from a Keap that fails: an outage uses up nobody's attempts.
+    async fn unless_keap_is_down(&self, lane: Lane, why: &str) -> Result<(), Halt> {
+        if self.walker.keap_answers(lane).await {
+            return Ok(());
+        }
+        Err(Halt::of_reading(Failure::again(why)))
     }
 }

@@ -167,7 +167,7 @@ impl Walker {
     }
 
     /// Tells a page that fails from a Keap that fails.
-    async fn keap_answers(&self, lane: Lane) -> bool {
+    pub async fn keap_answers(&self, lane: Lane) -> bool {
         let nobody = PageQuery {
             from: None,
             until: None,
@@ -245,7 +245,7 @@ fn query(walk: &Walk, place: Place, page_size: usize) -> PageQuery {
 fn growing(rows: &[Row], after: Option<KeapId>) -> Option<Option<KeapId>> {
     let mut last = after;
     let mut newest = None;
-    for id in rows.iter().filter_map(row_id) {
+    for id in rows.iter().filter_map(Row::id) {
         if last.is_some_and(|last| id <= last) {
             return None;
         }
@@ -255,18 +255,7 @@ fn growing(rows: &[Row], after: Option<KeapId>) -> Option<Option<KeapId>> {
     Some(newest)
 }
 
-fn row_id(row: &Row) -> Option<KeapId> {
-    match row {
-        Row::Contact(contact) => Some(contact.id),
-        Row::Unreadable { id, .. } => *id,
-    }
-}
-
 /// The newest update stamp of some rows.
 pub fn newest_stamp(rows: &[Row]) -> Option<DateTime<Utc>> {
-    let stamp = |row: &Row| match row {
-        Row::Contact(contact) => contact.updated_at,
-        Row::Unreadable { updated_at, .. } => *updated_at,
-    };
-    rows.iter().filter_map(stamp).max()
+    rows.iter().filter_map(Row::updated_at).max()
 }
