@@ -1,1 +1,4 @@
-fn main() {}
+//! All tests of the whole, in one binary; each file speaks of one side of it.
+#![allow(clippy::unwrap_used)]
+
+mod contracts;
