@@ -128,8 +128,8 @@ async fn here(syncer: &Syncer, parts: &Parts, args: &SyncArgs) -> Ended {
         *syncer.progress().borrow()
     } else {
         Counts {
-            keap_calls: syncer.calls().keap,
-            intercom_calls: syncer.calls().intercom,
+            keap_calls: syncer.all_calls().keap,
+            intercom_calls: syncer.all_calls().intercom,
             ..counts_of(&contacts)
         }
     };
@@ -362,8 +362,8 @@ async fn dry_run(syncer: &Syncer, args: &SyncArgs) -> Ended {
         print_summary(
             false,
             &Counts {
-                keap_calls: syncer.calls().keap,
-                intercom_calls: syncer.calls().intercom,
+                keap_calls: syncer.all_calls().keap,
+                intercom_calls: syncer.all_calls().intercom,
                 ..counts
             },
             &[],

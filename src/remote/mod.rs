@@ -76,7 +76,8 @@ pub struct Remote {
     stopped: Mutex<Option<Stopped>>,
     stop_recheck: Duration,
     request_timeout: Duration,
-    calls: AtomicU64,
+    /// By lane: urgent, bulk.
+    calls: [AtomicU64; 2],
 }
 
 struct Stopped {
@@ -170,7 +171,7 @@ impl Remote {
             stopped: Mutex::default(),
             stop_recheck: options.stop_recheck,
             request_timeout: options.request_timeout,
-            calls: AtomicU64::new(0),
+            calls: Default::default(),
         })
     }
 
@@ -184,7 +185,11 @@ impl Remote {
 
     /// Calls made since the start, probes and refused ones included.
     pub fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
+        self.calls_of(Lane::Urgent) + self.calls_of(Lane::Bulk)
+    }
+
+    pub fn calls_of(&self, lane: Lane) -> u64 {
+        self.calls[lane.index()].load(Ordering::Relaxed)
     }
 
     pub fn headroom(&self) -> Vec<Headroom> {
@@ -195,7 +200,7 @@ impl Remote {
     pub async fn send(&self, lane: Lane, call: &Call<'_>) -> Result<Reply, Failure> {
         for _ in 0..MOST_REFUSALS {
             let started = self.admit(lane).await?;
-            let reply = match self.transport(call).await {
+            let reply = match self.transport(lane, call).await {
                 Ok(reply) => reply,
                 Err(why) => {
                     drop(started);
@@ -356,7 +361,7 @@ impl Remote {
                 return Err(self.down(&why, retry_in));
             }
         };
-        let (well, why) = match self.transport(&Call::get(self.probe)).await {
+        let (well, why) = match self.transport(lane, &Call::get(self.probe)).await {
             Ok(reply) => {
                 started.answered(&reply.headers, reply.status == 429);
                 (
@@ -373,8 +378,8 @@ impl Remote {
     }
 
     /// One request over the wire and its whole answer; `Err` says in words why there is none.
-    async fn transport(&self, call: &Call<'_>) -> Result<Reply, String> {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+    async fn transport(&self, lane: Lane, call: &Call<'_>) -> Result<Reply, String> {
+        self.calls[lane.index()].fetch_add(1, Ordering::Relaxed);
         let mut request = self.client.request(call.method.clone(), self.url(call));
         if let Some(body) = &call.body {
             request = request

@@ -14,6 +14,15 @@ pub enum Lane {
     Bulk,
 }
 
+impl Lane {
+    pub(super) fn index(self) -> usize {
+        match self {
+            Self::Urgent => 0,
+            Self::Bulk => 1,
+        }
+    }
+}
+
 /// What the limits say to a call that wants to start.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -88,7 +97,7 @@ impl Pacer {
 
     /// Waits until a call may start. `Err`: why that takes too long to wait, and for how long.
     pub async fn start(&self, lane: Lane) -> Result<Started<'_>, (String, Duration)> {
-        let _turn = self.turns[usize::from(lane == Lane::Bulk)].lock().await;
+        let _turn = self.turns[lane.index()].lock().await;
         loop {
             let changed = self.changed.notified();
             let mut changed = std::pin::pin!(changed);

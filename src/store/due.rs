@@ -50,7 +50,8 @@ impl DueReason {
 #[derive(Debug, Clone)]
 pub struct DueRow {
     pub id: KeapId,
-    pub reason: DueReason,
+    /// The version that is looked at: a request that comes later makes a new one, and is not answered by this look.
+    pub version: i64,
 }
 
 /// What is waiting for a contact that a pass is about to look at.
@@ -118,9 +119,9 @@ impl Store {
     /// The next due contacts, most urgent first, leaving out those that are in flight.
     pub async fn due(&self, limit: usize, busy: &[KeapId]) -> Result<Vec<DueRow>> {
         let busy: Vec<i64> = busy.iter().map(|id| id.get()).collect();
-        let rows: Vec<(i64, String)> = transaction!(self, tx, {
+        let rows: Vec<(i64, i64)> = transaction!(self, tx, {
             Ok(sqlx::query_as(
-                "select keap_contact_id, reason from contact_due
+                "select keap_contact_id, version from contact_due
                       where not held and due_at <= now() and keap_contact_id <> all($2)
                       order by priority, due_at limit $1",
             )
@@ -130,10 +131,10 @@ impl Store {
             .await?)
         })?;
         rows.into_iter()
-            .map(|(id, reason)| {
+            .map(|(id, version)| {
                 Ok(DueRow {
                     id: keap_id(id)?,
-                    reason: DueReason::parse(&reason)?,
+                    version,
                 })
             })
             .collect()

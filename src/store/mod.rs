@@ -29,7 +29,7 @@ pub use due::{DueReason, DueRow, DueTicket, Held, Waiting};
 pub use lease::{Lease, LeaseHolder};
 pub use link::Known;
 pub use log::{LogRow, SyncStatus};
-pub use record::{DueAgain, Group, LinkRow};
+pub use record::{DueAgain, Group, LinkRow, Recorded};
 pub use run::{Counts, Run, RunState};
 pub use schema::SchemaState;
 
@@ -49,7 +49,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// What can go wrong with the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("Postgres did not do what was asked; the work is kept and tried again")]
+    #[error("Postgres did not do what was asked")]
     Database(#[from] sqlx::Error),
     #[error("Postgres did not answer within {} s", .0.as_secs())]
     Stalled(Duration),
@@ -62,17 +62,32 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether waiting can help: everything but a schema that is not ours.
+    /// Whether waiting can help: everything but a schema or a value that is not ours.
     pub fn is_passing(&self) -> bool {
-        match self {
-            // A value that a column refuses stays refused.
-            Self::Database(sqlx::Error::Database(error)) => !matches!(
-                error.code().as_deref().and_then(|code| code.get(..2)),
-                Some("22" | "23")
-            ),
-            Self::Database(_) | Self::Stalled(_) => true,
-            Self::LeaseLost | Self::Schema(_) | Self::BadRow(_) => false,
-        }
+        matches!(self, Self::Database(_) | Self::Stalled(_)) && !self.is_refusal()
+    }
+
+    /// Postgres refuses what these rows hold: it will do so again.
+    pub fn is_refusal(&self) -> bool {
+        // Cardinality, data and integrity errors.
+        ["21", "22", "23"]
+            .iter()
+            .any(|class| self.is_of_class(class))
+    }
+
+    /// Postgres does not let this program in, or not at what it needs: a setting or a right is wrong.
+    pub fn is_no_admission(&self) -> bool {
+        // Authorisation, catalog name, and the privileges of a role.
+        ["28", "3D", "42501"]
+            .iter()
+            .any(|class| self.is_of_class(class))
+    }
+
+    fn is_of_class(&self, class: &str) -> bool {
+        let Self::Database(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        error.code().is_some_and(|code| code.starts_with(class))
     }
 }
 

@@ -34,40 +34,67 @@ pub struct DueAgain {
     pub version: Option<i64>,
 }
 
+/// What is to be stored of one contact's outcome.
+#[derive(Debug)]
+pub struct Recorded {
+    pub id: KeapId,
+    /// Its link's Intercom contact is gone.
+    pub forget: bool,
+    pub link: Option<LinkRow>,
+    pub log: Option<LogRow>,
+    /// Its due row is done, in the version that was looked at.
+    pub done: Option<i64>,
+    pub again: Option<DueAgain>,
+    /// Both lanes met at it.
+    pub afresh: bool,
+    pub counts: Counts,
+}
+
+impl Recorded {
+    pub fn nothing(id: KeapId) -> Self {
+        Self {
+            id,
+            forget: false,
+            link: None,
+            log: None,
+            done: None,
+            again: None,
+            afresh: false,
+            counts: Counts::default(),
+        }
+    }
+}
+
 /// Outcomes that become visible together.
 #[derive(Debug)]
 pub struct Group {
     /// Makes a repeated commit harmless.
     pub id: Uuid,
-    pub links: Vec<LinkRow>,
-    /// Links whose Intercom contact is gone.
-    pub forgotten: Vec<KeapId>,
-    pub logs: Vec<LogRow>,
-    /// Due rows that are done, in the version that was looked at.
-    pub done: Vec<(KeapId, i64)>,
-    pub again: Vec<DueAgain>,
-    /// Contacts that both lanes met at.
-    pub afresh: Vec<KeapId>,
+    pub outcomes: Vec<Recorded>,
+    /// The run that the outcomes are counted in, and what the reading and writing cost beside them.
     pub run: Option<(Uuid, Counts)>,
     /// This group is the run's last.
     pub ends_run: bool,
     pub cursor: Option<(Feed, Cursor)>,
 }
 
-impl Default for Group {
-    fn default() -> Self {
+impl Group {
+    pub fn of(outcomes: Vec<Recorded>) -> Self {
         Self {
             id: Uuid::new_v4(),
-            links: Vec::new(),
-            forgotten: Vec::new(),
-            logs: Vec::new(),
-            done: Vec::new(),
-            again: Vec::new(),
-            afresh: Vec::new(),
+            outcomes,
             run: None,
             ends_run: false,
             cursor: None,
         }
+    }
+
+    pub fn counts(&self) -> Counts {
+        let mut counts = self.run.map_or_else(Counts::default, |(_, cost)| cost);
+        self.outcomes
+            .iter()
+            .for_each(|outcome| counts.add(&outcome.counts));
+        counts
     }
 }
 
@@ -76,12 +103,45 @@ impl Store {
     pub async fn record(&self, epoch: i64, group: &Group) -> Result<()> {
         transaction!(self, tx, {
             check_epoch(tx, epoch).await?;
-            put_links(tx, &group.forgotten, &group.links).await?;
-            put_logs(tx, &group.logs).await?;
-            put_due(tx, &group.done, &group.again).await?;
-            put_afresh(tx, &group.afresh).await?;
-            if let Some((id, counts)) = &group.run {
-                count(tx, *id, group.id, counts, group.ends_run).await?;
+            let outcomes = || group.outcomes.iter();
+            put_links(
+                tx,
+                outcomes()
+                    .filter(|outcome| outcome.forget)
+                    .map(|outcome| outcome.id)
+                    .collect(),
+                outcomes()
+                    .filter_map(|outcome| outcome.link.as_ref())
+                    .collect(),
+            )
+            .await?;
+            put_logs(
+                tx,
+                outcomes()
+                    .filter_map(|outcome| outcome.log.as_ref())
+                    .collect(),
+            )
+            .await?;
+            put_due(
+                tx,
+                outcomes()
+                    .filter_map(|outcome| Some((outcome.id, outcome.done?)))
+                    .collect(),
+                outcomes()
+                    .filter_map(|outcome| outcome.again.as_ref())
+                    .collect(),
+            )
+            .await?;
+            put_afresh(
+                tx,
+                outcomes()
+                    .filter(|outcome| outcome.afresh)
+                    .map(|outcome| outcome.id)
+                    .collect(),
+            )
+            .await?;
+            if let Some((id, _)) = &group.run {
+                count(tx, *id, group.id, &group.counts(), group.ends_run).await?;
             }
             if let Some((feed, cursor)) = &group.cursor {
                 cursor::put(tx, *feed, cursor).await?;
@@ -101,8 +161,8 @@ pub(super) async fn check_epoch(tx: &mut Transaction<'static, Postgres>, epoch: 
 
 async fn put_links(
     tx: &mut Transaction<'static, Postgres>,
-    forgotten: &[KeapId],
-    rows: &[LinkRow],
+    forgotten: Vec<KeapId>,
+    mut rows: Vec<&LinkRow>,
 ) -> Result<()> {
     if !forgotten.is_empty() {
         let ids: Vec<i64> = forgotten.iter().map(|id| id.get()).collect();
@@ -114,7 +174,6 @@ async fn put_links(
     if rows.is_empty() {
         return Ok(());
     }
-    let mut rows: Vec<&LinkRow> = rows.iter().collect();
     rows.sort_unstable_by_key(|row| row.id);
     let ids: Vec<i64> = rows.iter().map(|row| row.id.get()).collect();
     let intercom: Vec<Option<&str>> = rows
@@ -157,7 +216,7 @@ async fn put_links(
     Ok(())
 }
 
-async fn put_logs(tx: &mut Transaction<'static, Postgres>, rows: &[LogRow]) -> Result<()> {
+async fn put_logs(tx: &mut Transaction<'static, Postgres>, rows: Vec<&LogRow>) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -187,8 +246,8 @@ async fn put_logs(tx: &mut Transaction<'static, Postgres>, rows: &[LogRow]) -> R
 
 async fn put_due(
     tx: &mut Transaction<'static, Postgres>,
-    done: &[(KeapId, i64)],
-    again: &[DueAgain],
+    done: Vec<(KeapId, i64)>,
+    mut again: Vec<&DueAgain>,
 ) -> Result<()> {
     if !done.is_empty() {
         sqlx::query(
@@ -200,37 +259,51 @@ async fn put_due(
         .execute(&mut **tx)
         .await?;
     }
-    let mut again: Vec<&DueAgain> = again.iter().collect();
-    again.sort_unstable_by_key(|row| row.id);
-    // Few contacts come here, and each has a list of its own.
-    for row in again {
-        sqlx::query(
-            "insert into contact_due as due (keap_contact_id, reason, priority, due_at, attempts, last_error, held, candidates, sighting)
-             values ($1, $2, $3, now() + make_interval(secs => $4), $5, $6, $7, $8, $9)
-             on conflict (keap_contact_id) do update
-                set reason = excluded.reason, priority = excluded.priority, due_at = excluded.due_at, attempts = excluded.attempts,
-                    last_error = excluded.last_error, held = excluded.held, candidates = excluded.candidates,
-                    sighting = excluded.sighting, updated_at = now()
-              where due.version = $10",
-        )
-        .bind(row.id.get())
-        .bind(row.reason.as_str())
-        .bind(row.reason.priority())
-        .bind(row.delay.as_secs_f64())
-        .bind(row.attempts)
-        .bind(row.error.as_deref())
-        .bind(row.held)
-        .bind(row.candidates.iter().map(IntercomId::as_str).collect::<Vec<_>>())
-        .bind(row.sighting.map(|digest| digest.as_bytes().to_vec()))
-        .bind(row.version)
-        .execute(&mut **tx)
-        .await?;
+    if again.is_empty() {
+        return Ok(());
     }
+    again.sort_unstable_by_key(|row| row.id);
+    // Arrays of arrays must be even in Postgres: candidates travel as one text, for no id holds a comma.
+    let candidates = |row: &&DueAgain| {
+        row.candidates
+            .iter()
+            .map(IntercomId::as_str)
+            .collect::<Vec<_>>()
+            .join(",")
+    };
+    sqlx::query(
+        "with new as (
+             select * from unnest($1::bigint[], $2::text[], $3::smallint[], $4::float8[], $5::integer[], $6::text[], $7::boolean[],
+                                  $8::text[], $9::bytea[], $10::bigint[])
+                 as new (id, reason, priority, delay, attempts, error, held, candidates, sighting, version)
+         )
+         insert into contact_due as due (keap_contact_id, reason, priority, due_at, attempts, last_error, held, candidates, sighting)
+         select id, reason, priority, now() + make_interval(secs => delay), attempts, error, held,
+                string_to_array(candidates, ','), sighting
+           from new
+         on conflict (keap_contact_id) do update
+            set reason = excluded.reason, priority = excluded.priority, due_at = excluded.due_at, attempts = excluded.attempts,
+                last_error = excluded.last_error, held = excluded.held, candidates = excluded.candidates,
+                sighting = excluded.sighting, updated_at = now()
+          where due.version = (select new.version from new where new.id = due.keap_contact_id)",
+    )
+    .bind(again.iter().map(|row| row.id.get()).collect::<Vec<_>>())
+    .bind(again.iter().map(|row| row.reason.as_str()).collect::<Vec<_>>())
+    .bind(again.iter().map(|row| row.reason.priority()).collect::<Vec<_>>())
+    .bind(again.iter().map(|row| row.delay.as_secs_f64()).collect::<Vec<_>>())
+    .bind(again.iter().map(|row| row.attempts).collect::<Vec<_>>())
+    .bind(again.iter().map(|row| row.error.as_deref()).collect::<Vec<_>>())
+    .bind(again.iter().map(|row| row.held).collect::<Vec<_>>())
+    .bind(again.iter().map(candidates).collect::<Vec<_>>())
+    .bind(again.iter().map(|row| row.sighting.map(|digest| digest.as_bytes().to_vec())).collect::<Vec<_>>())
+    .bind(again.iter().map(|row| row.version).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
 /// Has contacts looked at once more. The new version keeps the other lane, which is at them now, from removing the row.
-async fn put_afresh(tx: &mut Transaction<'static, Postgres>, ids: &[KeapId]) -> Result<()> {
+async fn put_afresh(tx: &mut Transaction<'static, Postgres>, ids: Vec<KeapId>) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }

@@ -1,5 +1,7 @@
 //! The dry run: the same feeds and decisions, told instead of done. Nothing is written anywhere.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Syncer;
@@ -95,6 +97,7 @@ impl Syncer {
             rules: self.rules,
             lane: Lane::Urgent,
             feed: Feed::Due,
+            versions: &HashMap::new(),
         };
         for planned in planner.plan(rows.contacts).await? {
             let preview = preview(&planned);
@@ -127,11 +130,7 @@ impl Syncer {
 
 fn preview(planned: &Planned) -> Preview {
     let (action, intercom, reason) = match &planned.decision {
-        _ if planned.search_failed.is_some() => (
-            "failed",
-            None,
-            planned.search_failed.as_ref().map(ToString::to_string),
-        ),
+        _ if planned.search_failed.is_some() => ("failed", None, planned.search_failed.clone()),
         Decision::Create => ("created", None, None),
         Decision::Link(id) => ("linked", Some(id.to_string()), None),
         Decision::Update(id) => ("updated", Some(id.to_string()), None),

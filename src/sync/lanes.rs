@@ -11,7 +11,7 @@ use super::outcome::Halt;
 use crate::trigger::Trigger;
 
 /// A standing fault is told at once and then this often, so that a dead remote does not fill the log.
-const TELL_EVERY: Duration = Duration::from_secs(300);
+pub(super) const TELL_EVERY: Duration = Duration::from_secs(300);
 
 /// The last fault that was told.
 #[derive(Default)]
@@ -170,7 +170,7 @@ impl Syncer {
     }
 
     /// Reading may be given up at any time: nothing has been done yet.
-    async fn unless_cancelled<T>(
+    pub(super) async fn unless_cancelled<T>(
         &self,
         work: impl Future<Output = Result<T, Halt>>,
     ) -> Result<T, Halt> {

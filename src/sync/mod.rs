@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::contact::DigestKey;
 use crate::intercom::IntercomClient;
 use crate::keap::KeapClient;
+use crate::remote::Lane;
 use crate::store::{Counts, Lease, Store};
 use claims::Claims;
 use feeds::walk::Walker;
@@ -56,6 +57,17 @@ pub struct SyncOptions {
 pub struct Calls {
     pub keap: i64,
     pub intercom: i64,
+}
+
+impl Calls {
+    /// What was spent since then, as counts.
+    fn since(self, before: Self) -> Counts {
+        Counts {
+            keap_calls: self.keap - before.keap,
+            intercom_calls: self.intercom - before.intercom,
+            ..Counts::default()
+        }
+    }
 }
 
 /// Everything that passes need; one per process.
@@ -121,11 +133,21 @@ impl Syncer {
         self.progress.subscribe()
     }
 
-    pub fn calls(&self) -> Calls {
+    /// Calls made for one lane.
+    pub fn calls(&self, lane: Lane) -> Calls {
         let signed = |calls: u64| i64::try_from(calls).unwrap_or(i64::MAX);
         Calls {
-            keap: signed(self.keap.remote().calls()),
-            intercom: signed(self.intercom.remote().calls()),
+            keap: signed(self.keap.remote().calls_of(lane)),
+            intercom: signed(self.intercom.remote().calls_of(lane)),
+        }
+    }
+
+    /// Calls made for both lanes.
+    pub fn all_calls(&self) -> Calls {
+        let (urgent, bulk) = (self.calls(Lane::Urgent), self.calls(Lane::Bulk));
+        Calls {
+            keap: urgent.keap + bulk.keap,
+            intercom: urgent.intercom + bulk.intercom,
         }
     }
 

@@ -1,5 +1,6 @@
 //! One pass: one page carried through decide → write → record.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,19 +8,21 @@ use std::time::Duration;
 use chrono::Utc;
 use futures_util::stream;
 use futures_util::{FutureExt, StreamExt};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::claims::{Claim, OpenPage};
 use super::decide::{Decision, SkipReason};
+use super::lanes::TELL_EVERY;
 use super::outcome::{Halt, Outcome};
 use super::plan::{Planned, Planner};
-use super::record::Recording;
+use super::record::{self, Recording};
 use super::write::Write;
 use super::{Calls, Syncer};
 use crate::contact::{Contact, KeapId};
-use crate::remote::{Failure, Lane};
-use crate::store::{Counts, Cursor, Feed};
+use crate::remote::Lane;
+use crate::store::{Counts, Cursor, Feed, Group};
 
 /// After a stop is asked for, calls that are under way get this long to end and be recorded.
 const GRACE: Duration = Duration::from_secs(2);
@@ -36,6 +39,8 @@ pub struct Page {
     pub unreadable: Vec<(KeapId, String)>,
     /// Contacts that Keap does not have.
     pub missing: Vec<KeapId>,
+    /// The version of each due row that the page was made for.
+    pub versions: HashMap<KeapId, i64>,
     pub run_id: Option<Uuid>,
     /// Where the feed stands once every contact of this page is recorded.
     pub cursor: Option<Cursor>,
@@ -59,50 +64,78 @@ impl Syncer {
             contacts,
             unreadable,
             missing,
+            versions,
             run_id,
             cursor,
         } = page;
+        let epoch = self.require_lease()?;
+        let (store, intercom, key, rules) = (&self.store, &self.intercom, &self.key, self.rules);
         let planner = Planner {
-            store: &self.store,
-            intercom: &self.intercom,
-            key: &self.key,
-            rules: self.rules,
+            store,
+            intercom,
+            key,
+            rules,
             lane,
             feed,
+            versions: &versions,
         };
-        let planned = planner.plan(contacts).await?;
+        let planned = self.unless_cancelled(planner.plan(contacts)).await?;
         let mut recording = Recording::new(feed, run_id, self.retries);
-        let mut total = Counts::default();
-        self.add_unseen(&mut recording, unreadable, missing).await?;
+        self.add_unseen(&planner, &mut recording, unreadable, missing)
+            .await?;
 
         let halted = AtomicBool::new(false);
+        let (gate, gate_seen) = watch::channel(true);
         let writes = planned
             .into_iter()
-            .map(|planned| self.write(planned, &open, lane, &halted));
+            .map(|planned| self.write(planned, &open, lane, &halted, gate_seen.clone()));
         let mut writes = std::pin::pin!(stream::iter(writes).buffer_unordered(self.concurrency));
-        let mut halt = None;
+        let mut grace = std::pin::pin!(self.grace_is_over());
+        let (mut halt, mut total) = (None, Counts::default());
+        let mut take =
+            |recording: &mut Recording, Written { planned, result }: Written| match result {
+                Ok((outcome, claim)) => recording.add(&planned, outcome, claim, Utc::now()),
+                Err(why) => drop(halt.get_or_insert(why)),
+            };
         let mut flush_at = Instant::now() + self.record_after;
         loop {
             tokio::select! {
                 written = writes.next() => match written {
+                    Some(written) => take(&mut recording, written),
                     None => break,
-                    Some(Written { planned, result: Ok((outcome, claim)) }) => recording.add(&planned, outcome, claim, Utc::now()),
-                    Some(Written { result: Err(why), .. }) => { halt.get_or_insert(why); }
                 },
                 () = tokio::time::sleep_until(flush_at) => {}
-                () = self.grace_is_over() => { halt.get_or_insert(Halt::Cancelled); break; }
+                () = &mut grace => {
+                    halt.get_or_insert(Halt::Cancelled);
+                    break;
+                }
             }
-            if recording.len() >= self.record_group || Instant::now() >= flush_at {
-                self.flush(&mut recording, &mut total, None).await?;
-                flush_at = Instant::now() + self.record_after;
+            if recording.outcomes.len() < self.record_group && Instant::now() < flush_at {
+                continue;
             }
+            // Calls that are under way are looked after meanwhile, or their answers would come too late.
+            let group = recording.take();
+            let mut flush =
+                std::pin::pin!(self.flush(epoch, group, None, Counts::default(), &gate));
+            let counts = loop {
+                tokio::select! {
+                    biased;
+                    counts = &mut flush => break counts?,
+                    Some(written) = writes.next() => take(&mut recording, written),
+                }
+            };
+            total.add(&counts);
+            flush_at = Instant::now() + self.record_after;
         }
-        let whole = halt.is_none();
-        let now = self.calls();
-        recording.counts.keap_calls = now.keap - calls.keap;
-        recording.counts.intercom_calls = now.intercom - calls.intercom;
-        let cursor = cursor.filter(|_| whole).map(|cursor| (feed, cursor));
-        self.flush(&mut recording, &mut total, cursor).await?;
+        let cost = self.calls(lane).since(calls);
+        let cursor = cursor
+            .filter(|_| halt.is_none())
+            .map(|cursor| (feed, cursor));
+        total.add(
+            &self
+                .flush(epoch, recording.take(), cursor, cost, &gate)
+                .await?,
+        );
         report(feed, run_id, &total, started.elapsed());
         halt.map_or(Ok(total), Err)
     }
@@ -114,20 +147,16 @@ impl Syncer {
         open: &OpenPage,
         lane: Lane,
         halted: &AtomicBool,
+        gate: watch::Receiver<bool>,
     ) -> Written {
         // A contact that makes our code panic is one contact's trouble.
-        let result = AssertUnwindSafe(self.try_write(&planned, open, lane, halted))
+        let result = AssertUnwindSafe(self.try_write(&planned, open, lane, halted, gate))
             .catch_unwind()
             .await
             .unwrap_or_else(|_| {
-                Ok((
-                    Outcome::Again {
-                        why:
-                            "a mistake in keap-intercom-sync: writing this contact ended in a panic"
-                                .into(),
-                    },
-                    None,
-                ))
+                let why =
+                    "a mistake in keap-intercom-sync: writing this contact ended in a panic".into();
+                Ok((Outcome::Again { why }, None))
             });
         if result.is_err() {
             halted.store(true, Ordering::Relaxed);
@@ -141,16 +170,33 @@ impl Syncer {
         open: &OpenPage,
         lane: Lane,
         halted: &AtomicBool,
+        mut gate: watch::Receiver<bool>,
     ) -> Result<(Outcome, Option<Claim>), Halt> {
+        let id = planned.contact.id;
         if let Decision::Skip(reason) = planned.decision {
+            let mut claim = None;
+            // A skip that changes a row must not undo what the other lane has done since the page was read.
+            let changes_a_row = match reason {
+                SkipReason::NoEmail { told } => !told || planned.waiting.is_some(),
+                SkipReason::Unchanged => planned.waiting.is_some(),
+                SkipReason::StillHeld | SkipReason::RetryLater | SkipReason::NotInKeap => false,
+            };
+            if changes_a_row {
+                claim = open.claim(id, None);
+                if claim.is_none() {
+                    return Ok((Outcome::Afresh, None));
+                }
+            }
             return Ok((
                 Outcome::Skipped {
                     reason,
                     forget: false,
                 },
-                None,
+                claim,
             ));
         }
+        // What cannot be recorded is not written.
+        let _ = gate.wait_for(|open| *open).await;
         if halted.load(Ordering::Relaxed) || self.cancel.is_cancelled() {
             return Err(Halt::Cancelled);
         }
@@ -159,14 +205,12 @@ impl Syncer {
         let email = planned
             .email_digest
             .filter(|_| !matches!(planned.decision, Decision::Update(_)));
-        let Some(claim) = open.claim(planned.contact.id, email) else {
+        let Some(claim) = open.claim(id, email) else {
             return Ok((Outcome::Afresh, None));
         };
-        let outcome = match (&planned.search_failed, &planned.decision) {
-            (Some(Failure::Never { why } | Failure::Again { why }), _) => {
-                Outcome::Again { why: why.clone() }
-            }
-            (_, decision) => {
+        let outcome = match &planned.search_failed {
+            Some(why) => Outcome::Again { why: why.clone() },
+            None => {
                 let write = Write {
                     intercom: &self.intercom,
                     rules: self.rules,
@@ -175,7 +219,7 @@ impl Syncer {
                     link: planned.link.as_ref(),
                     now: Utc::now(),
                 };
-                write.carry_out(decision.clone()).await?
+                write.carry_out(planned.decision.clone()).await?
             }
         };
         Ok((outcome, Some(claim)))
@@ -184,6 +228,7 @@ impl Syncer {
     /// Contacts that were asked for or listed, and that Keap did not show.
     async fn add_unseen(
         &self,
+        planner: &Planner<'_>,
         recording: &mut Recording,
         unreadable: Vec<(KeapId, String)>,
         missing: Vec<KeapId>,
@@ -197,68 +242,154 @@ impl Syncer {
             return Ok(());
         }
         let mut waiting = self.store.known(&ids).await?.waiting;
-        for (id, why) in unreadable {
-            let waits = waiting.remove(&id);
-            if waits.as_ref().is_some_and(|waits| waits.held) {
-                continue;
-            }
-            recording.add(
-                &Planned::unseen(id, waits, &self.key),
-                Outcome::Again { why },
-                None,
-                Utc::now(),
-            );
-        }
-        for id in missing {
-            let planned = Planned::unseen(id, waiting.remove(&id), &self.key);
-            recording.add(
-                &planned,
-                Outcome::Skipped {
-                    reason: SkipReason::NotInKeap,
-                    forget: false,
-                },
-                None,
-                Utc::now(),
-            );
+        let outcomes = unreadable
+            .into_iter()
+            .map(|(id, why)| (id, Outcome::Again { why }));
+        let gone = || Outcome::Skipped {
+            reason: SkipReason::NotInKeap,
+            forget: false,
+        };
+        for (id, outcome) in outcomes.chain(missing.into_iter().map(|id| (id, gone()))) {
+            let planned = Planned::unseen(id, planner.waiting(id, waiting.remove(&id)), &self.key);
+            let outcome = match (&outcome, &planned.waiting) {
+                // It cannot be told whether it has changed: a walk that meets it again uses up no attempt.
+                (Outcome::Again { .. }, Some(waits)) if planner.feed != Feed::Due && waits.held => {
+                    Outcome::Skipped {
+                        reason: SkipReason::StillHeld,
+                        forget: false,
+                    }
+                }
+                (Outcome::Again { .. }, Some(waits)) if planner.retry_waits(waits) => {
+                    Outcome::Skipped {
+                        reason: SkipReason::RetryLater,
+                        forget: false,
+                    }
+                }
+                _ => outcome,
+            };
+            recording.add(&planned, outcome, None, Utc::now());
         }
         Ok(())
     }
 
-    /// Records what has gathered. Waits for the database as long as the lease lasts: writes do not go on meanwhile.
+    /// Records what has gathered, and waits for the database for as long as no other process takes the lease. Writes do not
+    /// begin meanwhile.
     async fn flush(
         &self,
-        recording: &mut Recording,
-        total: &mut Counts,
+        epoch: i64,
+        recording: Recording,
         cursor: Option<(Feed, Cursor)>,
-    ) -> Result<(), Halt> {
-        if recording.is_empty() && recording.group.afresh.is_empty() && cursor.is_none() {
-            return Ok(());
+        cost: Counts,
+        gate: &watch::Sender<bool>,
+    ) -> Result<Counts, Halt> {
+        let Recording {
+            outcomes, run_id, ..
+        } = &recording;
+        if outcomes.is_empty() && cursor.is_none() {
+            return Ok(cost);
         }
-        let full = recording.take();
-        let mut group = full.group;
-        group.run = full.run_id.map(|run| (run, full.counts));
-        group.ends_run = cursor
+        let ends_run = cursor
             .as_ref()
             .is_some_and(|(_, cursor)| cursor.walk.is_none());
-        group.cursor = cursor;
+        let (claims, group) = recording.into_group(cost, ends_run, cursor);
+        let counts = match self.record(epoch, &group, gate).await {
+            Err(Halt::Store(error)) if error.is_refusal() => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "Postgres refuses a group of outcomes; each is recorded by itself."
+                );
+                self.record_one_by_one(epoch, group, gate).await?
+            }
+            recorded => recorded.map(|()| group.counts())?,
+        };
+        drop(claims);
+        self.progress.send_modify(|progress| progress.add(&counts));
+        Ok(counts)
+    }
+
+    async fn record(
+        &self,
+        epoch: i64,
+        group: &Group,
+        gate: &watch::Sender<bool>,
+    ) -> Result<(), Halt> {
+        let mut told: Option<Instant> = None;
         loop {
-            let epoch = self.require_lease()?;
-            match self.store.record(epoch, &group).await {
-                Ok(()) => break,
-                Err(error) if error.is_passing() && !self.cancel.is_cancelled() => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "Outcomes could not be recorded; trying again."
-                    );
-                    tokio::time::sleep(Halt::Store(error).retry_in()).await;
+            match self.store.record(epoch, group).await {
+                Ok(()) => {
+                    gate.send_replace(true);
+                    return Ok(());
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) if error.is_passing() && !self.cancel.is_cancelled() => {
+                    gate.send_replace(false);
+                    if told.is_none_or(|at| at.elapsed() > TELL_EVERY) {
+                        told = Some(Instant::now());
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "Outcomes cannot be recorded; trying again, and nothing is written meanwhile."
+                        );
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(Halt::Store(error).retry_in()) => {}
+                        () = self.cancel.cancelled() => {}
+                    }
+                }
+                Err(error) => {
+                    gate.send_replace(true);
+                    return Err(error.into());
+                }
             }
         }
-        total.add(&full.counts);
-        self.progress
-            .send_modify(|progress| progress.add(&full.counts));
-        Ok(())
+    }
+
+    /// Finds the outcome that Postgres refuses: its contact is held, the others are recorded.
+    async fn record_one_by_one(
+        &self,
+        epoch: i64,
+        group: Group,
+        gate: &watch::Sender<bool>,
+    ) -> Result<Counts, Halt> {
+        let Group {
+            outcomes,
+            run,
+            ends_run,
+            cursor,
+            ..
+        } = group;
+        let run_id = run.map(|(id, _)| id);
+        let feed = cursor.as_ref().map_or(Feed::Due, |(feed, _)| *feed);
+        let mut counts = Counts::default();
+        for outcome in outcomes {
+            let held = record::refused(&outcome, feed, run_id);
+            let of_one = |outcome| Group {
+                run: run_id.map(|id| (id, Counts::default())),
+                ..Group::of(vec![outcome])
+            };
+            let single = of_one(outcome);
+            let single = match self.record(epoch, &single, gate).await {
+                Err(Halt::Store(error)) if error.is_refusal() => {
+                    tracing::error!(
+                        keap.contact_id = held.id.get(),
+                        error = &error as &dyn std::error::Error,
+                        "Postgres refuses the outcome of a contact; it is held."
+                    );
+                    let held = of_one(held);
+                    self.record(epoch, &held, gate).await?;
+                    held
+                }
+                recorded => recorded.map(|()| single)?,
+            };
+            counts.add(&single.counts());
+        }
+        let rest = Group {
+            run,
+            ends_run,
+            cursor,
+            ..Group::of(Vec::new())
+        };
+        self.record(epoch, &rest, gate).await?;
+        counts.add(&rest.counts());
+        Ok(counts)
     }
 
     async fn grace_is_over(&self) {

@@ -1,6 +1,6 @@
 //! Planning a page: what is known of its contacts is gathered for all of them together, then each is decided.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -25,8 +25,8 @@ pub struct Planned {
     pub fingerprint: Digest,
     pub sighting: Digest,
     pub email_digest: Option<Digest>,
-    /// The search that this contact was part of failed; nothing else of the page suffers.
-    pub search_failed: Option<Failure>,
+    /// Why the search that this contact was part of failed; nothing else of the page suffers.
+    pub search_failed: Option<String>,
 }
 
 impl Planned {
@@ -60,6 +60,8 @@ pub struct Planner<'a> {
     pub rules: Rules,
     pub lane: Lane,
     pub feed: Feed,
+    /// The versions of the due rows that the page was made for.
+    pub versions: &'a HashMap<KeapId, i64>,
 }
 
 impl Planner<'_> {
@@ -75,13 +77,24 @@ impl Planner<'_> {
         Ok(planned)
     }
 
+    /// The due row as it was when the page was read: a later request is not answered by an earlier reading.
+    pub fn waiting(&self, id: KeapId, waiting: Option<Waiting>) -> Option<Waiting> {
+        let version = self.versions.get(&id).copied();
+        waiting.map(|waiting| Waiting {
+            version: version.unwrap_or(waiting.version),
+            ..waiting
+        })
+    }
+
+    /// A retry whose time has not come, met by a walk.
+    pub fn retry_waits(&self, waiting: &Waiting) -> bool {
+        waiting.later && waiting.reason == DueReason::Retry && self.feed != Feed::Due
+    }
+
     fn first_look(&self, contact: Contact, known: &Known) -> Planned {
         let (fingerprint, sighting) = (self.key.fingerprint(&contact), self.key.sighting(&contact));
         let link = known.links.get(&contact.id).cloned();
-        let waiting = known.waiting.get(&contact.id).cloned();
-        let retry_waits = |waiting: &&Waiting| {
-            waiting.later && waiting.reason == DueReason::Retry && self.feed != Feed::Due
-        };
+        let waiting = self.waiting(contact.id, known.waiting.get(&contact.id).cloned());
         let seen = Seen {
             link: link.as_ref(),
             fingerprint,
@@ -92,7 +105,7 @@ impl Planner<'_> {
                 .map(|waiting| waiting.sighting),
             retry_as: waiting
                 .as_ref()
-                .filter(retry_waits)
+                .filter(|waiting| self.retry_waits(waiting))
                 .map(|waiting| waiting.sighting),
         };
         let decision = decide(&contact, &seen);
@@ -158,13 +171,15 @@ impl Planner<'_> {
             .buffer_unordered(SEARCHES)
             .collect()
             .await;
-        let (mut found, mut failed) = (Vec::new(), HashMap::new());
+        let (mut found, mut failed, mut alone) = (Vec::new(), HashMap::new(), HashSet::new());
         for (part, result) in searches {
             match result {
                 Ok(candidates) => found.extend(candidates),
-                Err(failure @ (Failure::Again { .. } | Failure::Never { .. })) => {
-                    failed.extend(part.iter().map(|one| (one.keap, failure.clone())));
+                Err(Failure::Again { why }) => {
+                    failed.extend(part.iter().map(|one| (one.keap, why.clone())))
                 }
+                // One address that Intercom refuses must not harm its neighbours: each is looked for by itself.
+                Err(Failure::Never { .. }) => alone.extend(part.iter().map(|one| one.keap)),
                 Err(failure) => return Err(Halt::of_reading(failure)),
             }
         }
@@ -180,8 +195,8 @@ impl Planner<'_> {
             .iter_mut()
             .filter(|one| one.decision == Decision::Match)
         {
-            if let Some(failure) = failed.remove(&one.contact.id) {
-                one.search_failed = Some(failure);
+            one.search_failed = failed.remove(&one.contact.id);
+            if one.search_failed.is_some() || alone.contains(&one.contact.id) {
                 continue;
             }
             let mut mine: Vec<Candidate> = Vec::new();

@@ -10,7 +10,9 @@ use super::decide::{HoldReason, SkipReason};
 use super::outcome::{Action, Outcome};
 use super::plan::Planned;
 use crate::contact::{EmailField, IntercomId, Link, LinkState};
-use crate::store::{Counts, DueAgain, DueReason, Feed, Group, LinkRow, LogRow, SyncStatus};
+use crate::store::{
+    Counts, Cursor, DueAgain, DueReason, Feed, Group, LinkRow, LogRow, Recorded, SyncStatus,
+};
 
 /// How failed tries are spread.
 #[derive(Debug, Clone, Copy)]
@@ -30,12 +32,11 @@ impl Retries {
     }
 }
 
-/// A group that is being filled, with the claims that end when it is recorded.
+/// Outcomes that are gathering, with the claims that end when they are recorded.
 pub struct Recording {
-    pub group: Group,
-    pub counts: Counts,
+    pub outcomes: Vec<Recorded>,
     claims: Vec<Claim>,
-    pub feed: Feed,
+    feed: Feed,
     pub run_id: Option<Uuid>,
     retries: Retries,
 }
@@ -43,8 +44,7 @@ pub struct Recording {
 impl Recording {
     pub fn new(feed: Feed, run_id: Option<Uuid>, retries: Retries) -> Self {
         Self {
-            group: Group::default(),
-            counts: Counts::default(),
+            outcomes: Vec::new(),
             claims: Vec::new(),
             feed,
             run_id,
@@ -58,16 +58,23 @@ impl Recording {
         std::mem::replace(self, empty)
     }
 
-    /// How many outcomes are waiting to be recorded.
-    pub fn len(&self) -> usize {
-        usize::try_from(self.counts.seen).unwrap_or(usize::MAX)
+    /// The group that the outcomes make, and the claims to let go of once it is recorded.
+    pub fn into_group(
+        self,
+        cost: Counts,
+        ends_run: bool,
+        cursor: Option<(Feed, Cursor)>,
+    ) -> (Vec<Claim>, Group) {
+        let group = Group {
+            run: self.run_id.map(|id| (id, cost)),
+            ends_run,
+            cursor,
+            ..Group::of(self.outcomes)
+        };
+        (self.claims, group)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.counts.seen == 0
-    }
-
-    /// Takes an outcome in: link, log row, due row, counts.
+    /// Takes an outcome in.
     pub fn add(
         &mut self,
         planned: &Planned,
@@ -75,11 +82,71 @@ impl Recording {
         claim: Option<Claim>,
         now: DateTime<Utc>,
     ) {
-        self.counts.seen += 1;
         self.claims.extend(claim);
-        let requested = planned.waiting.as_ref().is_some_and(|waiting| {
-            matches!(waiting.reason, DueReason::Manual | DueReason::Webhook)
-        });
+        let mut entry = Entry {
+            recording: self,
+            planned,
+            recorded: Recorded::nothing(planned.contact.id),
+        };
+        entry.put(outcome, now);
+        let recorded = entry.recorded;
+        self.outcomes.push(recorded);
+    }
+}
+
+/// What is held of a contact whose outcome Postgres refuses to store.
+pub fn refused(recorded: &Recorded, feed: Feed, run_id: Option<Uuid>) -> Recorded {
+    let why = HoldReason::Refused(
+        "Postgres refuses to store this outcome; the log of the daemon says why".into(),
+    )
+    .to_string();
+    let log = LogRow {
+        id: Uuid::new_v4(),
+        keap_contact_id: recorded.id.get(),
+        intercom_contact_id: None,
+        status: SyncStatus::Failed,
+        error_message: Some(why.clone()),
+        action: "held".into(),
+        feed: feed.as_str().to_owned(),
+        run_id,
+        request_id: None,
+    };
+    let again = DueAgain {
+        id: recorded.id,
+        reason: DueReason::Retry,
+        delay: Duration::ZERO,
+        attempts: 1,
+        error: Some(why),
+        held: true,
+        candidates: Vec::new(),
+        sighting: None,
+        version: recorded.done,
+    };
+    let counts = Counts {
+        seen: 1,
+        held: 1,
+        ..Counts::default()
+    };
+    Recorded {
+        log: Some(log),
+        again: Some(again),
+        counts,
+        ..Recorded::nothing(recorded.id)
+    }
+}
+
+/// One contact on its way into a group.
+struct Entry<'a> {
+    recording: &'a Recording,
+    planned: &'a Planned,
+    recorded: Recorded,
+}
+
+impl Entry<'_> {
+    /// Link, log row, due row, counts.
+    fn put(&mut self, outcome: Outcome, now: DateTime<Utc>) {
+        let planned = self.planned;
+        self.recorded.counts.seen = 1;
         match outcome {
             Outcome::Synced {
                 action,
@@ -88,36 +155,30 @@ impl Recording {
                 replaced,
             } => {
                 *self.counted(action) += 1;
-                self.link(
-                    planned,
-                    LinkState::Linked(intercom.clone()),
-                    replaced.then_some(now),
-                );
+                self.link(LinkState::Linked(intercom.clone()), replaced.then_some(now));
                 let note = (planned.contact.email == EmailField::Invalid)
                     .then(|| "the e-mail in Keap is not a valid address: Intercom keeps its own, the other fields were written".to_owned());
                 self.log(
-                    planned,
                     SyncStatus::Synced,
                     action.as_str(),
                     Some(&intercom),
                     note,
                     request_id,
                 );
-                self.done(planned);
+                self.done();
             }
             Outcome::Skipped {
                 reason: SkipReason::Unchanged,
                 ..
             } => {
-                self.counts.unchanged += 1;
+                self.recorded.counts.unchanged += 1;
                 // A request is answered even where there was nothing to do; a mere re-read is only counted.
-                if requested {
+                if self.is_requested() && !self.is_left_to_the_request() {
                     let intercom = planned.link.as_ref().and_then(|link| match &link.state {
                         LinkState::Linked(id) => Some(id.clone()),
                         LinkState::Skipped => None,
                     });
                     self.log(
-                        planned,
                         SyncStatus::Synced,
                         "unchanged",
                         intercom.as_ref(),
@@ -125,30 +186,27 @@ impl Recording {
                         None,
                     );
                 }
-                self.done(planned);
+                self.done();
             }
             Outcome::Skipped {
                 reason: SkipReason::StillHeld,
                 ..
-            } => self.counts.held += 1,
+            } => self.recorded.counts.held += 1,
             Outcome::Skipped {
                 reason: SkipReason::RetryLater,
                 ..
-            } => self.counts.failed += 1,
+            } => self.recorded.counts.failed += 1,
             Outcome::Skipped {
                 reason: reason @ SkipReason::NoEmail { told },
                 forget,
             } => {
-                self.counts.skipped += 1;
-                if forget {
-                    self.group.forgotten.push(planned.contact.id);
-                }
+                self.recorded.counts.skipped += 1;
+                self.recorded.forget = forget;
                 if !told || forget {
-                    self.link(planned, LinkState::Skipped, None);
+                    self.link(LinkState::Skipped, None);
                 }
-                if !told || requested {
+                if !told || self.is_requested() {
                     self.log(
-                        planned,
                         SyncStatus::Skipped,
                         "skipped",
                         None,
@@ -156,27 +214,26 @@ impl Recording {
                         None,
                     );
                 }
-                self.done(planned);
+                self.done();
             }
             Outcome::Skipped {
                 reason: reason @ SkipReason::NotInKeap,
                 ..
             } => {
-                self.counts.skipped += 1;
+                self.recorded.counts.skipped += 1;
                 self.log(
-                    planned,
                     SyncStatus::Skipped,
                     "skipped",
                     None,
                     Some(reason.to_string()),
                     None,
                 );
-                self.done(planned);
+                self.done();
             }
             Outcome::Afresh => {
                 // Counted when it is looked at.
-                self.counts.seen -= 1;
-                self.group.afresh.push(planned.contact.id);
+                self.recorded.counts.seen = 0;
+                self.recorded.afresh = true;
             }
             Outcome::Again { why } => {
                 let attempts = planned
@@ -185,19 +242,12 @@ impl Recording {
                     .filter(|waiting| !waiting.held)
                     .map_or(0, |waiting| waiting.attempts)
                     + 1;
-                if attempts >= self.retries.max_attempts {
-                    self.hold(planned, HoldReason::LastTry(why), Vec::new(), attempts);
+                if attempts >= self.recording.retries.max_attempts {
+                    self.hold(HoldReason::LastTry(why), Vec::new(), attempts);
                 } else {
-                    self.counts.failed += 1;
-                    self.log(
-                        planned,
-                        SyncStatus::Failed,
-                        "failed",
-                        None,
-                        Some(why.clone()),
-                        None,
-                    );
-                    self.due(planned, self.retries.delay(attempts), attempts, why, None);
+                    self.recorded.counts.failed += 1;
+                    self.log(SyncStatus::Failed, "failed", None, Some(why.clone()), None);
+                    self.due(self.recording.retries.delay(attempts), attempts, why, None);
                 }
             }
             Outcome::Held(hold) => {
@@ -206,40 +256,46 @@ impl Recording {
                     .as_ref()
                     .map_or(0, |waiting| waiting.attempts)
                     + 1;
-                self.hold(planned, hold.reason, hold.candidates, attempts);
+                self.hold(hold.reason, hold.candidates, attempts);
             }
         }
     }
 
     fn counted(&mut self, action: Action) -> &mut i64 {
         match action {
-            Action::Created => &mut self.counts.created,
-            Action::Linked => &mut self.counts.linked,
-            Action::Updated => &mut self.counts.updated,
+            Action::Created => &mut self.recorded.counts.created,
+            Action::Linked => &mut self.recorded.counts.linked,
+            Action::Updated => &mut self.recorded.counts.updated,
         }
     }
 
-    fn hold(
-        &mut self,
-        planned: &Planned,
-        reason: HoldReason,
-        candidates: Vec<IntercomId>,
-        attempts: i32,
-    ) {
-        self.counts.held += 1;
+    fn is_requested(&self) -> bool {
+        self.planned
+            .waiting
+            .as_ref()
+            .is_some_and(|waiting| matches!(waiting.reason, DueReason::Manual | DueReason::Webhook))
+    }
+
+    /// A walk may have read the contact before it was asked for: only the `due` feed answers a request.
+    fn is_left_to_the_request(&self) -> bool {
+        self.recording.feed != Feed::Due && self.is_requested()
+    }
+
+    fn hold(&mut self, reason: HoldReason, candidates: Vec<IntercomId>, attempts: i32) {
+        self.recorded.counts.held += 1;
         let why = reason.to_string();
         self.log(
-            planned,
             SyncStatus::Failed,
             "held",
             candidates.first(),
             Some(why.clone()),
             None,
         );
-        self.due(planned, Duration::ZERO, attempts, why, Some(candidates));
+        self.due(Duration::ZERO, attempts, why, Some(candidates));
     }
 
-    fn link(&mut self, planned: &Planned, state: LinkState, replaced_at: Option<DateTime<Utc>>) {
+    fn link(&mut self, state: LinkState, replaced_at: Option<DateTime<Utc>>) {
+        let planned = self.planned;
         let link = Link {
             state,
             fingerprint: planned.fingerprint,
@@ -247,7 +303,7 @@ impl Recording {
             keap_updated_at: planned.contact.updated_at,
             replaced_at,
         };
-        self.group.links.push(LinkRow {
+        self.recorded.link = Some(LinkRow {
             id: planned.contact.id,
             link,
             email_digest: planned.email_digest,
@@ -256,51 +312,57 @@ impl Recording {
 
     fn log(
         &mut self,
-        planned: &Planned,
         status: SyncStatus,
         action: &str,
         intercom: Option<&IntercomId>,
         why: Option<String>,
         request_id: Option<String>,
     ) {
-        self.group.logs.push(LogRow {
+        self.recorded.log = Some(LogRow {
             id: Uuid::new_v4(),
-            keap_contact_id: planned.contact.id.get(),
+            keap_contact_id: self.planned.contact.id.get(),
             intercom_contact_id: intercom.map(ToString::to_string),
             status,
             error_message: why,
             action: action.to_owned(),
-            feed: self.feed.as_str().to_owned(),
-            run_id: self.run_id,
+            feed: self.recording.feed.as_str().to_owned(),
+            run_id: self.recording.run_id,
             request_id,
         });
     }
 
-    fn done(&mut self, planned: &Planned) {
-        if let Some(waiting) = &planned.waiting {
-            self.group.done.push((planned.contact.id, waiting.version));
+    fn done(&mut self) {
+        if let Some(waiting) = self
+            .planned
+            .waiting
+            .as_ref()
+            .filter(|_| !self.is_left_to_the_request())
+        {
+            self.recorded.done = Some(waiting.version);
         }
     }
 
     /// `held_for`: the candidates of a contact that is held.
     fn due(
         &mut self,
-        planned: &Planned,
         delay: Duration,
         attempts: i32,
         error: String,
         held_for: Option<Vec<IntercomId>>,
     ) {
-        self.group.again.push(DueAgain {
-            id: planned.contact.id,
+        if self.is_left_to_the_request() {
+            return;
+        }
+        self.recorded.again = Some(DueAgain {
+            id: self.planned.contact.id,
             reason: DueReason::Retry,
             delay,
             attempts,
             error: Some(error),
             held: held_for.is_some(),
             candidates: held_for.unwrap_or_default(),
-            sighting: Some(planned.sighting),
-            version: planned.waiting.as_ref().map(|waiting| waiting.version),
+            sighting: Some(self.planned.sighting),
+            version: self.planned.waiting.as_ref().map(|waiting| waiting.version),
         });
     }
 }

@@ -1,5 +1,7 @@
 //! The `backfill` feed: the same walk over everything, or over all that changed since a time, with a cursor of its own.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -26,7 +28,7 @@ pub fn start(since: Option<DateTime<Utc>>, run_id: Uuid) -> Cursor {
 impl Syncer {
     /// The next page of the backfill under way, if there is one.
     pub(in crate::sync) async fn backfill_page(&self) -> Result<Option<Page>, Halt> {
-        let (open, calls) = (self.claims.open_page(), self.calls());
+        let (open, calls) = (self.claims.open_page(), self.calls(Lane::Bulk));
         let Some(cursor) = self.store.cursor(Feed::Backfill).await? else {
             return Ok(None);
         };
@@ -51,6 +53,7 @@ impl Syncer {
             contacts,
             unreadable,
             missing: Vec::new(),
+            versions: HashMap::new(),
             run_id,
             cursor,
         }))

@@ -1,5 +1,6 @@
 //! The `changed` feed: polls Keap for contacts changed since the cursor. The rules are in `design.md`, "Cursor".
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub enum Polled {
 impl Syncer {
     /// The next page of the current poll. `begin`: a new poll may start, else only a walk under way goes on.
     pub(in crate::sync) async fn changed_page(&self, begin: bool) -> Result<Option<Polled>, Halt> {
-        let (open, calls) = (self.claims.open_page(), self.calls());
+        let (open, calls) = (self.claims.open_page(), self.calls(Lane::Bulk));
         let cursor = match self.store.cursor(Feed::Changed).await? {
             Some(cursor) => cursor,
             None if begin => self.first_run().await?,
@@ -85,6 +86,7 @@ impl Syncer {
                     contacts,
                     unreadable,
                     missing: Vec::new(),
+                    versions: HashMap::new(),
                     run_id,
                     cursor: Some(next),
                 };
@@ -146,6 +148,7 @@ impl Syncer {
             contacts,
             unreadable,
             missing: Vec::new(),
+            versions: HashMap::new(),
             run_id: walk.run_id,
             cursor: Some(next),
         };

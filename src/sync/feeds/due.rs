@@ -11,7 +11,7 @@ use crate::sync::pass::Page;
 impl Syncer {
     /// The next page of due contacts, most urgent first; `None` when nothing is due.
     pub(in crate::sync) async fn due_page(&self) -> Result<Option<Page>, Halt> {
-        let (open, calls) = (self.claims.open_page(), self.calls());
+        let (open, calls) = (self.claims.open_page(), self.calls(Lane::Urgent));
         let due = self
             .store
             .due(self.walker.page_size(), &self.claims.busy())
@@ -19,7 +19,8 @@ impl Syncer {
         if due.is_empty() {
             return Ok(None);
         }
-        let ids: Vec<KeapId> = due.into_iter().map(|row| row.id).collect();
+        let ids: Vec<KeapId> = due.iter().map(|row| row.id).collect();
+        let versions = due.into_iter().map(|row| (row.id, row.version)).collect();
         let (rows, missing) = self.read_by_id(Lane::Urgent, &ids).await?;
         Ok(Some(Page {
             feed: Feed::Due,
@@ -29,6 +30,7 @@ impl Syncer {
             contacts: rows.contacts,
             unreadable: rows.unreadable,
             missing,
+            versions,
             run_id: None,
             cursor: None,
         }))
