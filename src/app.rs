@@ -7,10 +7,12 @@ use anyhow::Context;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{FirstRun, Migrate, Settings};
+use crate::config::{FirstRun, Migrate, Settings, SettingsError};
 use crate::http::{self, HttpState};
 use crate::intercom::{IntercomClient, IntercomOptions};
 use crate::keap::{KeapClient, KeapOptions};
@@ -18,6 +20,9 @@ use crate::schedule;
 use crate::store::{Lease, SchemaState, Store, StoreError, StoreOptions};
 use crate::sync::{Retries, Rules, SyncOptions, Syncer, lease};
 use crate::trigger::Trigger;
+
+/// A database that stays away is told of at once and then this often.
+const TELL_EVERY: Duration = Duration::from_secs(300);
 
 /// How long the parts get to stop; what is not recorded by then is done again after the next start.
 const STOP_TIME: Duration = Duration::from_secs(4);
@@ -116,7 +121,8 @@ pub fn store(settings: &Settings) -> anyhow::Result<Store> {
         statement_timeout: settings.database.statement_timeout(),
         prepared_statements: settings.database.prepared_statements,
     })
-    .context("DATABASE_URL is not usable")
+    // The library's own text may quote the URL.
+    .map_err(|_| SettingsError::refused("DATABASE_URL: a part of it is not understood; expected a URL such as postgres://user:password@host:5432/database").into())
 }
 
 /// Brings the database to this program's schema, or refuses, by setting.
@@ -141,56 +147,68 @@ pub async fn run(
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
     let parts = Parts::build(settings)?;
-    let tasks = TaskTracker::new();
+    let mut tasks = JoinSet::new();
+    let router = http::router(HttpState {
+        environment: settings.environment.clone(),
+    });
+    tasks.spawn(http::serve(listener, router, cancel.clone()));
+    let ended = match database_is_ready(&parts.store, settings.database.migrate, &cancel).await {
+        Ok(true) => run_lanes(settings, &parts, &mut tasks, &cancel).await,
+        Ok(false) => Ok(()),
+        Err(error) => Err(error),
+    };
+    cancel.cancel();
+    let drained = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_TIME, drained).await.is_err() {
+        tracing::warn!(
+            "Not everything ended in time; what is not recorded is done again after the next start."
+        );
+    }
+    parts.store.close(Duration::from_millis(300)).await;
+    ended
+}
+
+/// Runs both lanes beside what runs already; returns when the daemon is to stop, with an error when a part ended by itself.
+async fn run_lanes(
+    settings: &Settings,
+    parts: &Parts,
+    tasks: &mut JoinSet<()>,
+    cancel: &CancellationToken,
+) -> anyhow::Result<()> {
+    let (lease_sender, lease) = watch::channel(None);
+    let syncer = Arc::new(parts.syncer(lease, cancel.clone()).await?);
+    let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
+    let mut scheduler = schedule::start(&settings.poll.schedule, Arc::clone(&bulk)).await?;
     // Passes stop first, then the lease is given back.
+    let lanes = TaskTracker::new();
     let lease_cancel = CancellationToken::new();
-    tasks.spawn(http::serve(
-        listener,
-        http::router(HttpState {
-            environment: settings.environment.clone(),
-        }),
-        cancel.clone(),
+    tasks.spawn(lease::keep(
+        parts.store.clone(),
+        settings.lease.ttl(),
+        lease_sender,
+        lease_cancel.clone(),
     ));
-    if database_is_ready(&parts.store, settings.database.migrate, &cancel).await? {
-        let (lease_sender, lease) = watch::channel(None);
-        let syncer = Arc::new(parts.syncer(lease, cancel.clone()).await?);
-        let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
-        let mut scheduler = schedule::start(&settings.poll.schedule, Arc::clone(&bulk)).await?;
-        let keeper = tokio::spawn(lease::keep(
-            parts.store.clone(),
-            settings.lease.ttl(),
-            lease_sender,
-            lease_cancel.clone(),
-        ));
-        let lanes = TaskTracker::new();
-        lanes.spawn(Arc::clone(&syncer).urgent_lane(urgent));
-        lanes.spawn(syncer.bulk_lane(bulk));
-        lanes.close();
-        tokio::select! {
-            () = cancel.cancelled() => {}
-            // A lane ends only when it is told to, or panics: then systemd starts everything afresh.
-            () = lanes.wait() => {}
-        }
-        let ended_by_itself = !cancel.is_cancelled();
-        cancel.cancel();
-        tracing::info!("Stopping: what is under way is finished and recorded.");
-        let stopped = tokio::time::timeout(STOP_TIME, async {
-            lanes.wait().await;
-            lease_cancel.cancel();
-            let _ = keeper.await;
-            let _ = scheduler.shutdown().await;
-        })
-        .await;
-        if stopped.is_err() {
-            tracing::warn!(
-                "Not everything ended in time; what is not recorded is done again after the next start."
+    tasks.spawn(lanes.track_future(Arc::clone(&syncer).urgent_lane(urgent)));
+    tasks.spawn(lanes.track_future(syncer.bulk_lane(bulk)));
+    lanes.close();
+    let ended = tokio::select! {
+        () = cancel.cancelled() => Ok(()),
+        // A part ends only when it is told to, or panics: then systemd starts everything afresh.
+        _ = tasks.join_next() => Err(anyhow::anyhow!("a part of the daemon ended by itself; the lines before this one say why")),
+    };
+    cancel.cancel();
+    tracing::info!("Stopping: what is under way is finished and recorded.");
+    tasks.spawn(async move {
+        lanes.wait().await;
+        lease_cancel.cancel();
+        if let Err(error) = scheduler.shutdown().await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "The scheduler did not stop."
             );
         }
-        anyhow::ensure!(!ended_by_itself, "a lane ended by itself");
-    }
-    tasks.close();
-    let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
-    Ok(())
+    });
+    ended
 }
 
 /// Waits for Postgres as long as it takes. False when the daemon is stopped meanwhile.
@@ -199,20 +217,27 @@ async fn database_is_ready(
     migrate: Migrate,
     cancel: &CancellationToken,
 ) -> anyhow::Result<bool> {
-    let mut told = false;
+    let mut told: Option<Instant> = None;
     loop {
-        match prepare_database(store, migrate).await {
+        let prepared = tokio::select! {
+            () = cancel.cancelled() => return Ok(false),
+            prepared = prepare_database(store, migrate) => prepared,
+        };
+        match prepared {
             Ok(()) => return Ok(true),
-            Err(error) if error.is_passing() => {
-                if !told {
+            Err(error) if error.is_passing() && !error.is_no_admission() => {
+                if told.is_none_or(|at| at.elapsed() > TELL_EVERY) {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "Postgres is not there yet; waiting for it."
                     );
-                    told = true;
+                    told = Some(Instant::now());
                 }
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                return Err(anyhow::Error::from(error)
+                    .context("the database of DATABASE_URL cannot be used"));
+            }
         }
         tokio::select! {
             () = cancel.cancelled() => return Ok(false),

@@ -25,6 +25,11 @@ impl SettingsError {
         }
     }
 
+    /// A setting that a library refused when it was used; `text` names it and holds no secret.
+    pub fn refused(text: impl Into<String>) -> Self {
+        Self::one(Problem::Other(text.into()))
+    }
+
     /// The problems, one line each.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         self.0.iter().map(ToString::to_string)

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use tokio_cron_scheduler::Job;
+use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
 
 /// A form: how to tell it, and how to say it.
@@ -53,13 +55,13 @@ pub(super) static BASE_URL: Form = Form {
 };
 
 pub(super) static VERSION: Form = Form {
-    expected: "a version of the Intercom API such as 2.16 (quoted in a file), or Unstable",
+    expected: "a version of the Intercom API such as 2.16 (quoted in a file), or Preview",
     holds: |text| {
         let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         let numbered = text
             .split_once('.')
             .is_some_and(|(a, b)| digits(a) && digits(b));
-        numbered || text == "Unstable"
+        numbered || matches!(text, "Preview" | "Unstable")
     },
 };
 
@@ -76,7 +78,10 @@ pub(super) static SCHEDULE: Form = Form {
 
 pub(super) static FILTER: Form = Form {
     expected: "a log filter such as info or info,sqlx=warn",
-    holds: |text| !text.trim().is_empty() && !text.chars().any(char::is_control),
+    holds: |text| {
+        let plain = !text.trim().is_empty() && !text.chars().any(char::is_control);
+        plain && EnvFilter::try_new(text).is_ok()
+    },
 };
 
 /// The URL with no slash at its end, or none if `text` is no base URL.
@@ -117,25 +122,7 @@ fn is_strong(secret: &str) -> bool {
     known && body.len() >= if hex { 32 } else { 22 }
 }
 
+/// Judged by the library that will run it, which also takes lines without seconds.
 fn is_schedule(text: &str) -> bool {
-    let fields: Vec<&str> = text.split_whitespace().collect();
-    // Seconds, minutes, hours, days, months, weekdays, and the year.
-    let most = [59, 59, 23, 31, 12, 7, 9999];
-    let fits = |(field, most): (&&str, u32)| {
-        // What follows a slash is a step and what follows a hash a count.
-        let numbers = field
-            .split([',', '-'])
-            .map(|part| part.split(['/', '#']).next());
-        field
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"*/,-?#".contains(&b))
-            && numbers
-                .flatten()
-                .all(|part| part.parse::<u32>().is_ok_and(|n| n <= most) || !is_number(part))
-    };
-    (6..=7).contains(&fields.len()) && fields.iter().zip(most).all(fits)
-}
-
-fn is_number(part: &str) -> bool {
-    !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit())
+    (6..=7).contains(&text.split_whitespace().count()) && Job::new(text, |_, _| {}).is_ok()
 }

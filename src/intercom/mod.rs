@@ -3,6 +3,7 @@
 mod limits;
 mod wire;
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::contact::{Candidate, Contact, Email, IntercomId, KeapId};
-use crate::remote::{BuildError, Call, Failure, Lane, Remote, RemoteOptions, Reply};
+use crate::remote::{BuildError, Call, Failure, Guard, Lane, Remote, RemoteOptions, Reply};
 use limits::IntercomLimits;
 use wire::Asking;
 
@@ -91,6 +92,7 @@ pub struct IntercomClient {
     emails_per_search: usize,
     /// How many of the ways to ask Intercom has refused.
     asking: AtomicU8,
+    may_write: OnceLock<Box<Guard>>,
 }
 
 impl IntercomClient {
@@ -126,11 +128,17 @@ impl IntercomClient {
             remote,
             emails_per_search: options.emails_per_search,
             asking: AtomicU8::new(0),
+            may_write: OnceLock::new(),
         })
     }
 
     pub fn remote(&self) -> &Remote {
         &self.remote
+    }
+
+    /// Has writes made only while `guard` says so. Counts once.
+    pub fn write_only_while(&self, guard: Box<Guard>) {
+        let _ = self.may_write.set(guard);
     }
 
     pub async fn create(&self, lane: Lane, contact: &Contact) -> Result<Written, Failure> {
@@ -205,6 +213,12 @@ impl IntercomClient {
                 .unwrap_or(Asking::OneByOne);
             match self.search_as(lane, wanted, asking).await {
                 Err(Failure::Never { why }) if asking.next().is_some() => {
+                    // Either the form is refused or something that was asked for: a search for nobody tells which.
+                    match self.search_as(lane, &[nobody()?], asking).await {
+                        Err(Failure::Never { .. }) => {}
+                        Err(failure) => return Err(failure),
+                        Ok(_) => return Err(Failure::Never { why }),
+                    }
                     if self
                         .asking
                         .compare_exchange(
@@ -235,7 +249,11 @@ impl IntercomClient {
         let (mut found, mut cursor) = (Vec::new(), None);
         for _ in 0..MOST_PAGES {
             let body = wire::search(wanted, asking, cursor.as_deref());
-            let reply = self.accepted(self.post(lane, &["contacts", "search"], &body).await?)?;
+            let call = Call {
+                method: Method::POST,
+                ..Call::get(&["contacts", "search"])
+            };
+            let reply = self.accepted(self.send(lane, call, &body).await?)?;
             let mut page: wire::Found = self.remote.parse(&reply)?;
             let next = page.cursor();
             found.extend(
@@ -315,16 +333,33 @@ impl IntercomClient {
         path: &[&str],
         body: &impl Serialize,
     ) -> Result<Reply, Failure> {
+        let only_while = self.may_write.get().map(|guard| &**guard);
+        self.send(
+            lane,
+            Call {
+                method,
+                only_while,
+                ..Call::get(path)
+            },
+            body,
+        )
+        .await
+    }
+
+    async fn send(
+        &self,
+        lane: Lane,
+        call: Call<'_>,
+        body: &impl Serialize,
+    ) -> Result<Reply, Failure> {
         let body = serde_json::to_vec(body)
             .map_err(|_| Failure::never("the contact cannot be written as JSON"))?;
         self.remote
             .send(
                 lane,
                 &Call {
-                    method,
-                    path,
-                    query: Vec::new(),
                     body: Some(body),
+                    ..call
                 },
             )
             .await
@@ -417,6 +452,14 @@ impl IntercomClient {
             _ => Failure::never(format!("Intercom refuses the contact {told}")),
         }
     }
+}
+
+/// Somebody whom no workspace knows.
+fn nobody() -> Result<Wanted, Failure> {
+    let wanted = KeapId::new(i64::MAX).zip(Email::new("nobody@keap-intercom-sync.invalid"));
+    wanted
+        .map(|(keap, email)| Wanted { keap, email })
+        .ok_or_else(|| Failure::never("a search for nobody could not be made"))
 }
 
 /// Intercom's own name for a call, for its support; kept only where it is plainly an id.

@@ -86,14 +86,18 @@ struct Stopped {
 }
 
 /// A call to be made. It may be sent more than once: only when the remote refused it unread (429).
-#[derive(Debug, Clone)]
 pub struct Call<'a> {
     pub method: Method,
     /// Parts of the path behind the base URL; each is escaped.
     pub path: &'a [&'a str],
     pub query: Vec<(&'static str, String)>,
     pub body: Option<Vec<u8>>,
+    /// Asked at the last moment, after all waiting: whether the call may still be made.
+    pub only_while: Option<&'a Guard>,
 }
+
+/// Says whether this process may still write.
+pub type Guard = dyn Fn() -> bool + Send + Sync;
 
 impl<'a> Call<'a> {
     pub fn get(path: &'a [&'a str]) -> Self {
@@ -102,6 +106,7 @@ impl<'a> Call<'a> {
             path,
             query: Vec::new(),
             body: None,
+            only_while: None,
         }
     }
 }
@@ -200,6 +205,16 @@ impl Remote {
     pub async fn send(&self, lane: Lane, call: &Call<'_>) -> Result<Reply, Failure> {
         for _ in 0..MOST_REFUSALS {
             let started = self.admit(lane).await?;
+            if call.only_while.is_some_and(|guard| !guard()) {
+                let why = format!(
+                    "{} is not called: this process no longer holds the lease",
+                    self.name
+                );
+                return Err(Failure::Down {
+                    why,
+                    retry_in: Duration::from_secs(1),
+                });
+            }
             let reply = match self.transport(lane, call).await {
                 Ok(reply) => reply,
                 Err(why) => {

@@ -81,7 +81,7 @@ impl Store {
             Ok(sqlx::query(
                     "select position, settled, walking, window_start, window_end, last_id, page_token, run_id,
                             greatest(extract(epoch from now() - settling_since), 0)::float8, settling,
-                            greatest(extract(epoch from now() - polled_at), 0)::float8
+                            case when polled_at is not null then greatest(extract(epoch from now() - polled_at), 0) end::float8
                        from sync_cursor where feed = $1",
                 )
                 .bind(feed.as_str())

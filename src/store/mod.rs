@@ -149,8 +149,9 @@ impl Store {
         }
     }
 
-    pub async fn close(&self) {
-        self.pool.close().await;
+    /// Says goodbye to Postgres, if it listens within `patience`.
+    pub async fn close(&self, patience: Duration) {
+        let _ = tokio::time::timeout(patience, self.pool.close()).await;
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Postgres>> {

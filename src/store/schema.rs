@@ -1,6 +1,6 @@
 //! Migrations: applied at start, refused when the database is newer than the program.
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 
 use super::{Result, Store, StoreError};
 use crate::contact::DigestKey;
@@ -65,10 +65,18 @@ impl Store {
         };
         let mut migrator = sqlx::migrate!();
         migrator.set_locking(false);
+        // Under the lock's own transaction: all that is missing comes at once or not at all.
         migrator
-            .run(&self.pool)
+            .run(&mut *lock)
             .await
-            .map_err(|error| StoreError::Schema(format!("a migration failed: {error}")))?;
+            .map_err(|error| match error {
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)
+                    if error.as_database_error().is_none() =>
+                {
+                    StoreError::Database(error)
+                }
+                error => StoreError::Schema(format!("a migration failed: {error}")),
+            })?;
         lock.commit().await?;
         Ok(behind)
     }

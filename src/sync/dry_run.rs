@@ -68,13 +68,12 @@ impl Syncer {
                 None => return Ok(total),
             },
             Scope::All => None,
-            Scope::Since(since) => Some(since),
+            Scope::Since(since) => Some(since - TimeDelta::seconds(1)),
         };
         let mut next = Some(Walk {
             start,
             ..Walk::default()
         });
-        self.walker.begin();
         while let Some(walk) = next {
             let step = self.walker.step(Lane::Bulk, &walk).await?;
             self.preview(Rows::of_walk(step.rows)?, &mut total, &mut tell)

@@ -103,10 +103,13 @@ impl Syncer {
 
     /// Waits for the trigger (true) or the next look (false); `None` when the daemon stops.
     async fn wake(&self, trigger: &Trigger) -> Option<bool> {
+        let mut lease = self.lease.clone();
+        lease.mark_unchanged();
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => None,
             () = trigger.fired() => Some(true),
+            _ = lease.changed() => Some(false),
             () = tokio::time::sleep(self.idle_check) => Some(false),
         }
     }
@@ -146,27 +149,46 @@ impl Syncer {
     /// A page of changes and a page of the backfill, so that neither waits for the whole of the other. False when both are done.
     pub async fn bulk_step(&self, poll: &mut bool) -> Result<bool, Halt> {
         *poll |= self.unless_cancelled(self.take_requests()).await?;
-        let mut worked = false;
-        match self.unless_cancelled(self.changed_page(*poll)).await? {
-            None => {}
-            Some(Polled::Nothing) => *poll = false,
-            Some(Polled::Page(page)) => {
-                let ends = page
-                    .cursor
-                    .as_ref()
-                    .is_some_and(|cursor| cursor.walk.is_none());
-                self.run_pass(*page).await?;
-                if ends {
-                    *poll = self.end_poll().await?;
-                }
-                worked = true;
+        let changed = self.changed_step(poll).await;
+        // A fault of one feed's own leaves the other its turn; a remote or a database that is down is down for both.
+        if let Err(Halt::Remote { .. } | Halt::Store(_) | Halt::Cancelled | Halt::LeaseLost) =
+            &changed
+        {
+            return changed;
+        }
+        let backfill = self.backfill_step().await;
+        Ok(changed? | backfill?)
+    }
+
+    async fn changed_step(&self, poll: &mut bool) -> Result<bool, Halt> {
+        let page = match self.unless_cancelled(self.changed_page(*poll)).await? {
+            None => return Ok(false),
+            Some(Polled::Nothing) => {
+                *poll = false;
+                return Ok(false);
             }
+            Some(Polled::Page(page)) => page,
+        };
+        let ends = page
+            .cursor
+            .as_ref()
+            .is_some_and(|cursor| cursor.walk.is_none());
+        // A walk that another process began ends at a time before this poll was asked for.
+        let own = self.is_own_poll(page.run_id);
+        self.run_pass(*page).await?;
+        if ends {
+            let asked_again = self.end_poll().await?;
+            *poll = asked_again || (*poll && !own);
         }
-        if let Some(page) = self.unless_cancelled(self.backfill_page()).await? {
-            self.run_pass(page).await?;
-            worked = true;
-        }
-        Ok(worked)
+        Ok(true)
+    }
+
+    async fn backfill_step(&self) -> Result<bool, Halt> {
+        let Some(page) = self.unless_cancelled(self.backfill_page()).await? else {
+            return Ok(false);
+        };
+        self.run_pass(page).await?;
+        Ok(true)
     }
 
     /// Reading may be given up at any time: nothing has been done yet.

@@ -104,6 +104,8 @@ impl Syncer {
         lease: watch::Receiver<Option<Lease>>,
         cancel: CancellationToken,
     ) -> Self {
+        let ours = lease.clone();
+        intercom.write_only_while(Box::new(move || is_held(&ours)));
         Self {
             walker: Walker::new(Arc::clone(&keap), options.page_size),
             store,
@@ -153,9 +155,16 @@ impl Syncer {
 
     /// The epoch under which this process may write now.
     fn require_lease(&self) -> Result<i64, Halt> {
-        match &*self.lease.borrow() {
-            Some(lease) if Instant::now() < lease.valid_until => Ok(lease.epoch),
-            _ => Err(Halt::LeaseLost),
-        }
+        let lease = *self.lease.borrow();
+        lease
+            .filter(|lease| Instant::now() < lease.valid_until)
+            .map(|lease| lease.epoch)
+            .ok_or(Halt::LeaseLost)
     }
+}
+
+fn is_held(lease: &watch::Receiver<Option<Lease>>) -> bool {
+    lease
+        .borrow()
+        .is_some_and(|lease| Instant::now() < lease.valid_until)
 }

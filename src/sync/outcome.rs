@@ -113,7 +113,9 @@ impl Halt {
     pub fn retry_in(&self) -> Duration {
         match self {
             Self::Remote { retry_in, .. } => *retry_in,
-            Self::LeaseLost | Self::Cancelled => Duration::ZERO,
+            Self::Cancelled => Duration::ZERO,
+            // The keeper of the lease may not know it yet.
+            Self::LeaseLost => Duration::from_secs(1),
             Self::Store(_) => Duration::from_secs(1).mul_f64(rand::random_range(0.5..1.5)),
             Self::Feed(_) | Self::Panicked => Duration::from_secs(60),
         }

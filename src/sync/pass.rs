@@ -282,10 +282,7 @@ impl Syncer {
         cost: Counts,
         gate: &watch::Sender<bool>,
     ) -> Result<Counts, Halt> {
-        let Recording {
-            outcomes, run_id, ..
-        } = &recording;
-        if outcomes.is_empty() && cursor.is_none() {
+        if recording.outcomes.is_empty() && cursor.is_none() {
             return Ok(cost);
         }
         let ends_run = cursor

@@ -99,6 +99,14 @@ impl Syncer {
         Ok(id)
     }
 
+    /// Whether a poll of this process goes by this run.
+    pub(super) fn is_own_poll(&self, run_id: Option<Uuid>) -> bool {
+        self.polls()
+            .open
+            .as_ref()
+            .is_some_and(|open| Some(open.id) == run_id)
+    }
+
     /// The poll is whole: whoever asked for it is served. True when somebody asked again meanwhile.
     pub(super) async fn end_poll(&self) -> Result<bool, Halt> {
         let open = self.polls().open.clone();

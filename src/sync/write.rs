@@ -117,7 +117,13 @@ impl Write<'_> {
                     self.after_conflict(conflict, action, target, &mut named)
                         .await?
                 }
-                Written::Merged(survivor) => self.match_one(&self.read_named(&survivor).await?),
+                Written::Merged(survivor) => {
+                    match self.intercom.read(self.lane, &survivor).await? {
+                        Found::Contact(found) => self.match_one(&found),
+                        // The survivor is gone as well: as if there had been no link.
+                        Found::Merged(_) | Found::Missing => self.unlinked(),
+                    }
+                }
                 Written::Missing if action == Action::Updated => {
                     self.refuse_second_replacement()?;
                     replaced = true;
@@ -129,6 +135,7 @@ impl Write<'_> {
         }
         Err(hold(HoldReason::Conflict, named))
     }
+
     /// The decision for the contact as if it had never been linked.
     fn unlinked(&self) -> Decision {
         match self.contact.email {
@@ -142,7 +149,7 @@ impl Write<'_> {
     /// Somebody who deletes a contact again within the hour after we replaced it does so on purpose.
     fn refuse_second_replacement(&self) -> Result<(), End> {
         match self.link.and_then(|link| link.replaced_at) {
-            Some(last) if self.now - last < TimeDelta::hours(1) => {
+            Some(last) if (TimeDelta::zero()..TimeDelta::hours(1)).contains(&(self.now - last)) => {
                 Err(hold(HoldReason::DeletedAgain, []))
             }
             _ => Ok(()),
@@ -164,12 +171,15 @@ impl Write<'_> {
                 }],
             )
             .await?;
-        Ok(match_up(
-            self.contact,
-            None,
-            &found,
-            self.rules.promote_leads,
-        ))
+        let decision = match_up(self.contact, None, &found, self.rules.promote_leads);
+        let Decision::Link(id) = decision else {
+            return Ok(decision);
+        };
+        // The index lags: somebody else may have the contact by now.
+        Ok(match self.intercom.read(self.lane, &id).await? {
+            Found::Contact(found) => self.match_one(&found),
+            Found::Merged(_) | Found::Missing => Decision::Create,
+        })
     }
 
     /// Reads a contact that Intercom named. Reads by id are immediate where search lags (`api/intercom.md` 0.2).
@@ -237,8 +247,8 @@ impl Write<'_> {
             }
         }
         let decision = self.match_one(&self.read_named(&id).await?);
-        if matches!(decision, Decision::Hold(_)) {
-            // It is somebody else's: put it back as it was.
+        if !matches!(decision, Decision::Link(_)) {
+            // It is not ours: it goes back to where it was.
             self.intercom.archive(self.lane, &id).await?;
         }
         Ok(decision)

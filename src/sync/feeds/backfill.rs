@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::Rows;
@@ -15,7 +15,8 @@ use crate::sync::pass::Page;
 /// A cursor at the beginning of a backfill.
 pub fn start(since: Option<DateTime<Utc>>, run_id: Uuid) -> Cursor {
     let walk = Walk {
-        start: since,
+        // Whether Keap's bound includes its own instant is unknown, and stamps are rounded.
+        start: since.map(|since| since - TimeDelta::seconds(1)),
         run_id: Some(run_id),
         ..Walk::default()
     };
@@ -65,7 +66,6 @@ impl Syncer {
         run_id: Uuid,
         since: Option<DateTime<Utc>>,
     ) -> Result<(), Halt> {
-        self.walker.begin();
         self.store
             .put_cursors(
                 self.require_lease()?,

@@ -1,7 +1,7 @@
 //! The `changed` feed: polls Keap for contacts changed since the cursor. The rules are in `design.md`, "Cursor".
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -21,6 +21,12 @@ use crate::sync::{Calls, Syncer};
 /// Keap rounds stamps by up to half a second, and two rows may share a second: this much is added to the overlap.
 const ROUNDING: Duration = Duration::from_secs(2);
 
+/// Whether Keap compares whole seconds or hidden milliseconds is unknown: "just after" is one millisecond.
+const JUST_AFTER: TimeDelta = TimeDelta::milliseconds(1);
+
+/// A stamp so far ahead of Keap's own clock is a mistake in Keap, or in the cursor: no poll may wait until it has come.
+const AHEAD: TimeDelta = TimeDelta::days(1);
+
 /// What this process remembers between polls; losing it costs one more read.
 #[derive(Default)]
 pub struct Memory {
@@ -30,6 +36,9 @@ pub struct Memory {
     settling: Option<(DateTime<Utc>, Instant)>,
     /// The current poll started from `settled`, at a time when `settling` was ripe.
     ripe: bool,
+    /// The last poll read more than a page and found nothing newer: where Keap cuts bounds to seconds, a bulk edit would be
+    /// read again at every poll.
+    repeats: bool,
 }
 
 /// What the feed hands out.
@@ -55,6 +64,10 @@ impl Syncer {
             return Ok(None);
         }
         let start = self.poll_start(&cursor);
+        if self.repeats_itself(&cursor).await? {
+            self.end_empty_poll().await?;
+            return Ok(Some(Polled::Nothing));
+        }
         let query = PageQuery {
             from: Some(start),
             until: None,
@@ -62,35 +75,9 @@ impl Syncer {
             up_to: None,
             page_size: self.walker.page_size(),
         };
-        let full = match self.keap.page(Lane::Bulk, &query).await {
+        let full = match self.poll(&query, &cursor).await {
             Ok(page) if page.rows.len() < self.walker.page_size() && page.next_token.is_none() => {
-                let newest = newest_stamp(&page.rows);
-                let next = self.after_poll(cursor.clone(), newest, false);
-                if page.rows.is_empty() {
-                    self.store
-                        .put_cursors(self.require_lease()?, &[(Feed::Changed, &next)])
-                        .await?;
-                    self.end_empty_poll().await?;
-                    return Ok(Some(Polled::Nothing));
-                }
-                let run_id = Some(self.begin_poll().await?);
-                let Rows {
-                    contacts,
-                    unreadable,
-                } = Rows::of_walk(page.rows)?;
-                let page = Page {
-                    feed: Feed::Changed,
-                    lane: Lane::Bulk,
-                    open,
-                    calls,
-                    contacts,
-                    unreadable,
-                    missing: Vec::new(),
-                    versions: HashMap::new(),
-                    run_id,
-                    cursor: Some(next),
-                };
-                return Ok(Some(Polled::Page(Box::new(page))));
+                return self.snapshot(cursor, page, open, calls).await.map(Some);
             }
             Ok(page) => page,
             // A page that Keap cannot show whole: the walk knows how to go round what is in the way.
@@ -103,10 +90,8 @@ impl Syncer {
         };
         // More than a page: the window's end is fixed first and the walk begins from the lowest id, because what changes
         // while the end is asked for would be missing from the page at hand.
-        let end = self
-            .newest_in_keap()
-            .await?
-            .max(newest_stamp(&full.rows))
+        let (newest, date) = self.newest_in_keap().await?;
+        let end = believable(newest.max(newest_stamp(&full.rows)), date)
             .unwrap_or(start)
             .max(start);
         let run_id = Some(self.begin_poll().await?);
@@ -117,8 +102,94 @@ impl Syncer {
             page_token: None,
             run_id,
         };
-        self.walker.begin();
         self.changed_walk(cursor, walk, open, calls).await.map(Some)
+    }
+
+    /// Reads what has changed. An empty answer where rows were a moment ago is believed only when it is repeated.
+    async fn poll(&self, query: &PageQuery, cursor: &Cursor) -> Result<keap::Page, Failure> {
+        let page = self.keap.page(Lane::Bulk, query).await?;
+        let rows_were_there = query.from.is_some_and(|from| from <= cursor.position);
+        if page.rows.is_empty() && page.next_token.is_none() && rows_were_there {
+            return self.keap.page(Lane::Bulk, query).await;
+        }
+        Ok(page)
+    }
+
+    /// Less than a page is everything there is: the cursor moves to the newest stamp seen.
+    async fn snapshot(
+        &self,
+        cursor: Cursor,
+        page: keap::Page,
+        open: OpenPage,
+        calls: Calls,
+    ) -> Result<Polled, Halt> {
+        if let Some(date) = page.date.filter(|date| cursor.position > *date + AHEAD) {
+            return self.set_back(date).await;
+        }
+        let newest = believable(newest_stamp(&page.rows), page.date);
+        let next = self.after_poll(cursor, newest, None);
+        if page.rows.is_empty() {
+            self.store
+                .put_cursors(self.require_lease()?, &[(Feed::Changed, &next)])
+                .await?;
+            self.end_empty_poll().await?;
+            return Ok(Polled::Nothing);
+        }
+        let Rows {
+            contacts,
+            unreadable,
+        } = Rows::of_walk(page.rows)?;
+        let run_id = Some(self.begin_poll().await?);
+        let (missing, versions) = (Vec::new(), HashMap::new());
+        let page = Page {
+            feed: Feed::Changed,
+            lane: Lane::Bulk,
+            open,
+            calls,
+            contacts,
+            unreadable,
+            missing,
+            versions,
+            run_id,
+            cursor: Some(next),
+        };
+        Ok(Polled::Page(Box::new(page)))
+    }
+
+    /// A cursor in the future would hide every change until then: it is set back, and everything is read once.
+    async fn set_back(&self, date: DateTime<Utc>) -> Result<Polled, Halt> {
+        tracing::error!(
+            "The cursor of the changed feed lies in the future; it is set back to Keap's time and every contact is read once."
+        );
+        let cursor =
+            Cursor::at(date - TimeDelta::from_std(self.overlap + ROUNDING).unwrap_or_default());
+        self.store
+            .put_cursors(self.require_lease()?, &[(Feed::Changed, &cursor)])
+            .await?;
+        self.store
+            .request_run(Feed::Backfill, "cursor_in_future", None)
+            .await?;
+        self.end_empty_poll().await?;
+        Ok(Polled::Nothing)
+    }
+
+    /// Asks for the newest stamp before a bulk edit is read once more for nothing.
+    async fn repeats_itself(&self, cursor: &Cursor) -> Result<bool, Halt> {
+        let repeats = self.memory().repeats;
+        if !repeats || cursor.settled != cursor.position {
+            return Ok(false);
+        }
+        let newest = self
+            .keap
+            .newest(Lane::Bulk)
+            .await
+            .map_err(Halt::of_reading)?;
+        Ok(newest.stamp.is_some_and(|newest| newest <= cursor.position))
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // Losing or mixing up what is remembered costs a read at most.
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn changed_walk(
@@ -134,7 +205,7 @@ impl Syncer {
                 walk: Some(next),
                 ..cursor
             },
-            None => self.after_poll(cursor, walk.end, true),
+            None => self.after_poll(cursor, walk.end, Some(&walk)),
         };
         let Rows {
             contacts,
@@ -156,10 +227,8 @@ impl Syncer {
     }
 
     /// Where the next poll starts: just after what is settled, so that rows which become visible late are still found.
-    ///
-    /// Whether Keap compares whole seconds or hidden milliseconds is unknown: "just after" is one millisecond.
     fn poll_start(&self, cursor: &Cursor) -> DateTime<Utc> {
-        let mut memory = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory();
         let here = memory
             .settling
             .filter(|(settling, _)| *settling == cursor.settling)
@@ -177,22 +246,34 @@ impl Syncer {
         } else {
             cursor.settled
         };
-        from + TimeDelta::milliseconds(1)
+        from + JUST_AFTER
     }
 
-    /// The cursor once a poll is whole: the position never goes back.
-    fn after_poll(&self, cursor: Cursor, newest: Option<DateTime<Utc>>, walked: bool) -> Cursor {
-        let mut memory = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The cursor once a poll is whole: the position never goes back. `walked`: the walk that it took.
+    fn after_poll(
+        &self,
+        cursor: Cursor,
+        newest: Option<DateTime<Utc>>,
+        walked: Option<&Walk>,
+    ) -> Cursor {
+        let mut memory = self.memory();
         let position = newest.map_or(cursor.position, |newest| newest.max(cursor.position));
-        let (settled, settling) = if memory.ripe {
+        // A walk that another process began may have started behind what was to be settled.
+        let from_settled = |walk: &Walk| {
+            walk.start
+                .is_some_and(|start| start <= cursor.settled + JUST_AFTER)
+        };
+        let ripe = memory.ripe && walked.is_none_or(from_settled);
+        let (settled, settling) = if ripe {
             (cursor.settling, position)
         } else {
             (cursor.settled, cursor.settling)
         };
-        memory.large = if memory.ripe {
-            walked && settling > settled
+        memory.repeats = walked.is_some() && position == cursor.position && settled == position;
+        memory.large = if ripe {
+            walked.is_some() && settling > settled
         } else {
-            memory.large || walked
+            memory.large || walked.is_some()
         };
         memory.ripe = false;
         if settling != cursor.settling {
@@ -210,7 +291,8 @@ impl Syncer {
     /// What a first start without a cursor does: a decided case.
     async fn first_run(&self) -> Result<Cursor, Halt> {
         // Nothing in Keap yet: whatever comes is new.
-        let newest = self.newest_in_keap().await?.unwrap_or(DateTime::UNIX_EPOCH);
+        let (newest, date) = self.newest_in_keap().await?;
+        let newest = believable(newest, date).unwrap_or(DateTime::UNIX_EPOCH);
         let settled = TimeDelta::from_std(self.overlap + ROUNDING)
             .ok()
             .and_then(|back| newest.checked_sub_signed(back))
@@ -225,14 +307,24 @@ impl Syncer {
             tracing::info!(
                 "First start without a cursor: every contact in Keap is synced (poll.first_run = everything), and changes from now on."
             );
-            if let Some(replaced) = self
+            let under_way = self
                 .store
                 .cursor(Feed::Backfill)
                 .await?
-                .and_then(|cursor| cursor.walk?.run_id)
-            {
+                .and_then(|cursor| cursor.walk);
+            if under_way.as_ref().is_some_and(|walk| walk.start.is_none()) {
+                // Somebody has asked for just that.
                 self.store
-                    .end_runs(&[replaced], Some("replaced by the first full walk"))
+                    .put_cursors(epoch, &[(Feed::Changed, &cursor)])
+                    .await?;
+                return Ok(cursor);
+            }
+            if let Some(replaced) = under_way.and_then(|walk| walk.run_id) {
+                self.store
+                    .end_runs(
+                        &[replaced],
+                        Some("replaced by the first full walk, which reads the same contacts"),
+                    )
                     .await?;
             }
             let run_id = Uuid::new_v4();
@@ -255,15 +347,33 @@ impl Syncer {
         Ok(cursor)
     }
 
-    /// The newest update stamp in Keap; by Keap's clock where it refuses to sort by it.
-    async fn newest_in_keap(&self) -> Result<Option<DateTime<Utc>>, Halt> {
-        let newest = self
-            .keap
-            .newest(Lane::Bulk)
-            .await
-            .map_err(Halt::of_reading)?;
-        Ok(newest.stamp.or(newest.date.filter(|_| newest.any)))
+    /// The newest update stamp in Keap, by Keap's clock where it refuses to sort by it; and that clock.
+    async fn newest_in_keap(&self) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), Halt> {
+        let newest = match self.keap.newest(Lane::Bulk).await {
+            // The newest contact itself may be the one that Keap cannot show.
+            Err(Failure::Again { why }) => match self.walker.ask_for_nobody(Lane::Bulk).await {
+                Ok(page) => return Ok((page.date, page.date)),
+                Err(_) => return Err(Halt::of_reading(Failure::Again { why })),
+            },
+            newest => newest.map_err(Halt::of_reading)?,
+        };
+        Ok((
+            newest.stamp.or(newest.date.filter(|_| newest.any)),
+            newest.date,
+        ))
     }
+}
+
+/// A stamp, or Keap's own time where the stamp is far ahead of it.
+fn believable(newest: Option<DateTime<Utc>>, date: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    let (Some(stamp), Some(date)) = (newest, date) else {
+        return newest;
+    };
+    if stamp <= date + AHEAD {
+        return newest;
+    }
+    tracing::error!(%stamp, "A contact in Keap carries an update stamp far in the future; the cursor stays at Keap's own time.");
+    Some(date)
 }
 
 /// The memory of the feed, shared by the lane's polls.

@@ -1,7 +1,8 @@
 //! The walk: pages through a frozen window of Keap contacts by id, so that edits during the walk skip nothing.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -11,6 +12,7 @@ use crate::keap::{KeapClient, Page, PageQuery, Place, Row};
 use crate::remote::{Failure, Lane};
 use crate::store::Walk;
 use crate::sync::outcome::Halt;
+use uuid::Uuid;
 
 /// No walk has more contacts than this; one that seems to is going round in circles.
 const MOST_CONTACTS: usize = 200_000_000;
@@ -23,7 +25,27 @@ pub struct Walker {
     size_now: AtomicUsize,
     /// Keap refuses `contact_id>` (or ignores it): pages are asked for by token instead.
     by_token: AtomicBool,
-    pages: AtomicUsize,
+    /// What each walk has passed, by its run.
+    trails: Mutex<HashMap<Option<Uuid>, Trail>>,
+}
+
+/// What tells a walk that goes round in circles.
+#[derive(Default)]
+struct Trail {
+    pages: usize,
+    tokens: HashSet<String>,
+    /// The latest of them: a page that is taken again brings it again.
+    last_token: Option<String>,
+    restarts: usize,
+}
+
+/// A walk whose token is refused begins again so often; then tokens live too short for it to end.
+const MOST_RESTARTS: usize = 3;
+
+fn endless(how: &str) -> Halt {
+    Halt::Feed(format!(
+        "a walk over Keap's contacts {how}; it stops, and its cursor stays where it is"
+    ))
 }
 
 /// One page of a walk.
@@ -43,7 +65,7 @@ impl Walker {
             page_size,
             size_now: AtomicUsize::new(page_size),
             by_token: AtomicBool::new(false),
-            pages: AtomicUsize::new(0),
+            trails: Mutex::default(),
         }
     }
 
@@ -51,18 +73,30 @@ impl Walker {
         self.page_size
     }
 
-    /// Says that a walk begins, for the bound on its pages.
-    pub fn begin(&self) {
-        self.pages.store(0, Ordering::Relaxed);
-    }
-
     /// Reads the page after the walk's place.
     pub async fn step(&self, lane: Lane, walk: &Walk) -> Result<Step, Halt> {
-        if self.pages.fetch_add(1, Ordering::Relaxed) > MOST_CONTACTS / self.page_size {
-            return Err(Halt::Feed(
-                "a walk over Keap's contacts does not end; its cursor stays where it is".into(),
-            ));
+        let pages = {
+            let mut trails = self.trails();
+            let trail = trails.entry(walk.run_id).or_default();
+            trail.pages += 1;
+            trail.pages
+        };
+        if pages > MOST_CONTACTS / self.page_size {
+            return Err(endless("has more pages than it can have contacts"));
         }
+        let step = self.step_somehow(lane, walk).await?;
+        if step.next.is_none() {
+            self.trails().remove(&walk.run_id);
+        }
+        Ok(step)
+    }
+
+    fn trails(&self) -> MutexGuard<'_, HashMap<Option<Uuid>, Trail>> {
+        // A trail is a bound, not a place: half an entry is one page more or less.
+        self.trails.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn step_somehow(&self, lane: Lane, walk: &Walk) -> Result<Step, Halt> {
         if walk.page_token.is_none() && !self.by_token.load(Ordering::Relaxed) {
             match self.step_by_id(lane, walk).await? {
                 Some(step) => return Ok(step),
@@ -123,6 +157,7 @@ impl Walker {
         walk: &Walk,
         last: Option<KeapId>,
     ) -> Result<Option<Page>, Halt> {
+        let mut found_nobody = 0;
         loop {
             let size = self
                 .size_now
@@ -145,7 +180,13 @@ impl Walker {
                     let id = poison::find(&self.keap, lane, last, query)
                         .await
                         .map_err(Halt::of_reading)?;
-                    let Some(id) = id else { continue };
+                    let Some(id) = id else {
+                        found_nobody += 1;
+                        if found_nobody > 2 {
+                            return Err(Halt::of_reading(Failure::Again { why }));
+                        }
+                        continue;
+                    };
                     tracing::warn!(
                         keap.contact_id = id.get(),
                         "Keap cannot list this contact; it is set aside and the walk goes on behind it."
@@ -168,14 +209,24 @@ impl Walker {
 
     /// Tells a page that fails from a Keap that fails.
     pub async fn keap_answers(&self, lane: Lane) -> bool {
-        let nobody = PageQuery {
-            from: None,
-            until: None,
-            place: KeapId::new(i64::MAX).map_or(Place::Start, Place::After),
-            up_to: None,
-            page_size: 1,
-        };
-        self.keap.page(lane, &nobody).await.is_ok()
+        self.ask_for_nobody(lane).await.is_ok()
+    }
+
+    /// A page that holds no contact, whatever is wrong with some of them.
+    pub async fn ask_for_nobody(&self, lane: Lane) -> Result<Page, Failure> {
+        let place = KeapId::new(i64::MAX).map_or(Place::Start, Place::After);
+        self.keap
+            .page(
+                lane,
+                &PageQuery {
+                    from: None,
+                    until: None,
+                    place,
+                    up_to: None,
+                    page_size: 1,
+                },
+            )
+            .await
     }
 
     fn grow(&self) {
@@ -203,6 +254,18 @@ impl Walker {
                     why,
                     "Keap no longer takes this page token; the window is walked again from its beginning."
                 );
+                let restarts = {
+                    let mut trails = self.trails();
+                    let trail = trails.entry(walk.run_id).or_default();
+                    trail.restarts += 1;
+                    trail.tokens.clear();
+                    trail.restarts
+                };
+                if restarts > MOST_RESTARTS {
+                    // A later look begins to count anew.
+                    self.trails().remove(&walk.run_id);
+                    return Err(endless("is refused its page tokens again and again"));
+                }
                 return Ok(Step {
                     rows: Vec::new(),
                     next: Some(Walk {
@@ -214,9 +277,24 @@ impl Walker {
             }
             Err(failure) => return Err(Halt::of_reading(failure)),
         };
+        let known = |token: &String| {
+            let mut trails = self.trails();
+            let trail = trails.entry(walk.run_id).or_default();
+            let known =
+                !trail.tokens.insert(token.clone()) && trail.last_token.as_ref() != Some(token);
+            trail.last_token = Some(token.clone());
+            known
+        };
         let next = match page.next_token {
-            Some(next) if next == token => return Err(Halt::Feed("Keap gave the same page token twice; the walk stops and its cursor stays where it is".into())),
-            Some(next) => Some(Walk { page_token: Some(next), last_id: None, ..walk.clone() }),
+            Some(next) if next == token || known(&next) => {
+                self.trails().remove(&walk.run_id);
+                return Err(endless("got the same page token twice"));
+            }
+            Some(next) => Some(Walk {
+                page_token: Some(next),
+                last_id: None,
+                ..walk.clone()
+            }),
             None => None,
         };
         Ok(Step {
