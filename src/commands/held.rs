@@ -27,19 +27,21 @@ pub async fn run(settings: &Settings, command: Option<HeldCommand>, json: bool) 
         return list(&store, json).await;
     };
     let revived = store.retry_held((!all).then_some(&ids)).await?;
-    let unknown: Vec<String> = ids
+    let unknown: Vec<i64> = ids
         .iter()
         .filter(|id| !revived.contains(id))
-        .map(ToString::to_string)
+        .map(|id| id.get())
         .collect();
     if json {
+        let retried: Vec<i64> = revived.iter().map(|id| id.get()).collect();
         println!(
             "{}",
-            serde_json::json!({ "retried": revived.iter().map(|id| id.get()).collect::<Vec<_>>(), "notHeld": unknown })
+            serde_json::json!({ "retried": retried, "notHeld": unknown })
         );
     } else {
         println!("{} held contact(s) are due again.", revived.len());
         if !unknown.is_empty() {
+            let unknown: Vec<String> = unknown.iter().map(ToString::to_string).collect();
             println!("Not held: {}", unknown.join(", "));
         }
     }

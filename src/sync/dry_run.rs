@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Syncer;
-use super::decide::Decision;
+use super::decide::{Decision, SkipReason};
 use super::feeds::Rows;
 use super::outcome::Halt;
 use super::plan::{Planned, Planner};
@@ -133,7 +133,17 @@ fn preview(planned: &Planned) -> Preview {
         Decision::Create => ("created", None, None),
         Decision::Link(id) => ("linked", Some(id.to_string()), None),
         Decision::Update(id) => ("updated", Some(id.to_string()), None),
-        Decision::Skip(super::decide::SkipReason::Unchanged) => ("unchanged", None, None),
+        Decision::Skip(SkipReason::Unchanged) => ("unchanged", None, None),
+        Decision::Skip(SkipReason::StillHeld) => (
+            "held",
+            None,
+            Some("held, and unchanged since: see `keap-intercom-sync held`".to_owned()),
+        ),
+        Decision::Skip(SkipReason::RetryLater) => (
+            "failed",
+            None,
+            Some("failed before; its next try comes later".to_owned()),
+        ),
         Decision::Skip(reason) => ("skipped", None, Some(reason.to_string())),
         Decision::Hold(hold) => (
             "held",
