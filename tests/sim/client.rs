@@ -42,8 +42,9 @@ pub async fn send(
     let url = Url::parse(url).map_err(io::Error::other)?;
     let stream = TcpStream::connect(loopback(&url)?).await?;
     stream.set_nodelay(true)?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
     let connection = tokio::spawn(connection);
 
     let target = match url.query() {
@@ -55,17 +56,33 @@ pub async fn send(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Body::from(body.into())).map_err(io::Error::other)?;
-    let response = sender.send_request(request).await.map_err(io::Error::other)?;
+    let request = request
+        .body(Body::from(body.into()))
+        .map_err(io::Error::other)?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(io::Error::other)?;
     let (parts, body) = response.into_parts();
-    let body = to_bytes(Body::new(body), BODY_LIMIT).await.map_err(io::Error::other)?;
+    let body = to_bytes(Body::new(body), BODY_LIMIT)
+        .await
+        .map_err(io::Error::other)?;
     connection.abort();
-    Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
+    Ok(Reply {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body,
+    })
 }
 
 /// Nothing outside of this machine is ever called.
 fn loopback(url: &Url) -> io::Result<(IpAddr, u16)> {
-    let refused = || io::Error::new(io::ErrorKind::PermissionDenied, "only plain HTTP to loopback is served");
+    let refused = || {
+        io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "only plain HTTP to loopback is served",
+        )
+    };
     let address: IpAddr = match url.host() {
         Some(Host::Ipv4(address)) => address.into(),
         Some(Host::Ipv6(address)) => address.into(),
@@ -73,5 +90,9 @@ fn loopback(url: &Url) -> io::Result<(IpAddr, u16)> {
         _ => return Err(refused()),
     };
     let port = url.port_or_known_default().ok_or_else(refused)?;
-    if address.is_loopback() && url.scheme() == "http" { Ok((address, port)) } else { Err(refused()) }
+    if address.is_loopback() && url.scheme() == "http" {
+        Ok((address, port))
+    } else {
+        Err(refused())
+    }
 }

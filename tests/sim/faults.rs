@@ -58,7 +58,13 @@ pub struct Fault {
 impl Fault {
     /// For calls of this kind; `any` means every kind.
     pub fn on(kind: &'static str) -> Fault {
-        Fault { kind, key: None, skip: 0, left: Some(1), what: What::Refuse }
+        Fault {
+            kind,
+            key: None,
+            skip: 0,
+            left: Some(1),
+            what: What::Refuse,
+        }
     }
 
     /// Only for calls with this key or external id.
@@ -94,10 +100,9 @@ impl Fault {
     }
 
     fn meets(&self, call: &Call) -> bool {
-        let key_fits = self
-            .key
-            .as_ref()
-            .is_none_or(|key| call.key.as_ref() == Some(key) || call.external_id.as_ref() == Some(key));
+        let key_fits = self.key.as_ref().is_none_or(|key| {
+            call.key.as_ref() == Some(key) || call.external_id.as_ref() == Some(key)
+        });
         (self.kind == "any" || self.kind == call.kind) && key_fits && self.left != Some(0)
     }
 }
@@ -145,6 +150,8 @@ impl Faults {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Fault>> {
-        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.queue
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

@@ -45,16 +45,23 @@ impl Request {
 
     /// The decoded pairs of the query, in order.
     pub fn params(&self) -> Vec<(String, String)> {
-        url::form_urlencoded::parse(self.query.as_bytes()).into_owned().collect()
+        url::form_urlencoded::parse(self.query.as_bytes())
+            .into_owned()
+            .collect()
     }
 
     pub fn param(&self, name: &str) -> Option<String> {
-        self.params().into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+        self.params()
+            .into_iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
     }
 
     /// The body as JSON, parsed once; `None` if it is empty or is not JSON.
     pub fn json(&self) -> Option<&Value> {
-        self.json.get_or_init(|| serde_json::from_slice(&self.body).ok()).as_ref()
+        self.json
+            .get_or_init(|| serde_json::from_slice(&self.body).ok())
+            .as_ref()
     }
 }
 
@@ -87,8 +94,13 @@ impl Answer {
     }
 
     pub fn html(status: u16, title: &str) -> Answer {
-        let page = format!("<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>");
-        Answer { content_type: "text/html;charset=utf-8", ..Answer::json(status, page) }
+        let page = format!(
+            "<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+        );
+        Answer {
+            content_type: "text/html;charset=utf-8",
+            ..Answer::json(status, page)
+        }
     }
 
     pub fn empty(status: u16) -> Answer {
@@ -111,7 +123,10 @@ impl Answer {
         if body.trim_start().starts_with(['{', '[']) {
             answer
         } else {
-            Answer { content_type: "text/plain;charset=utf-8", ..answer }
+            Answer {
+                content_type: "text/plain;charset=utf-8",
+                ..answer
+            }
         }
     }
 }
@@ -140,7 +155,13 @@ impl Door {
     pub async fn bind(port: u16) -> io::Result<(Door, TcpListener)> {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let port = listener.local_addr()?.port();
-        Ok((Door { port, serving: Mutex::new(None) }, listener))
+        Ok((
+            Door {
+                port,
+                serving: Mutex::new(None),
+            },
+            listener,
+        ))
     }
 
     pub fn port(&self) -> u16 {
@@ -149,12 +170,19 @@ impl Door {
 
     pub fn serve(&self, listener: TcpListener, stand_in: impl StandIn) {
         let task = tokio::spawn(accept_all(listener, stand_in));
-        *self.serving.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(task);
+        *self
+            .serving
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(task);
     }
 
     /// Closes the listener and every connection; returns when new connections are refused.
     pub async fn shut(&self) {
-        let task = self.serving.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        let task = self
+            .serving
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .take();
         if let Some(task) = task {
             task.abort();
             // The error is the abort itself.
@@ -192,7 +220,9 @@ async fn serve_connection(stream: TcpStream, stand_in: impl StandIn) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |incoming| handle(incoming, stand_in.clone()));
     // An error here is a connection that was closed, by the peer or on purpose.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 /// Returned to hyper to make it close the connection without an answer.
@@ -218,7 +248,11 @@ async fn handle(
         query: request.query.clone(),
         key: described.key,
         external_id: described.external_id,
-        body: if ledger.keeps_calls() { request.json().cloned() } else { None },
+        body: if ledger.keeps_calls() {
+            request.json().cloned()
+        } else {
+            None
+        },
         status: 0,
         applied: false,
         authorization_ok: described.authorization_ok,
@@ -239,7 +273,9 @@ async fn handle(
 
 async fn read(incoming: axum::http::Request<hyper::body::Incoming>) -> Result<Request, Closed> {
     let (parts, body) = incoming.into_parts();
-    let body = to_bytes(Body::new(body), BODY_LIMIT).await.map_err(io::Error::other)?;
+    let body = to_bytes(Body::new(body), BODY_LIMIT)
+        .await
+        .map_err(io::Error::other)?;
     Ok(Request {
         method: parts.method,
         path: parts.uri.path().to_owned(),
@@ -277,7 +313,11 @@ async fn perform(
         _ => stand_in.answer(request),
     };
     let unanswered = matches!(what, Some(What::ApplyThenDrop | What::ApplyThenHang));
-    stand_in.ledger().close(call.n, if unanswered { 0 } else { answer.status }, answer.applied);
+    stand_in.ledger().close(
+        call.n,
+        if unanswered { 0 } else { answer.status },
+        answer.applied,
+    );
     match what {
         Some(What::ApplyThenDrop) => return Err(closed()),
         Some(What::ApplyThenHang) => std::future::pending().await,

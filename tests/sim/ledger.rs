@@ -57,7 +57,10 @@ impl Default for Inner {
 
 impl Ledger {
     fn with<T>(&self, run: impl FnOnce(&mut Inner) -> T) -> T {
-        run(&mut self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        run(&mut self
+            .inner
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
     /// Notes an arriving call and gives it its number.

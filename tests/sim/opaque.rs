@@ -5,13 +5,14 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 pub fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len().div_ceil(3) * 4);
     for chunk in text.as_bytes().chunks(3) {
-        let bits = chunk
-            .iter()
-            .enumerate()
-            .fold(0u32, |bits, (at, byte)| bits | u32::from(*byte) << (16 - 8 * at));
+        let bits = chunk.iter().enumerate().fold(0u32, |bits, (at, byte)| {
+            bits | u32::from(*byte) << (16 - 8 * at)
+        });
         for place in 0..4 {
             if place <= chunk.len() {
-                out.push(char::from(ALPHABET[(bits >> (18 - 6 * place)) as usize & 63]));
+                out.push(char::from(
+                    ALPHABET[(bits >> (18 - 6 * place)) as usize & 63],
+                ));
             } else {
                 out.push('=');
             }

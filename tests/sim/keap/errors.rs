@@ -47,7 +47,11 @@ pub fn page_not_found() -> Answer {
 pub fn broken(knobs: &KeapKnobs) -> Answer {
     match knobs.error_body {
         ErrorBody::V2 => v2(500, "Internal error", "INTERNAL", "contacts"),
-        ErrorBody::Gateway => fault(500, "Execution of service failed", "steps.servicecallout.ExecutionFailed"),
+        ErrorBody::Gateway => fault(
+            500,
+            "Execution of service failed",
+            "steps.servicecallout.ExecutionFailed",
+        ),
         ErrorBody::Html => Answer::html(500, "Keap - Something went wrong"),
     }
 }

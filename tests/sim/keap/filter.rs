@@ -41,18 +41,31 @@ impl Pattern {
             Some(start) => (start, true),
             None => (value, false),
         };
-        Pattern { text: text.to_lowercase(), prefix }
+        Pattern {
+            text: text.to_lowercase(),
+            prefix,
+        }
     }
 
     fn fits(&self, value: &str) -> bool {
         let value = value.to_lowercase();
-        if self.prefix { value.starts_with(&self.text) } else { value == self.text }
+        if self.prefix {
+            value.starts_with(&self.text)
+        } else {
+            value == self.text
+        }
     }
 }
 
 /// Fields of the contract that filter by text and are blank on every contact here.
-const BLANK_FIELDS: [&str; 6] =
-    ["company_id", "website", "city", "state", "lead_source_name", "preferred_name"];
+const BLANK_FIELDS: [&str; 6] = [
+    "company_id",
+    "website",
+    "city",
+    "state",
+    "lead_source_name",
+    "preferred_name",
+];
 
 /// The longest first, so that `>=` is not read as `>`.
 const OPERATORS: [&str; 5] = ["==", ">=", "<=", ">", "<"];
@@ -63,7 +76,11 @@ impl Filter {
         let mut filter = Filter::default();
         let mut compares_id = false;
         let mut phone_fields = false;
-        for clause in text.split(';').map(str::trim).filter(|clause| !clause.is_empty()) {
+        for clause in text
+            .split(';')
+            .map(str::trim)
+            .filter(|clause| !clause.is_empty())
+        {
             let (field, operator, value) = split(clause)?;
             match (field, operator) {
                 ("contact_id", _) => {
@@ -75,7 +92,11 @@ impl Filter {
                 ("end_update_time", "==") => filter.end_ms = Some(time(field, value, knobs)?),
                 ("phone_fields", "==") => phone_fields = true,
                 (_, "==") => filter.texts.push((text_field(field)?, Pattern::new(value))),
-                _ => return Err(format!("Operator {operator} is not supported for field {field}")),
+                _ => {
+                    return Err(format!(
+                        "Operator {operator} is not supported for field {field}"
+                    ));
+                }
             }
         }
         if filter.texts.iter().any(|(field, _)| *field == Text::Phone) != phone_fields {
@@ -113,23 +134,42 @@ impl Filter {
     pub fn fits(&self, id: i64, shown: &Version, knobs: &KeapKnobs) -> bool {
         self.least_id.is_none_or(|least| id >= least)
             && self.greatest_id.is_none_or(|greatest| id <= greatest)
-            && self.ids.as_ref().is_none_or(|ids| ids.binary_search(&id).is_ok())
+            && self
+                .ids
+                .as_ref()
+                .is_none_or(|ids| ids.binary_search(&id).is_ok())
             && (!self.has_time_bound() || self.fits_time(shown, knobs))
             && (self.texts.is_empty() || self.fits_texts(shown))
     }
 
     fn fits_time(&self, shown: &Version, knobs: &KeapKnobs) -> bool {
         // No stamp, no place in any window.
-        let Some(stamp_ms) = shown.stamp_ms else { return false };
+        let Some(stamp_ms) = shown.stamp_ms else {
+            return false;
+        };
         let time = stamps::compared_ms(stamp_ms, knobs);
-        let after = |start| if knobs.inclusive_start { time >= start } else { time > start };
-        let before = |end| if knobs.inclusive_end { time <= end } else { time < end };
+        let after = |start| {
+            if knobs.inclusive_start {
+                time >= start
+            } else {
+                time > start
+            }
+        };
+        let before = |end| {
+            if knobs.inclusive_end {
+                time <= end
+            } else {
+                time < end
+            }
+        };
         self.start_ms.is_none_or(after) && self.end_ms.is_none_or(before)
     }
 
     fn fits_texts(&self, shown: &Version) -> bool {
         let person = shown.person.unpack();
-        self.texts.iter().all(|(field, pattern)| field.values(&person).any(|value| pattern.fits(value)))
+        self.texts
+            .iter()
+            .all(|(field, pattern)| field.values(&person).any(|value| pattern.fits(value)))
     }
 }
 
@@ -140,14 +180,21 @@ impl Text {
             Text::GivenName => Box::new(person.given_name.as_deref().into_iter()),
             Text::MiddleName => Box::new(person.middle_name.as_deref().into_iter()),
             Text::FamilyName => Box::new(person.family_name.as_deref().into_iter()),
-            Text::Phone => Box::new(person.phones.iter().filter_map(|phone| phone.number.as_deref())),
+            Text::Phone => Box::new(
+                person
+                    .phones
+                    .iter()
+                    .filter_map(|phone| phone.number.as_deref()),
+            ),
             Text::Blank => Box::new(std::iter::empty()),
         }
     }
 }
 
 fn split(clause: &str) -> Result<(&str, &str, &str), String> {
-    let end = clause.find(['=', '<', '>']).ok_or_else(|| format!("Invalid filter clause {clause}"))?;
+    let end = clause
+        .find(['=', '<', '>'])
+        .ok_or_else(|| format!("Invalid filter clause {clause}"))?;
     let (field, rest) = clause.split_at(end);
     let operator = OPERATORS
         .into_iter()
@@ -171,12 +218,16 @@ fn text_field(field: &str) -> Result<Text, String> {
 }
 
 fn number(field: &str, value: &str) -> Result<i64, String> {
-    value.parse().map_err(|_| format!("Invalid value for {field}"))
+    value
+        .parse()
+        .map_err(|_| format!("Invalid value for {field}"))
 }
 
 fn id_list(field: &str, value: &str) -> Result<Vec<i64>, String> {
-    let mut ids =
-        value.split(',').map(|id| number(field, id.trim())).collect::<Result<Vec<_>, _>>()?;
+    let mut ids = value
+        .split(',')
+        .map(|id| number(field, id.trim()))
+        .collect::<Result<Vec<_>, _>>()?;
     ids.sort_unstable();
     ids.dedup();
     Ok(ids)
@@ -220,7 +271,10 @@ mod tests {
     fn a_time_bound_and_an_id_bound_combine_unless_switched_off() {
         let both = "start_update_time==2026-01-01T00:00:00.000Z;contact_id>4";
         assert!(parse(both).is_ok());
-        let knobs = KeapKnobs { combine_filters: false, ..KeapKnobs::default() };
+        let knobs = KeapKnobs {
+            combine_filters: false,
+            ..KeapKnobs::default()
+        };
         assert!(Filter::parse(both, &knobs).is_err());
     }
 }

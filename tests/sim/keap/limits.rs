@@ -41,9 +41,15 @@ impl Window {
         let start_ms = now_ms - now_ms.rem_euclid(length_ms);
         match kind {
             LimitWindows::Fixed if start_ms == self.start_ms => {}
-            LimitWindows::Fixed => *self = Window { start_ms, ..Window::default() },
+            LimitWindows::Fixed => {
+                *self = Window {
+                    start_ms,
+                    ..Window::default()
+                }
+            }
             LimitWindows::Sliding => {
-                self.calls.retain(|at| *at > now_ms - length_ms && *at <= now_ms);
+                self.calls
+                    .retain(|at| *at > now_ms - length_ms && *at <= now_ms);
                 self.used = self.calls.len() as u32;
             }
         }
@@ -85,9 +91,15 @@ impl Limits {
         if full(knobs.per_second, self.second.used) {
             return Err(Refused::Spike);
         }
-        let (minute, day) = (self.minute_used(knobs, now_ms), self.day_used(knobs, now_ms));
+        let (minute, day) = (
+            self.minute_used(knobs, now_ms),
+            self.day_used(knobs, now_ms),
+        );
         let tenant_full = minute >= knobs.tenant_per_minute || day >= knobs.tenant_per_day;
-        if full(knobs.per_minute, minute) || full(knobs.per_day, day) || (knobs.tenant_headers && tenant_full) {
+        if full(knobs.per_minute, minute)
+            || full(knobs.per_day, day)
+            || (knobs.tenant_headers && tenant_full)
+        {
             return Err(Refused::Quota);
         }
         Ok(())
@@ -115,7 +127,10 @@ impl Limits {
     /// The headers of section "Rate limits", as they stand after this call.
     pub fn headers(&mut self, knobs: &KeapKnobs, now_ms: i64) -> Vec<(&'static str, String)> {
         self.move_to(knobs, now_ms);
-        let (minute, day) = (self.minute_used(knobs, now_ms), self.day_used(knobs, now_ms));
+        let (minute, day) = (
+            self.minute_used(knobs, now_ms),
+            self.day_used(knobs, now_ms),
+        );
         let mut headers = vec![("x-keap-tenant-id", TENANT.to_owned())];
         if let Some(limit) = knobs.per_day {
             let end_ms = now_ms - now_ms.rem_euclid(DAY_MS) + DAY_MS;
@@ -123,7 +138,10 @@ impl Limits {
                 ("x-keap-product-quota-limit", limit.to_string()),
                 ("x-keap-product-quota-time-unit", "day".to_owned()),
                 ("x-keap-product-quota-interval", "1".to_owned()),
-                ("x-keap-product-quota-available", limit.saturating_sub(day).to_string()),
+                (
+                    "x-keap-product-quota-available",
+                    limit.saturating_sub(day).to_string(),
+                ),
                 ("x-keap-product-quota-used", day.to_string()),
                 ("x-keap-product-quota-expiry-time", end_ms.to_string()),
             ]);
@@ -133,7 +151,10 @@ impl Limits {
                 ("x-keap-product-throttle-limit", limit.to_string()),
                 ("x-keap-product-throttle-time-unit", "minute".to_owned()),
                 ("x-keap-product-throttle-interval", "1".to_owned()),
-                ("x-keap-product-throttle-available", limit.saturating_sub(minute).to_string()),
+                (
+                    "x-keap-product-throttle-available",
+                    limit.saturating_sub(minute).to_string(),
+                ),
                 ("x-keap-product-throttle-used", minute.to_string()),
             ]);
         }
@@ -145,7 +166,10 @@ impl Limits {
             let (per_minute, per_day) = (knobs.tenant_per_minute, knobs.tenant_per_day);
             headers.extend(tenant(
                 pair(per_minute, per_day),
-                pair(per_minute.saturating_sub(minute), per_day.saturating_sub(day)),
+                pair(
+                    per_minute.saturating_sub(minute),
+                    per_day.saturating_sub(day),
+                ),
                 pair(minute, day),
             ));
         }
@@ -166,20 +190,34 @@ fn tenant(limit: String, available: String, used: String) -> [(&'static str, Str
 /// Headers of an answer to a caller without a valid key: the tenant is unknown, all numbers are empty.
 pub fn headers_for_strangers(knobs: &KeapKnobs) -> Vec<(&'static str, String)> {
     let empty = || "|".to_owned();
-    if knobs.tenant_headers { tenant(empty(), empty(), empty()).into() } else { Vec::new() }
+    if knobs.tenant_headers {
+        tenant(empty(), empty(), empty()).into()
+    } else {
+        Vec::new()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn taken(knobs: &KeapKnobs, limits: &mut Limits, times: impl IntoIterator<Item = i64>) -> usize {
-        times.into_iter().filter(|at| limits.take(knobs, *at).is_ok()).count()
+    fn taken(
+        knobs: &KeapKnobs,
+        limits: &mut Limits,
+        times: impl IntoIterator<Item = i64>,
+    ) -> usize {
+        times
+            .into_iter()
+            .filter(|at| limits.take(knobs, *at).is_ok())
+            .count()
     }
 
     #[test]
     fn a_fixed_second_lets_twice_its_calls_pass_at_a_border_and_a_sliding_one_does_not() {
-        let mut knobs = KeapKnobs { per_second: Some(10), ..KeapKnobs::default() };
+        let mut knobs = KeapKnobs {
+            per_second: Some(10),
+            ..KeapKnobs::default()
+        };
         let border = (0..20).map(|at| 60_000 + 990 + at);
         assert_eq!(taken(&knobs, &mut Limits::default(), border.clone()), 20);
         knobs.limit_windows = LimitWindows::Sliding;
@@ -188,7 +226,11 @@ mod tests {
 
     #[test]
     fn somebody_elses_calls_use_up_the_minute() {
-        let knobs = KeapKnobs { per_minute: Some(240), foreign_calls_per_minute: 480, ..KeapKnobs::default() };
+        let knobs = KeapKnobs {
+            per_minute: Some(240),
+            foreign_calls_per_minute: 480,
+            ..KeapKnobs::default()
+        };
         let mut limits = Limits::default();
         assert_eq!(limits.take(&knobs, 10_000), Ok(()));
         assert_eq!(limits.take(&knobs, 50_000), Err(Refused::Quota));

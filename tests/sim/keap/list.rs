@@ -67,12 +67,28 @@ impl Query {
             None => None,
         };
         let fields = Fields::parse(param("fields").as_deref())?;
-        Ok(Query { filter, order, descending, page_size, fields, token, after })
+        Ok(Query {
+            filter,
+            order,
+            descending,
+            page_size,
+            fields,
+            token,
+            after,
+        })
     }
 
     /// The rows of the page, and whether more follow.
-    pub fn page<'a>(&self, rows: &'a Rows, knobs: &KeapKnobs, now_ms: i64) -> (Vec<Shown<'a>>, bool) {
-        let size = self.page_size.min(knobs.max_page_size_effective.unwrap_or(MAX_PAGE_SIZE)).max(1);
+    pub fn page<'a>(
+        &self,
+        rows: &'a Rows,
+        knobs: &KeapKnobs,
+        now_ms: i64,
+    ) -> (Vec<Shown<'a>>, bool) {
+        let size = self
+            .page_size
+            .min(knobs.max_page_size_effective.unwrap_or(MAX_PAGE_SIZE))
+            .max(1);
         let mut page: Vec<_> = match self.order {
             Order::Id => self.by_id(rows, knobs, now_ms, size + 1),
             Order::UpdateTime => self.by_stamp(rows, knobs, now_ms, size + 1),
@@ -85,10 +101,18 @@ impl Query {
 
     fn fits<'a>(&self, id: i64, row: &'a Row, knobs: &KeapKnobs, now_ms: i64) -> Option<Shown<'a>> {
         let version = row.shown(now_ms)?;
-        self.filter.fits(id, version, knobs).then_some((id, row, version))
+        self.filter
+            .fits(id, version, knobs)
+            .then_some((id, row, version))
     }
 
-    fn by_id<'a>(&self, rows: &'a Rows, knobs: &KeapKnobs, now_ms: i64, take: usize) -> Vec<Shown<'a>> {
+    fn by_id<'a>(
+        &self,
+        rows: &'a Rows,
+        knobs: &KeapKnobs,
+        now_ms: i64,
+        take: usize,
+    ) -> Vec<Shown<'a>> {
         let mut least = self.filter.least_id.unwrap_or(i64::MIN);
         let mut greatest = self.filter.greatest_id.unwrap_or(i64::MAX);
         match self.after {
@@ -102,7 +126,10 @@ impl Query {
                 ids.reverse();
             }
             let ids = ids.into_iter().filter(|id| (least..=greatest).contains(id));
-            return ids.filter_map(|id| self.fits(id, rows.get(id)?, knobs, now_ms)).take(take).collect();
+            return ids
+                .filter_map(|id| self.fits(id, rows.get(id)?, knobs, now_ms))
+                .take(take)
+                .collect();
         }
         let range = rows.by_id(least..=greatest);
         let fits = |(id, row)| self.fits(id, row, knobs, now_ms);
@@ -115,8 +142,14 @@ impl Query {
 
     /// The places of the stamp order that a time bound can concern, whichever way stamps are rounded.
     fn window(&self) -> (i64, i64) {
-        let start = self.filter.start_ms.map_or(i64::MIN, |start| start.saturating_sub(1000));
-        let end = self.filter.end_ms.map_or(i64::MAX, |end| end.saturating_add(1000));
+        let start = self
+            .filter
+            .start_ms
+            .map_or(i64::MIN, |start| start.saturating_sub(1000));
+        let end = self
+            .filter
+            .end_ms
+            .map_or(i64::MAX, |end| end.saturating_add(1000));
         (start, end)
     }
 
@@ -138,17 +171,26 @@ impl Query {
         Some(ids)
     }
 
-    fn by_stamp<'a>(&self, rows: &'a Rows, knobs: &KeapKnobs, now_ms: i64, take: usize) -> Vec<Shown<'a>> {
+    fn by_stamp<'a>(
+        &self,
+        rows: &'a Rows,
+        knobs: &KeapKnobs,
+        now_ms: i64,
+        take: usize,
+    ) -> Vec<Shown<'a>> {
         let (start, end) = self.window();
         let (mut from, mut to) = ((start, i64::MIN), (end, i64::MAX));
         match self.after {
-            Some(place) if self.descending => to = to.min((place.stamp, place.id.saturating_sub(1))),
+            Some(place) if self.descending => {
+                to = to.min((place.stamp, place.id.saturating_sub(1)))
+            }
             Some(place) => from = from.max((place.stamp, place.id.saturating_add(1))),
             None => {}
         }
         let fits = |(place, id, row): (i64, i64, &'a Row)| {
             // A place may be that of a version which lists do not show (any more, or yet).
-            self.fits(id, row, knobs, now_ms).filter(|(_, _, version)| version.place() == place)
+            self.fits(id, row, knobs, now_ms)
+                .filter(|(_, _, version)| version.place() == place)
         };
         let places = rows.by_stamp(from..=to);
         if self.descending {
@@ -159,19 +201,41 @@ impl Query {
     }
 
     /// The two orders that have no index: everything that fits is sorted.
-    fn sorted<'a>(&self, rows: &'a Rows, knobs: &KeapKnobs, now_ms: i64, take: usize) -> Vec<Shown<'a>> {
+    fn sorted<'a>(
+        &self,
+        rows: &'a Rows,
+        knobs: &KeapKnobs,
+        now_ms: i64,
+        take: usize,
+    ) -> Vec<Shown<'a>> {
         let key = |(id, row, version): &Shown<'_>| match self.order {
-            Order::Email => (version.person.unpack().first_email().unwrap_or_default().to_lowercase(), *id),
-            _ => (format!("{:020}", stamps::shown_ms(row.created_ms, knobs.rounding)), *id),
+            Order::Email => (
+                version
+                    .person
+                    .unpack()
+                    .first_email()
+                    .unwrap_or_default()
+                    .to_lowercase(),
+                *id,
+            ),
+            _ => (
+                format!("{:020}", stamps::shown_ms(row.created_ms, knobs.rounding)),
+                *id,
+            ),
         };
-        let mut all: Vec<_> =
-            rows.by_id(i64::MIN..=i64::MAX).filter_map(|(id, row)| self.fits(id, row, knobs, now_ms)).collect();
+        let mut all: Vec<_> = rows
+            .by_id(i64::MIN..=i64::MAX)
+            .filter_map(|(id, row)| self.fits(id, row, knobs, now_ms))
+            .collect();
         all.sort_by_cached_key(key);
         if self.descending {
             all.reverse();
         }
         let start = match self.after {
-            Some(place) => all.iter().position(|(id, ..)| *id == place.id).map_or(0, |at| at + 1),
+            Some(place) => all
+                .iter()
+                .position(|(id, ..)| *id == place.id)
+                .map_or(0, |at| at + 1),
             None => 0,
         };
         all.into_iter().skip(start).take(take).collect()
@@ -180,23 +244,34 @@ impl Query {
     /// The token that leads on from the last row of a page, as JSON.
     pub fn token_after(&self, last: &Shown<'_>, knobs: &KeapKnobs) -> String {
         let (id, _, version) = last;
-        let place = Place { stamp: version.place(), id: *id };
+        let place = Place {
+            stamp: version.place(),
+            id: *id,
+        };
         match knobs.token_style {
             TokenStyle::LastId => id.to_string(),
             TokenStyle::FullUrl => format!(
                 "https://api.infusionsoft.com/crm/rest/v2/contacts/?page_size={}&page_token={id}",
                 self.page_size
             ),
-            TokenStyle::Opaque | TokenStyle::Null => opaque::encode(&format!("{}:{}", place.stamp, place.id)),
+            TokenStyle::Opaque | TokenStyle::Null => {
+                opaque::encode(&format!("{}:{}", place.stamp, place.id))
+            }
         }
     }
 
     /// The token that leads to the start of this same page.
     pub fn token_again(&self) -> String {
         let start = if self.descending {
-            Place { stamp: i64::MAX, id: i64::MAX }
+            Place {
+                stamp: i64::MAX,
+                id: i64::MAX,
+            }
         } else {
-            Place { stamp: i64::MIN, id: i64::MIN }
+            Place {
+                stamp: i64::MIN,
+                id: i64::MIN,
+            }
         };
         let start = format!("{}:{}", start.stamp, start.id);
         self.token.clone().unwrap_or_else(|| opaque::encode(&start))
@@ -204,7 +279,9 @@ impl Query {
 }
 
 fn order(text: Option<&str>, knobs: &KeapKnobs) -> Result<(Order, bool), String> {
-    let Some(text) = text else { return Ok((Order::Id, false)) };
+    let Some(text) = text else {
+        return Ok((Order::Id, false));
+    };
     let invalid = || format!("Invalid order_by {text}");
     let mut words = text.split_whitespace();
     let order = match words.next() {
@@ -214,7 +291,10 @@ fn order(text: Option<&str>, knobs: &KeapKnobs) -> Result<(Order, bool), String>
         Some("update_time") if knobs.order_by_update_time => Order::UpdateTime,
         _ => return Err(invalid()),
     };
-    match (words.next().map(str::to_ascii_lowercase).as_deref(), words.next()) {
+    match (
+        words.next().map(str::to_ascii_lowercase).as_deref(),
+        words.next(),
+    ) {
         (None | Some("asc"), None) => Ok((order, false)),
         (Some("desc"), None) => Ok((order, true)),
         _ => Err(invalid()),
@@ -229,5 +309,8 @@ fn place(token: &str, rows: &Rows) -> Option<Place> {
     }
     let text = opaque::decode(token)?;
     let (stamp, id) = text.split_once(':')?;
-    Some(Place { stamp: stamp.parse().ok()?, id: id.parse().ok()? })
+    Some(Place {
+        stamp: stamp.parse().ok()?,
+        id: id.parse().ok()?,
+    })
 }

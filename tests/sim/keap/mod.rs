@@ -109,7 +109,11 @@ impl Keap {
 
     /// Comes back on the same port.
     pub async fn resume(&self) {
-        self.shared.door.reopen(self.clone()).await.expect("the port of before");
+        self.shared
+            .door
+            .reopen(self.clone())
+            .await
+            .expect("the port of before");
     }
 
     pub fn clock(&self) -> &Clock {
@@ -176,7 +180,9 @@ impl Keap {
             Which::Ids(ids) => ids,
         };
         let moment = self.moment(&state);
-        ids.into_iter().filter(|id| state.rows.change(*id, moment, &edit)).count()
+        ids.into_iter()
+            .filter(|id| state.rows.change(*id, moment, &edit))
+            .count()
     }
 
     /// A new stamp and nothing else.
@@ -190,7 +196,9 @@ impl Keap {
 
     /// The loser disappears; the winner gets a new stamp and what it lacked.
     pub fn merge(&self, loser: i64, winner: i64) -> bool {
-        let Some(lost) = self.person(loser) else { return false };
+        let Some(lost) = self.person(loser) else {
+            return false;
+        };
         if self.person(winner).is_none() || loser == winner {
             return false;
         }
@@ -221,7 +229,18 @@ impl Keap {
     }
 
     pub fn person(&self, id: i64) -> Option<Person> {
-        self.state().rows.get(id).map(|row| row.current.person.unpack())
+        self.state()
+            .rows
+            .get(id)
+            .map(|row| row.current.person.unpack())
+    }
+
+    /// Shows every contact, the lowest id first. The memory is locked meanwhile.
+    pub fn for_each(&self, mut show: impl FnMut(i64, Person)) {
+        let state = self.state();
+        for (id, row) in state.rows.by_id(i64::MIN..=i64::MAX) {
+            show(id, row.current.person.unpack());
+        }
     }
 
     pub fn ids(&self) -> Vec<i64> {
@@ -290,13 +309,20 @@ impl Keap {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// The moment of a change made now.
     fn moment(&self, state: &State) -> Moment {
         let now_ms = self.shared.clock.now_ms();
-        Moment { now_ms, stamp_ms: now_ms, visible_ms: now_ms + state.knobs.visibility_delay_ms }
+        Moment {
+            now_ms,
+            stamp_ms: now_ms,
+            visible_ms: now_ms + state.knobs.visibility_delay_ms,
+        }
     }
 }
 

@@ -50,7 +50,10 @@ impl Person {
 
     /// The address in `EMAIL1`.
     pub fn first_email(&self) -> Option<&str> {
-        self.emails.iter().find(|(slot, _)| slot == "EMAIL1").map(|(_, address)| address.as_str())
+        self.emails
+            .iter()
+            .find(|(slot, _)| slot == "EMAIL1")
+            .map(|(_, address)| address.as_str())
     }
 }
 
@@ -99,7 +102,12 @@ impl Packed {
             preferred_name: bytes.text(),
             job_title: bytes.text(),
             company_name: bytes.text(),
-            emails: bytes.list(|bytes| (bytes.text().unwrap_or_default(), bytes.text().unwrap_or_default())),
+            emails: bytes.list(|bytes| {
+                (
+                    bytes.text().unwrap_or_default(),
+                    bytes.text().unwrap_or_default(),
+                )
+            }),
             phones: bytes.list(|bytes| Phone {
                 slot: bytes.text().unwrap_or_default(),
                 number: bytes.text(),

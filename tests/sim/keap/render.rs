@@ -11,18 +11,58 @@ use super::stamps;
 
 /// Every name that `fields` accepts.
 const NAMES: [&str; 41] = [
-    "id", "given_name", "family_name", "addresses", "anniversary_date", "birth_date", "company",
-    "contact_type", "create_time", "custom_fields", "email_addresses", "fax_numbers", "job_title",
-    "leadsource_id", "links", "middle_name", "notes", "origin", "owner_id", "phone_numbers",
-    "preferred_locale", "preferred_name", "prefix", "referral_code", "score_value",
-    "social_accounts", "source_type", "spouse_name", "suffix", "tag_ids", "time_zone",
-    "update_time", "utm_parameters", "website", "account_id", "assistant_name", "assistant_phone",
-    "billing_information", "created_by", "groups", "last_updated_by",
+    "id",
+    "given_name",
+    "family_name",
+    "addresses",
+    "anniversary_date",
+    "birth_date",
+    "company",
+    "contact_type",
+    "create_time",
+    "custom_fields",
+    "email_addresses",
+    "fax_numbers",
+    "job_title",
+    "leadsource_id",
+    "links",
+    "middle_name",
+    "notes",
+    "origin",
+    "owner_id",
+    "phone_numbers",
+    "preferred_locale",
+    "preferred_name",
+    "prefix",
+    "referral_code",
+    "score_value",
+    "social_accounts",
+    "source_type",
+    "spouse_name",
+    "suffix",
+    "tag_ids",
+    "time_zone",
+    "update_time",
+    "utm_parameters",
+    "website",
+    "account_id",
+    "assistant_name",
+    "assistant_phone",
+    "billing_information",
+    "created_by",
+    "groups",
+    "last_updated_by",
 ];
 
 /// Lists that no contact here has anything in.
 const EMPTY_LISTS: [&str; 7] = [
-    "addresses", "custom_fields", "fax_numbers", "links", "social_accounts", "groups", "utm_parameters",
+    "addresses",
+    "custom_fields",
+    "fax_numbers",
+    "links",
+    "social_accounts",
+    "groups",
+    "utm_parameters",
 ];
 
 /// The fields of an answer.
@@ -35,11 +75,19 @@ impl Fields {
     }
 
     pub fn parse(text: Option<&str>) -> Result<Fields, String> {
-        let Some(text) = text else { return Ok(Fields::minimal()) };
+        let Some(text) = text else {
+            return Ok(Fields::minimal());
+        };
         let mut fields = Vec::new();
-        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            let name =
-                NAMES.iter().find(|known| **known == name).ok_or_else(|| format!("Unknown field {name}"))?;
+        for name in text
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
+            let name = NAMES
+                .iter()
+                .find(|known| **known == name)
+                .ok_or_else(|| format!("Unknown field {name}"))?;
             if !fields.contains(name) {
                 fields.push(*name);
             }
@@ -88,7 +136,11 @@ pub fn value(out: &mut Vec<u8>, value: &Value) {
 }
 
 /// Writes items with commas between them.
-pub fn list<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
+pub fn list<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
     out.push(b'[');
     for (at, item) in items.into_iter().enumerate() {
         if at > 0 {
@@ -100,7 +152,14 @@ pub fn list<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut write:
 }
 
 /// A v2 contact.
-pub fn contact(out: &mut Vec<u8>, id: i64, row: &Row, version: &Version, fields: &Fields, style: &Style<'_>) {
+pub fn contact(
+    out: &mut Vec<u8>,
+    id: i64,
+    row: &Row,
+    version: &Version,
+    fields: &Fields,
+    style: &Style<'_>,
+) {
     if let Some(instead) = style.knobs.malformed.get(&id) {
         return value(out, instead);
     }
@@ -124,7 +183,9 @@ pub fn contact(out: &mut Vec<u8>, id: i64, row: &Row, version: &Version, fields:
         if !first {
             out.push(b',');
         }
-        out.extend_from_slice(br#""brand_new_field":{"x":[1,null,"new"]},"another_new_field":"NEW_ENUM_VALUE""#);
+        out.extend_from_slice(
+            br#""brand_new_field":{"x":[1,null,"new"]},"another_new_field":"NEW_ENUM_VALUE""#,
+        );
     }
     out.push(b'}');
 }
@@ -154,10 +215,21 @@ fn field(
             opt_text(out, phone.number.as_deref());
             out.extend_from_slice(b",\"number_e164\":");
             opt_text(out, phone.e164.as_deref());
-            raw(out, format_args!(",\"type\":\"Work\",\"field\":\"{}\",\"extension\":null}}", phone.slot));
+            raw(
+                out,
+                format_args!(
+                    ",\"type\":\"Work\",\"field\":\"{}\",\"extension\":null}}",
+                    phone.slot
+                ),
+            );
         }),
-        "tag_ids" => list(out, &person.tag_ids, |out, tag| raw(out, format_args!("\"{tag}\""))),
-        "create_time" => raw(out, format_args!("\"{}\"", stamps::v2(row.created_ms, rounding))),
+        "tag_ids" => list(out, &person.tag_ids, |out, tag| {
+            raw(out, format_args!("\"{tag}\""))
+        }),
+        "create_time" => raw(
+            out,
+            format_args!("\"{}\"", stamps::v2(row.created_ms, rounding)),
+        ),
         "update_time" => match version.stamp_ms {
             Some(stamp_ms) => raw(out, format_args!("\"{}\"", stamps::v2(stamp_ms, rounding))),
             None => out.extend_from_slice(b"null"),
@@ -179,7 +251,9 @@ fn email(out: &mut Vec<u8>, (slot, address): &(String, String)) {
 }
 
 fn company(out: &mut Vec<u8>, person: &Person, numeric_ids: bool) {
-    let Some(name) = &person.company_name else { return out.extend_from_slice(b"null") };
+    let Some(name) = &person.company_name else {
+        return out.extend_from_slice(b"null");
+    };
     let id = if numeric_ids { "77" } else { "\"77\"" };
     raw(out, format_args!("{{\"id\":{id},\"company_name\":"));
     text(out, name);
@@ -209,12 +283,20 @@ pub fn contact_v1(out: &mut Vec<u8>, id: i64, row: &Row, version: &Version, knob
     list(out, &person.phones, |out, phone| {
         out.extend_from_slice(b"{\"number\":");
         opt_text(out, phone.number.as_deref());
-        raw(out, format_args!(",\"extension\":null,\"field\":\"{}\",\"type\":\"Work\"}}", phone.slot));
+        raw(
+            out,
+            format_args!(
+                ",\"extension\":null,\"field\":\"{}\",\"type\":\"Work\"}}",
+                phone.slot
+            ),
+        );
     });
     out.extend_from_slice(b",\"company\":");
     company(out, &person, true);
     out.extend_from_slice(b",\"tag_ids\":");
-    list(out, &person.tag_ids, |out, tag| raw(out, format_args!("{tag}")));
+    list(out, &person.tag_ids, |out, tag| {
+        raw(out, format_args!("{tag}"))
+    });
     raw(
         out,
         format_args!(

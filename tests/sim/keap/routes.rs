@@ -27,15 +27,18 @@ pub enum Route {
 
 impl Route {
     fn of(request: &Request) -> Route {
-        let path = request.path.trim_start_matches("/crm/rest").trim_matches('/');
+        let path = request
+            .path
+            .trim_start_matches("/crm/rest")
+            .trim_matches('/');
         let parts: Vec<_> = path.split('/').collect();
         match (request.method.as_str(), parts.as_slice()) {
             ("GET", ["v2", "contacts"]) => Route::List,
             ("GET", ["v2", "contacts", id]) => Route::Read((*id).to_owned()),
             ("PATCH", ["v2", "contacts", id]) => Route::Write((*id).to_owned()),
-            ("GET", [version @ ("v1" | "v2"), "oauth", "connect", "userinfo"]) => {
-                Route::UserInfo { v1: *version == "v1" }
-            }
+            ("GET", [version @ ("v1" | "v2"), "oauth", "connect", "userinfo"]) => Route::UserInfo {
+                v1: *version == "v1",
+            },
             ("GET", ["v1", "contacts"]) => Route::ListV1,
             ("GET", ["v1", "contacts", id]) => Route::ReadV1((*id).to_owned()),
             _ => Route::Unknown,
@@ -90,7 +93,8 @@ impl Keap {
     }
 
     pub(super) fn dictate_answer(&self, request: &Request, status: u16, body: &str) -> Answer {
-        self.refusal(request).unwrap_or_else(|| self.with_limit_headers(Answer::dictated(status, body)))
+        self.refusal(request)
+            .unwrap_or_else(|| self.with_limit_headers(Answer::dictated(status, body)))
     }
 
     /// What stands before every route: a body on GET, the key, the limits. Counts the call.
@@ -113,7 +117,9 @@ impl Keap {
 
     fn with_limit_headers(&self, mut answer: Answer) -> Answer {
         let State { limits, knobs, .. } = &mut *self.state();
-        answer.headers.extend(limits.headers(knobs, self.shared.clock.now_ms()));
+        answer
+            .headers
+            .extend(limits.headers(knobs, self.shared.clock.now_ms()));
         answer
     }
 
@@ -144,7 +150,10 @@ impl Keap {
         if page.iter().any(|(id, ..)| state.knobs.poison.contains(id)) {
             return errors::broken(&state.knobs);
         }
-        let next = page.last().filter(|_| more).map(|last| query.token_after(last, &state.knobs));
+        let next = page
+            .last()
+            .filter(|_| more)
+            .map(|last| query.token_after(last, &state.knobs));
         let next = match &query.token {
             Some(token) if state.knobs.repeat_token => Some(token.clone()),
             _ => next,
@@ -177,14 +186,18 @@ impl Keap {
             Ok(fields) => fields,
             Err(message) => return errors::bad_request(&message),
         };
-        let Ok(id) = id.parse::<i64>() else { return errors::bad_request("Invalid contact_id") };
+        let Ok(id) = id.parse::<i64>() else {
+            return errors::bad_request("Invalid contact_id");
+        };
         state.answers += 1;
         one(&state, id, &fields)
     }
 
     /// `PATCH /v2/contacts/{id}`: with a mask only what it names; lists are replaced whole.
     fn write(&self, id: &str, request: &Request) -> Answer {
-        let Ok(id) = id.parse::<i64>() else { return errors::bad_request("Invalid contact_id") };
+        let Ok(id) = id.parse::<i64>() else {
+            return errors::bad_request("Invalid contact_id");
+        };
         let Some(Value::Object(body)) = request.json() else {
             return errors::bad_request("Input could not be converted to a valid request");
         };
@@ -198,7 +211,9 @@ impl Keap {
             .filter(|(key, _)| key == "update_mask")
             .map(|(_, name)| name)
             .collect();
-        let Some(mut person) = self.person(id) else { return errors::not_found(&id.to_string()) };
+        let Some(mut person) = self.person(id) else {
+            return errors::not_found(&id.to_string());
+        };
         // Without a mask, what is absent is left alone: undocumented, and the milder reading.
         let named: Vec<&str> = if mask.is_empty() {
             body.keys().map(String::as_str).collect()
@@ -215,8 +230,11 @@ impl Keap {
     }
 
     fn user_info(&self, v1: bool) -> Answer {
-        let (id, keap_id) =
-            if v1 { ("global_user_id", "infusionsoft_id") } else { ("id", "keap_id") };
+        let (id, keap_id) = if v1 {
+            ("global_user_id", "infusionsoft_id")
+        } else {
+            ("id", "keap_id")
+        };
         let body = json!({
             "email": "owner@example.org", "sub": "owner@example.org", id: "1001", keap_id: "owner@example.org",
             "given_name": "Olive", "family_name": "Owner", "is_admin": true, "tenant_id": TENANT,
@@ -226,7 +244,9 @@ impl Keap {
 }
 
 fn one(state: &State, id: i64, fields: &Fields) -> Answer {
-    let Some(row) = state.rows.get(id) else { return errors::not_found(&id.to_string()) };
+    let Some(row) = state.rows.get(id) else {
+        return errors::not_found(&id.to_string());
+    };
     if state.knobs.poison_by_id && state.knobs.poison.contains(&id) {
         return errors::broken(&state.knobs);
     }
@@ -238,7 +258,8 @@ fn one(state: &State, id: i64, fields: &Fields) -> Answer {
 
 /// The key in the request, or the gateway's word for what is wrong with it.
 fn credential(request: &Request, state: &State) -> Result<(), &'static str> {
-    let by_header = state.knobs.accept_api_key_header && request.header("x-keap-api-key") == Some(&state.token);
+    let by_header =
+        state.knobs.accept_api_key_header && request.header("x-keap-api-key") == Some(&state.token);
     match request.bearer() {
         _ if by_header => Ok(()),
         Some(token) if token == state.token => Ok(()),
@@ -287,7 +308,8 @@ fn set(person: &mut Person, name: &str, value: &Value) -> Result<(), String> {
                 .collect();
         }
         // Known to the contract and kept by no contact here.
-        "addresses" | "custom_fields" | "website" | "time_zone" | "preferred_locale" | "owner_id" => {}
+        "addresses" | "custom_fields" | "website" | "time_zone" | "preferred_locale"
+        | "owner_id" => {}
         _ => return Err(format!("Unknown field {name}")),
     }
     Ok(())

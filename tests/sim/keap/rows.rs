@@ -49,7 +49,9 @@ impl Row {
     /// The places that this row may hold in the stamp order.
     fn places(&self) -> impl Iterator<Item = i64> + '_ {
         let shown = self.late.iter().filter_map(|late| late.shown.as_ref());
-        std::iter::once(&self.current).chain(shown).map(Version::place)
+        std::iter::once(&self.current)
+            .chain(shown)
+            .map(Version::place)
     }
 }
 
@@ -89,26 +91,49 @@ impl Rows {
     /// Adds a contact, or replaces the one with that id.
     pub fn put(&mut self, id: i64, person: &Person, moment: Moment) {
         self.remove(id);
-        let current = Version { stamp_ms: Some(moment.stamp_ms), person: Packed::new(person) };
-        let late = (moment.visible_ms > moment.now_ms)
-            .then(|| Box::new(Late { until_ms: moment.visible_ms, shown: None }));
+        let current = Version {
+            stamp_ms: Some(moment.stamp_ms),
+            person: Packed::new(person),
+        };
+        let late = (moment.visible_ms > moment.now_ms).then(|| {
+            Box::new(Late {
+                until_ms: moment.visible_ms,
+                shown: None,
+            })
+        });
         self.by_stamp.insert((current.place(), id));
-        self.by_id.insert(id, Row { created_ms: moment.stamp_ms, current, late });
+        self.by_id.insert(
+            id,
+            Row {
+                created_ms: moment.stamp_ms,
+                current,
+                late,
+            },
+        );
         self.last_id = self.last_id.max(id);
     }
 
     /// Gives a contact a new stamp and what `edit` makes of it. `false` if there is no such contact.
     pub fn change(&mut self, id: i64, moment: Moment, edit: impl FnOnce(&mut Person)) -> bool {
-        let Some(row) = self.by_id.get_mut(&id) else { return false };
+        let Some(row) = self.by_id.get_mut(&id) else {
+            return false;
+        };
         for place in row.places() {
             self.by_stamp.remove(&(place, id));
         }
         let mut person = row.current.person.unpack();
         edit(&mut person);
         let shown = row.shown(moment.now_ms).cloned();
-        row.current = Version { stamp_ms: Some(moment.stamp_ms), person: Packed::new(&person) };
-        row.late = (moment.visible_ms > moment.now_ms)
-            .then(|| Box::new(Late { until_ms: moment.visible_ms, shown }));
+        row.current = Version {
+            stamp_ms: Some(moment.stamp_ms),
+            person: Packed::new(&person),
+        };
+        row.late = (moment.visible_ms > moment.now_ms).then(|| {
+            Box::new(Late {
+                until_ms: moment.visible_ms,
+                shown,
+            })
+        });
         for place in row.places() {
             self.by_stamp.insert((place, id));
         }
@@ -129,7 +154,10 @@ impl Rows {
     /// Keeps a contact out of all lists until that time.
     pub fn hide_until(&mut self, id: i64, until_ms: i64) {
         if let Some(row) = self.by_id.get_mut(&id) {
-            row.late = Some(Box::new(Late { until_ms, shown: None }));
+            row.late = Some(Box::new(Late {
+                until_ms,
+                shown: None,
+            }));
         }
     }
 
@@ -152,7 +180,13 @@ impl Rows {
         &self,
         places: RangeInclusive<(i64, i64)>,
     ) -> impl DoubleEndedIterator<Item = (i64, i64, &Row)> {
-        let places = if places.is_empty() { (0, i64::MIN)..=(0, i64::MIN) } else { places };
-        self.by_stamp.range(places).filter_map(|(place, id)| Some((*place, *id, self.by_id.get(id)?)))
+        let places = if places.is_empty() {
+            (0, i64::MIN)..=(0, i64::MIN)
+        } else {
+            places
+        };
+        self.by_stamp
+            .range(places)
+            .filter_map(|(place, id)| Some((*place, *id, self.by_id.get(id)?)))
     }
 }

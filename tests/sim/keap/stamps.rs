@@ -16,7 +16,11 @@ pub fn shown_ms(stamp_ms: i64, rounding: Rounding) -> i64 {
 
 /// What time bounds are compared with.
 pub fn compared_ms(stamp_ms: i64, knobs: &KeapKnobs) -> i64 {
-    if knobs.compare_millis { stamp_ms } else { shown_ms(stamp_ms, knobs.rounding) }
+    if knobs.compare_millis {
+        stamp_ms
+    } else {
+        shown_ms(stamp_ms, knobs.rounding)
+    }
 }
 
 fn at(ms: i64) -> DateTime<Utc> {
@@ -25,12 +29,16 @@ fn at(ms: i64) -> DateTime<Utc> {
 
 /// `2026-08-19T16:20:31Z`
 pub fn v2(stamp_ms: i64, rounding: Rounding) -> String {
-    at(shown_ms(stamp_ms, rounding)).format("%Y-%m-%dT%H:%M:%SZ").to_string()
+    at(shown_ms(stamp_ms, rounding))
+        .format("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
 }
 
 /// `2026-08-19T16:20:31.000+0000`
 pub fn v1(stamp_ms: i64, rounding: Rounding) -> String {
-    at(shown_ms(stamp_ms, rounding)).format("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string()
+    at(shown_ms(stamp_ms, rounding))
+        .format("%Y-%m-%dT%H:%M:%S%.3f+0000")
+        .to_string()
 }
 
 /// A filter's time value; a date alone, or a time without zone, is none.
@@ -38,5 +46,7 @@ pub fn parse(text: &str, knobs: &KeapKnobs) -> Option<i64> {
     if knobs.times_need_millis && !text.contains('.') {
         return None;
     }
-    DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis())
+    DateTime::parse_from_rfc3339(text)
+        .ok()
+        .map(|time| time.timestamp_millis())
 }

@@ -46,8 +46,15 @@ impl Query {
     }
 
     fn link(&self, base: &str, offset: usize) -> String {
-        let since = self.since.as_ref().map(|since| format!("&since={since}")).unwrap_or_default();
-        format!("{base}/v1/contacts/?limit={}&offset={offset}{since}&order={}", self.limit, self.order)
+        let since = self
+            .since
+            .as_ref()
+            .map(|since| format!("&since={since}"))
+            .unwrap_or_default();
+        format!(
+            "{base}/v1/contacts/?limit={}&offset={offset}{since}&order={}",
+            self.limit, self.order
+        )
     }
 }
 
@@ -72,17 +79,25 @@ impl Keap {
         });
         let base = "https://api.infusionsoft.com/crm/rest";
         // Both links are always there, also on an empty page.
-        render::raw(&mut out, format_args!(",\"count\":{},\"next\":", rows.len()));
+        render::raw(
+            &mut out,
+            format_args!(",\"count\":{},\"next\":", rows.len()),
+        );
         render::text(&mut out, &query.link(base, query.offset + query.limit));
         out.extend_from_slice(b",\"previous\":");
-        render::text(&mut out, &query.link(base, query.offset.saturating_sub(query.limit)));
+        render::text(
+            &mut out,
+            &query.link(base, query.offset.saturating_sub(query.limit)),
+        );
         out.push(b'}');
         Answer::json(200, out)
     }
 
     pub(super) fn read_v1(&self, id: &str) -> Answer {
         let state = self.state();
-        let Ok(id) = id.parse::<i64>() else { return errors::v1(400, "Invalid contactId") };
+        let Ok(id) = id.parse::<i64>() else {
+            return errors::v1(400, "Invalid contactId");
+        };
         let Some(row) = state.rows.get(id) else {
             return errors::v1(404, "Unable to find this Contact");
         };
@@ -98,21 +113,39 @@ fn matching<'a>(state: &'a State, query: &Query, now_ms: i64) -> Result<Matching
     let knobs = &state.knobs;
     let bound = |text: &Option<String>| match text {
         None => Ok(None),
-        Some(text) => stamps::parse(text, knobs).map(Some).ok_or("Invalid date-time".to_owned()),
+        Some(text) => stamps::parse(text, knobs)
+            .map(Some)
+            .ok_or("Invalid date-time".to_owned()),
     };
     let (since, until) = (bound(&query.since)?, bound(&query.until)?);
     let fits_time = |version: &Version| {
         if since.is_none() && until.is_none() {
             return true;
         }
-        let Some(stamp_ms) = version.stamp_ms else { return false };
+        let Some(stamp_ms) = version.stamp_ms else {
+            return false;
+        };
         let time = stamps::compared_ms(stamp_ms, knobs);
-        since.is_none_or(|since| if knobs.inclusive_start { time >= since } else { time > since })
-            && until.is_none_or(|until| if knobs.inclusive_end { time <= until } else { time < until })
+        since.is_none_or(|since| {
+            if knobs.inclusive_start {
+                time >= since
+            } else {
+                time > since
+            }
+        }) && until.is_none_or(|until| {
+            if knobs.inclusive_end {
+                time <= until
+            } else {
+                time < until
+            }
+        })
     };
-    let by_text = query.email.is_some() || query.given_name.is_some() || query.family_name.is_some();
+    let by_text =
+        query.email.is_some() || query.given_name.is_some() || query.family_name.is_some();
     let same = |wanted: &Option<String>, value: Option<&str>| {
-        wanted.as_ref().is_none_or(|wanted| value.is_some_and(|value| value.eq_ignore_ascii_case(wanted)))
+        wanted
+            .as_ref()
+            .is_none_or(|wanted| value.is_some_and(|value| value.eq_ignore_ascii_case(wanted)))
     };
     let fits_text = |version: &Version| {
         if !by_text {
@@ -122,7 +155,10 @@ fn matching<'a>(state: &'a State, query: &Query, now_ms: i64) -> Result<Matching
         same(&query.given_name, person.given_name.as_deref())
             && same(&query.family_name, person.family_name.as_deref())
             && (query.email.is_none()
-                || person.emails.iter().any(|(_, address)| same(&query.email, Some(address))))
+                || person
+                    .emails
+                    .iter()
+                    .any(|(_, address)| same(&query.email, Some(address))))
     };
     let mut rows: Vec<_> = state
         .rows
