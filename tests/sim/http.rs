@@ -1,0 +1,383 @@
+//! Serving on loopback: one listener per stand-in, and the faults that touch the wire.
+
+use std::io;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use futures_util::stream;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::clock::Clock;
+use super::faults::{Faults, What};
+use super::ledger::{Call, Ledger};
+
+/// More than any call of either API needs.
+const BODY_LIMIT: usize = 16 * 1024 * 1024;
+
+/// Lets the bytes before a cut leave the machine before the connection closes.
+const BEFORE_CUT: Duration = Duration::from_millis(10);
+
+pub struct Request {
+    pub method: Method,
+    pub path: String,
+    pub query: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    json: OnceLock<Option<Value>>,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub fn bearer(&self) -> Option<&str> {
+        self.header("authorization")?.strip_prefix("Bearer ")
+    }
+
+    /// The decoded pairs of the query, in order.
+    pub fn params(&self) -> Vec<(String, String)> {
+        url::form_urlencoded::parse(self.query.as_bytes())
+            .into_owned()
+            .collect()
+    }
+
+    pub fn param(&self, name: &str) -> Option<String> {
+        self.params()
+            .into_iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// The body as JSON, parsed once; `None` if it is empty or is not JSON.
+    pub fn json(&self) -> Option<&Value> {
+        self.json
+            .get_or_init(|| serde_json::from_slice(&self.body).ok())
+            .as_ref()
+    }
+}
+
+/// What a call is, found without doing it.
+pub struct Described {
+    pub kind: &'static str,
+    pub key: Option<String>,
+    pub external_id: Option<String>,
+    pub authorization_ok: bool,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+    /// Whether the memory was changed.
+    pub applied: bool,
+}
+
+impl Answer {
+    pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Answer {
+        Answer {
+            status,
+            content_type: "application/json;charset=utf-8",
+            headers: Vec::new(),
+            body: body.into(),
+            applied: false,
+        }
+    }
+
+    pub fn html(status: u16, title: &str) -> Answer {
+        let page = format!(
+            "<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
+        );
+        Answer {
+            content_type: "text/html;charset=utf-8",
+            ..Answer::json(status, page)
+        }
+    }
+
+    pub fn empty(status: u16) -> Answer {
+        Answer::json(status, Vec::new())
+    }
+
+    pub fn applied(mut self) -> Answer {
+        self.applied = true;
+        self
+    }
+
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Answer {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// A body of the test's choosing; JSON if it looks like it.
+    pub fn dictated(status: u16, body: &str) -> Answer {
+        let answer = Answer::json(status, body);
+        if body.trim_start().starts_with(['{', '[']) {
+            answer
+        } else {
+            Answer {
+                content_type: "text/plain;charset=utf-8",
+                ..answer
+            }
+        }
+    }
+}
+
+/// What the two stand-ins have in common for the server.
+pub trait StandIn: Clone + Send + Sync + 'static {
+    fn clock(&self) -> &Clock;
+    fn ledger(&self) -> &Ledger;
+    fn faults(&self) -> &Faults;
+    fn latency(&self) -> Duration;
+    fn describe(&self, request: &Request) -> Described;
+    /// Does the call.
+    fn answer(&self, request: &Request) -> Answer;
+    /// Answers a call with a given status and body without doing it, yet counts it against the limits.
+    fn dictate(&self, request: &Request, status: u16, body: &str) -> Answer;
+}
+
+/// The listener of a stand-in. It can be shut and opened again on the same port.
+pub struct Door {
+    port: u16,
+    serving: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Door {
+    /// Binds loopback; port 0 takes a free one. Nothing is served before [`Door::serve`].
+    pub async fn bind(port: u16) -> io::Result<(Door, TcpListener)> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        let port = listener.local_addr()?.port();
+        Ok((
+            Door {
+                port,
+                serving: Mutex::new(None),
+            },
+            listener,
+        ))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn serve(&self, listener: TcpListener, stand_in: impl StandIn) {
+        let task = tokio::spawn(accept_all(listener, stand_in));
+        *self
+            .serving
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(task);
+    }
+
+    /// Closes the listener and every connection; returns when new connections are refused.
+    pub async fn shut(&self) {
+        let task = self
+            .serving
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .take();
+        if let Some(task) = task {
+            task.abort();
+            // The error is the abort itself.
+            let _ = task.await;
+        }
+    }
+
+    pub async fn reopen(&self, stand_in: impl StandIn) -> io::Result<()> {
+        self.shut().await;
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).await?;
+        self.serve(listener, stand_in);
+        Ok(())
+    }
+}
+
+async fn accept_all(listener: TcpListener, stand_in: impl StandIn) {
+    // Dropped with this task, and all connections with it.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(serve_connection(stream, stand_in.clone()));
+                }
+                // Out of file descriptors, most likely: let some connections end.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, stand_in: impl StandIn) {
+    // Without it small answers wait for the peer's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |incoming| handle(incoming, stand_in.clone()));
+    // An error here is a connection that was closed, by the peer or on purpose.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+/// Returned to hyper to make it close the connection without an answer.
+type Closed = io::Error;
+
+fn closed() -> Closed {
+    io::Error::other("closed on purpose")
+}
+
+async fn handle(
+    incoming: axum::http::Request<hyper::body::Incoming>,
+    stand_in: impl StandIn,
+) -> Result<Response<Body>, Closed> {
+    let request = read(incoming).await?;
+    let described = stand_in.describe(&request);
+    let ledger = stand_in.ledger();
+    let call = ledger.open(Call {
+        n: 0,
+        at: Instant::now(),
+        kind: described.kind,
+        method: request.method.to_string(),
+        path: request.path.clone(),
+        query: request.query.clone(),
+        key: described.key,
+        external_id: described.external_id,
+        body: if ledger.keeps_calls() {
+            request.json().cloned()
+        } else {
+            None
+        },
+        status: 0,
+        applied: false,
+        authorization_ok: described.authorization_ok,
+    });
+    let what = stand_in.faults().strike(&call);
+    let latency = stand_in.latency();
+
+    let answer = if latency.is_zero() && !matches!(what, Some(What::Delay(_))) {
+        perform(&stand_in, &request, &call, &what, latency).await?
+    } else {
+        // On a task of its own: a server goes on when the caller has given up waiting.
+        let (stand_in, what) = (stand_in.clone(), what.clone());
+        let task = async move { perform(&stand_in, &request, &call, &what, latency).await };
+        tokio::spawn(task).await.map_err(|_| closed())??
+    };
+    send(answer, what, stand_in.clock())
+}
+
+async fn read(incoming: axum::http::Request<hyper::body::Incoming>) -> Result<Request, Closed> {
+    let (parts, body) = incoming.into_parts();
+    let body = to_bytes(Body::new(body), BODY_LIMIT)
+        .await
+        .map_err(io::Error::other)?;
+    Ok(Request {
+        method: parts.method,
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+        body,
+        json: OnceLock::new(),
+    })
+}
+
+/// Does the call, or what a fault puts in its place, and notes the result in the ledger.
+async fn perform(
+    stand_in: &impl StandIn,
+    request: &Request,
+    call: &Call,
+    what: &Option<What>,
+    latency: Duration,
+) -> Result<Answer, Closed> {
+    // Half before and half after, so that two calls at the same time really overlap.
+    pause_for(latency / 2).await;
+    let answer = match what {
+        Some(What::Refuse) => return Err(closed()),
+        Some(What::Hang) => std::future::pending().await,
+        Some(What::Status(status, body)) => stand_in.dictate(request, *status, body),
+        Some(What::Html(status)) => Answer::html(*status, "Service Unavailable"),
+        Some(What::Redirect(to)) => Answer::empty(302).header("location", to.clone()),
+        Some(What::Delay(pause)) => {
+            tokio::time::sleep(*pause).await;
+            stand_in.answer(request)
+        }
+        Some(What::Run(action)) => {
+            action(call);
+            stand_in.answer(request)
+        }
+        _ => stand_in.answer(request),
+    };
+    let unanswered = matches!(what, Some(What::ApplyThenDrop | What::ApplyThenHang));
+    stand_in.ledger().close(
+        call.n,
+        if unanswered { 0 } else { answer.status },
+        answer.applied,
+    );
+    match what {
+        Some(What::ApplyThenDrop) => return Err(closed()),
+        Some(What::ApplyThenHang) => std::future::pending().await,
+        Some(What::ApplyThenDelay(pause)) => tokio::time::sleep(*pause).await,
+        _ => {}
+    }
+    pause_for(latency / 2).await;
+    Ok(answer)
+}
+
+/// A sleep of zero would still cost a turn of the timer.
+async fn pause_for(duration: Duration) {
+    if !duration.is_zero() {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+fn send(answer: Answer, what: Option<What>, clock: &Clock) -> Result<Response<Body>, Closed> {
+    let length = answer.body.len();
+    let body = match what {
+        Some(What::CutBody(sent)) => cut(Bytes::from(answer.body), sent),
+        Some(What::Drip(pause)) => drip(Bytes::from(answer.body), pause),
+        _ => Body::from(answer.body),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(answer.status).map_err(io::Error::other)?;
+    let headers = response.headers_mut();
+    headers.insert(DATE, value(&clock.http_date())?);
+    if answer.status != 204 {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    for (name, text) in answer.headers {
+        headers.insert(HeaderName::from_static(name), value(&text)?);
+    }
+    Ok(response)
+}
+
+fn value(text: &str) -> Result<HeaderValue, Closed> {
+    HeaderValue::from_str(text).map_err(io::Error::other)
+}
+
+fn cut(body: Bytes, sent: usize) -> Body {
+    let start = body.slice(..sent.min(body.len()));
+    Body::from_stream(stream::unfold(Some(start), async |start| match start {
+        Some(start) if !start.is_empty() => Some((Ok(start), Some(Bytes::new()))),
+        Some(_) => {
+            tokio::time::sleep(BEFORE_CUT).await;
+            Some((Err(closed()), None))
+        }
+        None => None,
+    }))
+}
+
+fn drip(body: Bytes, pause: Duration) -> Body {
+    Body::from_stream(stream::unfold(body, move |mut rest| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        tokio::time::sleep(pause).await;
+        Some((Ok::<_, Closed>(rest.split_to(1)), rest))
+    }))
+}
