@@ -2,3 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod contracts;
+mod passes;
+mod sim;
+mod world;
