@@ -1,6 +1,7 @@
 //! Serving on loopback: one listener per stand-in, and the faults that touch the wire.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -80,7 +81,11 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Whether the memory was changed.
     pub applied: bool,
+    /// Status and body that have to be waited for.
+    later: Option<Later>,
 }
+
+type Later = Pin<Box<dyn Future<Output = (u16, Vec<u8>)> + Send>>;
 
 impl Answer {
     pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Answer {
@@ -90,7 +95,23 @@ impl Answer {
             headers: Vec::new(),
             body: body.into(),
             applied: false,
+            later: None,
         }
+    }
+
+    /// An answer that is known only after something else was done.
+    pub fn later(waited_for: impl Future<Output = (u16, Vec<u8>)> + Send + 'static) -> Answer {
+        Answer {
+            later: Some(Box::pin(waited_for)),
+            ..Answer::empty(200)
+        }
+    }
+
+    async fn awaited(mut self) -> Answer {
+        if let Some(later) = self.later.take() {
+            (self.status, self.body) = later.await;
+        }
+        self
     }
 
     pub fn html(status: u16, title: &str) -> Answer {
@@ -312,6 +333,7 @@ async fn perform(
         }
         _ => stand_in.answer(request),
     };
+    let answer = answer.awaited().await;
     let unanswered = matches!(what, Some(What::ApplyThenDrop | What::ApplyThenHang));
     stand_in.ledger().close(
         call.n,
