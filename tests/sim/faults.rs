@@ -28,6 +28,8 @@ pub enum What {
     ApplyThenHang,
     /// Do it, announce the full length, send only so many bytes of the body, close.
     CutBody(usize),
+    /// Do it, then send so many bytes of blanks instead of the body, without an announced length.
+    Flood(usize),
     /// Do it, send the body byte by byte with this pause between two bytes.
     Drip(Duration),
     /// Call this before the call is done, then go on normally: to kill or edit at an exact moment.

@@ -25,8 +25,9 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use super::faults::{Fault, Faults};
-use super::http::{Answer, Described, Door, Request, StandIn};
+use super::http::{Door, StandIn};
 use super::ledger::{Call, Ledger};
+use super::message::{Answer, Described, Request};
 use knobs::IntercomKnobs;
 use limits::Limits;
 use store::Store;

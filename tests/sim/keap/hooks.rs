@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Keap, State, delivery, errors};
-use crate::sim::http::{Answer, Request};
+use crate::sim::message::{Answer, Request};
 
 /// The 2018 list as far as contacts and their tags go, and a few others to skip.
 const EVENT_KEYS: [&str; 12] = [

@@ -27,8 +27,9 @@ use tokio::runtime::Handle;
 
 use super::clock::Clock;
 use super::faults::{Fault, Faults};
-use super::http::{Answer, Described, Door, Request, StandIn};
+use super::http::{Door, StandIn};
 use super::ledger::{Call, Ledger};
+use super::message::{Answer, Described, Request};
 use hooks::Hooks;
 use knobs::KeapKnobs;
 use limits::Limits;

@@ -9,7 +9,7 @@ use super::list::Query;
 use super::person::Phone;
 use super::render::{self, Fields, Style};
 use super::{Keap, Person, State};
-use crate::sim::http::{Answer, Described, Request};
+use crate::sim::message::{Answer, Described, Request};
 
 /// The longest part of a v2 name: 40 characters, by the contract.
 const NAME_LIMIT: usize = 40;

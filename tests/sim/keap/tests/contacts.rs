@@ -152,6 +152,10 @@ async fn a_late_change_shows_by_id_at_once_and_in_lists_later() {
     for order in ["update_time desc", "id asc"] {
         assert_eq!(ids(&list(&keap, &[("order_by", order)]).await).len(), 1);
     }
+    keap.knobs(|knobs| knobs.visibility_delay_ms = 0);
+    keap.hide_until(id, keap.clock().now_ms() + 4000);
+    keap.edit(id, |person| person.job_title = None);
+    assert!(ids(&list(&keap, &[]).await).is_empty());
     keap.clock().advance_ms(5001);
     assert_eq!(
         list(&keap, &[]).await.json()["contacts"][0]["given_name"],
@@ -159,7 +163,7 @@ async fn a_late_change_shows_by_id_at_once_and_in_lists_later() {
     );
     assert_eq!(
         ids(&list(&keap, &[("order_by", "update_time desc")]).await),
-        [new, id]
+        [id, new]
     );
 }
 
