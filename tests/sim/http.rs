@@ -151,7 +151,13 @@ async fn handle(
         applied: false,
         authorization_ok: described.authorization_ok,
     });
-    let what = stand_in.faults().strike(&call);
+    let what = match stand_in.faults().strike(&call) {
+        Some(What::RunThen(action, rest)) => {
+            action(&call);
+            Some(*rest)
+        }
+        what => what,
+    };
     let latency = stand_in.latency();
 
     let answer = if latency.is_zero() && !matches!(what, Some(What::Delay(_))) {
@@ -207,6 +213,7 @@ async fn perform(
         answer.applied,
     );
     match what {
+        Some(What::ApplyThenRun(action)) => action(call),
         Some(What::ApplyThenDrop) => return Err(closed()),
         Some(What::ApplyThenHang) => std::future::pending().await,
         Some(What::ApplyThenDelay(pause)) => tokio::time::sleep(*pause).await,

@@ -84,3 +84,34 @@ async fn a_lost_answer_leaves_the_contact_behind() {
         (0, true, Some("7"))
     );
 }
+
+#[tokio::test]
+async fn something_can_be_done_at_an_exact_moment() {
+    let intercom = Intercom::start().await;
+    let number_then = |intercom: &Intercom| {
+        let (seen, intercom) = (Arc::new(Mutex::new(usize::MAX)), intercom.clone());
+        let noted = seen.clone();
+        let action = move |_: &Call| *noted.lock().unwrap() = intercom.contacts().len();
+        (seen, action)
+    };
+    let (before, action) = number_then(&intercom);
+    intercom.fault(Fault::on("create").what(What::run(action)));
+    assert_eq!(
+        create(&intercom, json!({"external_id": "1"})).await.status,
+        200
+    );
+    assert_eq!(*before.lock().unwrap(), 0);
+
+    let (after, action) = number_then(&intercom);
+    intercom.fault(Fault::on("create").what(What::apply_then_run(action)));
+    create(&intercom, json!({"external_id": "2"})).await;
+    assert_eq!(*after.lock().unwrap(), 2);
+
+    let (before, action) = number_then(&intercom);
+    intercom.fault(Fault::on("create").what(What::run_then(action, What::status(503))));
+    assert_eq!(
+        create(&intercom, json!({"external_id": "3"})).await.status,
+        503
+    );
+    assert_eq!((*before.lock().unwrap(), intercom.contacts().len()), (2, 2));
+}
