@@ -3,6 +3,8 @@
 
 mod contracts;
 mod matching;
+mod outcomes;
 mod passes;
 mod sim;
+mod unknowns;
 mod world;
