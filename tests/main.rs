@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod contracts;
+mod layers;
 mod matching;
 mod outcomes;
 mod passes;
 mod sim;
+mod store;
 mod unknowns;
 mod world;
