@@ -4,5 +4,7 @@
 mod contracts;
 mod matching;
 mod passes;
+mod process;
+mod recovery;
 mod sim;
 mod world;
