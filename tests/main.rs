@@ -6,6 +6,8 @@ mod layers;
 mod matching;
 mod outcomes;
 mod passes;
+mod process;
+mod recovery;
 mod sim;
 mod store;
 mod unknowns;

@@ -65,6 +65,12 @@ fn is_dead(holder: &LeaseHolder) -> bool {
     }
 }
 
+/// Whether the next to ask gets the lease: nobody holds it, its time is over, or its holder has died.
+pub async fn is_free(store: &Store) -> Result<bool, StoreError> {
+    let holder = store.lease_holder().await?;
+    Ok(holder.is_none_or(|holder| !holder.live || is_dead(&holder)))
+}
+
 /// Takes the lease if that is possible now; else says who holds it.
 pub async fn take(store: &Store, ttl: Duration) -> Result<Result<Lease, LeaseHolder>, StoreError> {
     let holder = store.lease_holder().await?;
