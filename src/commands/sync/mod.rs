@@ -105,7 +105,7 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
             Err(holder) => {
                 if !told {
                     tracing::info!(
-                        holder = holder.holder,
+                        holder = lease::in_words(&holder.holder),
                         "Another process holds the lease; it is asked to do the work."
                     );
                     told = true;
