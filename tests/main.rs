@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod contracts;
+mod lease;
 mod matching;
 mod passes;
 mod process;
