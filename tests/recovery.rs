@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use keap_intercom_sync::store::Feed;
 use serde_json::Value;
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::Instant;
 
 use crate::process::{
@@ -433,6 +433,115 @@ async fn f83_connections_that_are_cut_in_the_middle_of_a_page_are_made_anew(pool
     assert_each_is_told(&world, 1).await;
     // What was under way is recorded by the process that did it.
     assert_eq!(world.writes(), PEOPLE);
+}
+
+/// Another database of the same server, from which this one can be shut.
+async fn another_database() -> PgConnection {
+    let url = std::env::var("DATABASE_URL").unwrap();
+    PgConnection::connect(&url).await.unwrap()
+}
+
+/// The database lets nobody in from now on, and the daemon is thrown out; or it lets everybody in again.
+async fn shut_the_database(world: &World, from: &mut PgConnection, shut: bool) {
+    let options = world.pool.connect_options();
+    let name = options.get_database().unwrap();
+    let sql = format!("alter database \"{name}\" with allow_connections {}", !shut);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+        .execute(&mut *from)
+        .await
+        .unwrap();
+    if shut {
+        sqlx::query(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+              where datname = $1 and application_name = 'keap-intercom-sync'",
+        )
+        .bind(name)
+        .execute(from)
+        .await
+        .unwrap();
+    }
+}
+
+#[sqlx::test]
+async fn f83_a_database_that_is_away_for_longer_than_the_lease_is_waited_for(pool: PgPool) {
+    let world = small_steps(pool).await;
+    world.intercom.knobs(|knobs| knobs.latency_ms = 20);
+    let mut outside = another_database().await;
+    let mut daemon = Process::daemon(&world);
+    until("a page is under way", async || {
+        world.intercom.count("create") >= 25
+    })
+    .await;
+    shut_the_database(&world, &mut outside, true).await;
+    daemon.says(CANNOT_RECORD).await;
+    let then = world.intercom.calls();
+    // The lease is for five seconds.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let meanwhile = world.intercom.calls() - then;
+    shut_the_database(&world, &mut outside, false).await;
+    assert!(
+        meanwhile <= 8,
+        "{meanwhile} calls were begun while nothing could be recorded"
+    );
+    caught_up(&world).await;
+    daemon.stop().await;
+    assert_whole(&world).await;
+    assert_each_is_told(&world, 1).await;
+    assert_eq!(
+        world.writes(),
+        PEOPLE,
+        "what was under way was not forgotten"
+    );
+}
+
+#[sqlx::test]
+async fn f83_a_daemon_that_starts_before_its_database_begins_when_it_is_there(pool: PgPool) {
+    let world = small_steps(pool).await;
+    let mut outside = another_database().await;
+    shut_the_database(&world, &mut outside, true).await;
+    let mut daemon = Process::daemon(&world);
+    daemon
+        .says("Postgres is not there yet; waiting for it.")
+        .await;
+    shut_the_database(&world, &mut outside, false).await;
+    caught_up(&world).await;
+    daemon.stop().await;
+    assert_whole(&world).await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn f95_killed_while_it_migrates(pool: PgPool) {
+    let world = small_steps(pool).await;
+    // The table of the worker from before, which the migration takes over; somebody is reading it.
+    let worker = "create table keap_intercom_sync_logs (
+            id uuid primary key default gen_random_uuid(), keap_contact_id text not null, intercom_contact_id text,
+            sync_status text not null, sync_direction text not null, error_message text, synced_at timestamptz not null,
+            created_at timestamptz not null default now(), updated_at timestamptz not null default now())";
+    sqlx::raw_sql(worker).execute(&world.pool).await.unwrap();
+    let mut lock = world.pool.begin().await.unwrap();
+    sqlx::query("lock table keap_intercom_sync_logs in row exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let daemon = Process::daemon(&world);
+    until_it_waits_for_a_lock(&world).await;
+    daemon.target().kill();
+    daemon.died().await;
+    lock.rollback().await.unwrap();
+    let tables: i64 = number(
+        &world,
+        "select count(*) from pg_tables where schemaname = 'public'",
+    )
+    .await;
+    assert_eq!(tables, 1, "all of the schema comes at once");
+    let daemon = Process::daemon(&world);
+    until("everybody is there", async || {
+        world.intercom.live_users().len() == PEOPLE
+    })
+    .await;
+    caught_up(&world).await;
+    daemon.stop().await;
+    assert_whole(&world).await;
 }
 
 const CANNOT_RECORD: &str = "Outcomes cannot be recorded";
