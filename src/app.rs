@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{FirstRun, Migrate, Settings, SettingsError};
-use crate::http::{self, HttpState};
+use crate::http::{self, HttpParts, Keys};
 use crate::intercom::{IntercomClient, IntercomOptions};
 use crate::keap::{KeapClient, KeapOptions};
 use crate::schedule;
@@ -148,12 +148,26 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let parts = Parts::build(settings)?;
     let mut tasks = JoinSet::new();
-    let router = http::router(HttpState {
+    let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
+    let router = http::router(HttpParts {
         environment: settings.environment.clone(),
+        keys: Keys::new(
+            settings.http.api_token.as_ref(),
+            &settings.keap.webhook_secrets(),
+        ),
+        store: parts.store.clone(),
+        urgent: Arc::clone(&urgent),
+        bulk: Arc::clone(&bulk),
+        cancel: cancel.clone(),
     });
-    tasks.spawn(http::serve(listener, router, cancel.clone()));
+    tasks.spawn(http::serve(
+        listener,
+        router,
+        settings.http.max_connections,
+        cancel.clone(),
+    ));
     let ended = match database_is_ready(&parts.store, settings.database.migrate, &cancel).await {
-        Ok(true) => run_lanes(settings, &parts, &mut tasks, &cancel).await,
+        Ok(true) => run_lanes(settings, &parts, [urgent, bulk], &mut tasks, &cancel).await,
         Ok(false) => Ok(()),
         Err(error) => Err(error),
     };
@@ -172,12 +186,12 @@ pub async fn run(
 async fn run_lanes(
     settings: &Settings,
     parts: &Parts,
+    [urgent, bulk]: [Arc<Trigger>; 2],
     tasks: &mut JoinSet<()>,
     cancel: &CancellationToken,
 ) -> anyhow::Result<()> {
     let (lease_sender, lease) = watch::channel(None);
     let syncer = Arc::new(parts.syncer(lease, cancel.clone()).await?);
-    let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
     let mut scheduler = schedule::start(&settings.poll.schedule, Arc::clone(&bulk)).await?;
     // Passes stop first, then the lease is given back.
     let lanes = TaskTracker::new();

@@ -125,6 +125,8 @@ pub struct Http {
     /// The address Keap reaches this daemon at.
     #[serde(default, deserialize_with = "optional_base_url")]
     pub public_url: Option<Url>,
+    /// Connections open at once; then idle ones give way.
+    pub max_connections: usize,
     /// The bearer token of the API; without one the API is closed.
     #[serde(skip)]
     pub api_token: Option<SecretString>,

@@ -86,34 +86,7 @@ pub struct Held {
 impl Store {
     /// Stores requests to look at contacts: one statement, repeats collapse, a hold is revived.
     pub async fn request(&self, ids: &[KeapId], reason: DueReason) -> Result<Vec<DueTicket>> {
-        let mut ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let rows: Vec<(i64, DateTime<Utc>)> = transaction!(self, tx, {
-            Ok(sqlx::query_as(
-                    "insert into contact_due as due (keap_contact_id, reason, priority)
-                     select id, $2, $3 from unnest($1::bigint[]) as id
-                     on conflict (keap_contact_id) do update
-                        set version = due.version + 1, due_at = now(), attempts = 0, held = false,
-                            last_error = null, candidates = '{}', sighting = null, updated_at = now(),
-                            reason = case when due.held or excluded.priority <= due.priority then excluded.reason else due.reason end,
-                            priority = case when due.held then excluded.priority else least(due.priority, excluded.priority) end
-                     returning keap_contact_id, clock_timestamp()",
-                )
-                .bind(&ids)
-                .bind(reason.as_str())
-                .bind(reason.priority())
-                .fetch_all(&mut **tx)
-                .await?)
-        })?;
-        rows.into_iter()
-            .map(|(id, requested_at)| {
-                Ok(DueTicket {
-                    id: keap_id(id)?,
-                    requested_at,
-                })
-            })
-            .collect()
+        transaction!(self, tx, { put_requests(tx, ids, reason).await })
     }
 
     /// The next due contacts, most urgent first, leaving out those that are in flight.
@@ -200,6 +173,39 @@ impl Store {
         })?;
         rows.into_iter().map(keap_id).collect()
     }
+}
+
+pub(super) async fn put_requests(
+    tx: &mut Transaction<'static, Postgres>,
+    ids: &[KeapId],
+    reason: DueReason,
+) -> Result<Vec<DueTicket>> {
+    let mut ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let rows: Vec<(i64, DateTime<Utc>)> = sqlx::query_as(
+        "insert into contact_due as due (keap_contact_id, reason, priority)
+         select id, $2, $3 from unnest($1::bigint[]) as id
+         on conflict (keap_contact_id) do update
+            set version = due.version + 1, due_at = now(), attempts = 0, held = false,
+                last_error = null, candidates = '{}', sighting = null, updated_at = now(),
+                reason = case when due.held or excluded.priority <= due.priority then excluded.reason else due.reason end,
+                priority = case when due.held then excluded.priority else least(due.priority, excluded.priority) end
+         returning keap_contact_id, clock_timestamp()",
+    )
+    .bind(&ids)
+    .bind(reason.as_str())
+    .bind(reason.priority())
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter()
+        .map(|(id, requested_at)| {
+            Ok(DueTicket {
+                id: keap_id(id)?,
+                requested_at,
+            })
+        })
+        .collect()
 }
 
 pub(super) async fn waiting(
