@@ -2,3 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod contracts;
+mod matching;
+mod passes;
+mod sim;
+mod world;

@@ -67,7 +67,8 @@ impl Store {
         migrator.set_locking(false);
         // Under the lock's own transaction: all that is missing comes at once or not at all.
         migrator
-            .run(&mut *lock)
+            // `run` itself could not be sent between threads.
+            .run_direct(None, &mut *lock, false)
             .await
             .map_err(|error| match error {
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)
