@@ -206,6 +206,8 @@ async fn run_lanes(
     tasks.spawn(lanes.track_future(syncer.bulk_lane(bulk)));
     lanes.close();
     let ended = tokio::select! {
+        // Parts end because of it too: it is looked at first.
+        biased;
         () = cancel.cancelled() => Ok(()),
         // A part ends only when it is told to, or panics: then systemd starts everything afresh.
         _ = tasks.join_next() => Err(anyhow::anyhow!("a part of the daemon ended by itself; the lines before this one say why")),

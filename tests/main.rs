@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod contracts;
+mod http;
 mod matching;
 mod passes;
 mod sim;

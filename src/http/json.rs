@@ -8,6 +8,12 @@ use crate::contact::KeapId;
 
 /// Reads a JSON body. The parser's own text is not passed on, as it may quote the body.
 pub fn body<T: DeserializeOwned>(body: &[u8], expected: &str) -> Result<T, Problem> {
+    // An array would do for an object, field by field.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::bad_request(format!(
+            "the body is not a JSON object; expected {expected}"
+        )));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let what = if error.is_data() {
             "is not of the expected form"
