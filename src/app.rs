@@ -80,6 +80,7 @@ impl Parts {
             record_after: sync.record_after(),
             page_size: keap.page_size as usize,
             ids_per_call: keap.ids_per_call as usize,
+            hint_calls_per_day: keap.webhook_calls_per_day,
             overlap: settings.poll.overlap(),
             everything_first: settings.poll.first_run == FirstRun::Everything,
             idle_check: sync.idle_check(),

@@ -76,6 +76,8 @@ pub struct Keap {
     /// One or two comma-separated secrets; read them with [`Keap::webhook_secrets`].
     #[serde(skip)]
     pub webhook_secret: Option<SecretString>,
+    /// Calls to Keap that webhooks may cause in a day.
+    pub webhook_calls_per_day: u32,
     /// Contacts per list call.
     pub page_size: u32,
     /// Contact ids per call that reads contacts by id.

@@ -1,6 +1,6 @@
 //! Who may call a route, how often, and with how large a body: checked before any body is read.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::HttpState;
 use super::problem::Problem;
+use crate::bucket::Bucket;
 
 /// A sender gets this long for its body.
 const BODY_TIME: Duration = Duration::from_secs(10);
@@ -69,51 +70,6 @@ fn is_one_of(presented: &[u8], known: &[SecretDigest]) -> bool {
         .iter()
         .fold(Choice::from(0), |found, one| found | one.ct_eq(&presented))
         .into()
-}
-
-/// So many calls at once, and so many a second after that.
-pub struct Bucket {
-    most: f64,
-    per_second: f64,
-    state: Mutex<(f64, Instant)>,
-}
-
-impl Bucket {
-    pub fn new(most: u32, per_second: f64) -> Self {
-        let most = f64::from(most);
-        Self {
-            most,
-            per_second,
-            state: Mutex::new((most, Instant::now())),
-        }
-    }
-
-    /// Takes as many of `wanted` as there are, whole ones only.
-    pub fn take_some(&self, wanted: u32, now: Instant) -> u32 {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (left, since) = *state;
-        let filled = (left + now.saturating_duration_since(since).as_secs_f64() * self.per_second)
-            .min(self.most);
-        let taken = filled.floor().min(f64::from(wanted));
-        *state = (filled - taken, now);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 0 and `wanted`"
-        )]
-        let taken = taken as u32;
-        taken
-    }
-
-    fn seconds_for_one(&self) -> u64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a small positive number"
-        )]
-        let seconds = (1.0 / self.per_second).ceil() as u64;
-        seconds
-    }
 }
 
 /// What stands before one route.
@@ -268,18 +224,5 @@ mod tests {
         for wrong in [&b"abc"[..], b"Basic abc", b"Bearer", b""] {
             assert_eq!(bearer(wrong), None);
         }
-    }
-
-    #[test]
-    fn a_bucket_gives_what_it_holds_and_fills_again() {
-        let bucket = Bucket::new(3, 0.5);
-        let now = Instant::now();
-        assert_eq!(bucket.take_some(2, now), 2);
-        assert_eq!(bucket.take_some(2, now), 1);
-        assert_eq!(bucket.take_some(1, now), 0);
-        assert_eq!(bucket.seconds_for_one(), 2);
-        let later = now + Duration::from_secs(3);
-        assert_eq!(bucket.take_some(5, later), 1);
-        assert_eq!(bucket.take_some(5, later + Duration::from_secs(3600)), 3);
     }
 }

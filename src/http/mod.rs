@@ -10,6 +10,7 @@ mod rules;
 mod serve;
 mod sync;
 mod waits;
+mod webhook;
 
 pub use guard::{Keys, Who};
 pub use rules::table;
@@ -23,6 +24,7 @@ use axum::http::StatusCode;
 use axum::middleware;
 use tokio_util::sync::CancellationToken;
 
+use crate::bucket::Bucket;
 use crate::store::Store;
 use crate::trigger::Trigger;
 use problem::Problem;
@@ -30,6 +32,9 @@ use waits::Waits;
 
 /// A request waits no longer than this for the database: whoever calls can call again.
 const DATABASE_TIME: Duration = Duration::from_millis(900);
+
+/// Contacts that webhooks may ask for: so many at once, and so many a second, a million a day. Polling finds the others.
+const HINTED_CONTACTS: (u32, f64) = (100_000, 12.0);
 
 /// What the surface is built from.
 pub struct HttpParts {
@@ -51,6 +56,8 @@ struct HttpState {
     urgent: Arc<Trigger>,
     bulk: Arc<Trigger>,
     waits: Waits,
+    /// Contacts that webhooks may still ask for.
+    hinted: Bucket,
 }
 
 pub fn router(parts: HttpParts) -> Router {
@@ -62,6 +69,7 @@ pub fn router(parts: HttpParts) -> Router {
         store,
         urgent: parts.urgent,
         bulk: parts.bulk,
+        hinted: Bucket::new(HINTED_CONTACTS.0, HINTED_CONTACTS.1),
     });
     let (routes, _) = rules::guarded(&state).split_for_parts();
     routes

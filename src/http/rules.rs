@@ -6,13 +6,18 @@ use axum::middleware;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
-use super::guard::{Bucket, Guard, Who, guard};
-use super::{HttpState, health, look, sync};
+use super::guard::{Guard, Who, guard};
+use super::{HttpState, health, look, sync, webhook};
+use crate::bucket::Bucket;
 
 /// Bodies of the `/sync` routes: a batch of 1,000 ids of twenty digits is less than half of it.
 const SYNC_BYTES: usize = 64 * 1024;
 /// Calls to the `/sync` routes: so many at once, and so many a second.
 const SYNC_CALLS: (u32, f64) = (100, 20.0);
+/// Bodies of deliveries: 1,000 keys with their addresses and times are about 150 kB.
+const HOOK_BYTES: usize = 256 * 1024;
+/// Deliveries: so many at once, and so many a second.
+const DELIVERIES: (u32, f64) = (500, 50.0);
 
 /// One route and what it asks of its callers.
 pub struct Rule {
@@ -26,6 +31,14 @@ pub struct Rule {
 fn rules() -> Vec<Rule> {
     let (most, per_second) = SYNC_CALLS;
     let calls = Arc::new(Bucket::new(most, per_second));
+    let (most, per_second) = DELIVERIES;
+    let deliveries = Arc::new(Bucket::new(most, per_second));
+    let hook = |routes| Rule {
+        who: Who::WebhookSecret,
+        body_bytes: HOOK_BYTES,
+        bucket: Some(Arc::clone(&deliveries)),
+        routes,
+    };
     let open = |routes| Rule {
         who: Who::Anyone,
         body_bytes: 0,
@@ -45,6 +58,8 @@ fn rules() -> Vec<Rule> {
         sync(routes!(look::ask_run)),
         sync(routes!(look::run)),
         sync(routes!(look::contact)),
+        hook(routes!(webhook::by_path)),
+        hook(routes!(webhook::by_header)),
     ]
 }
 

@@ -18,6 +18,7 @@ macro_rules! transaction {
 mod batch;
 mod cursor;
 mod due;
+mod hook;
 mod lease;
 mod link;
 mod log;
@@ -29,6 +30,7 @@ mod schema;
 pub use batch::Batch;
 pub use cursor::{Cursor, Feed, Walk};
 pub use due::{DueReason, DueRow, DueTicket, Held, Waiting};
+pub use hook::HookState;
 pub use lease::{Lease, LeaseHolder};
 pub use link::Known;
 pub use log::{LogRow, SyncStatus};

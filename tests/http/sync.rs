@@ -51,7 +51,10 @@ async fn a_contact_is_synced_while_the_caller_waits(pool: PgPool) {
 
 #[sqlx::test]
 async fn what_cannot_be_synced_is_said_with_its_reason(pool: PgPool) {
-    let world = world(pool).await;
+    let mut world = world(pool).await;
+    world
+        .set("SYNC__RETRY_BASE_MS", 60_000)
+        .set("SYNC__RETRY_CAP_SECONDS", 60);
     let daemon = started(&world).await;
     let nobody = world.keap.add(Person::named("No", "Mail"));
     let unlucky = world.keap.add(ann());
@@ -78,7 +81,7 @@ async fn what_cannot_be_synced_is_said_with_its_reason(pool: PgPool) {
 
     world
         .intercom
-        .fault(Fault::on("create").what(What::status(500)));
+        .fault(Fault::on("create").what(What::status(500)).always());
     let reply = post(
         &daemon,
         "/sync/contact",
@@ -88,6 +91,11 @@ async fn what_cannot_be_synced_is_said_with_its_reason(pool: PgPool) {
     assert_problem(&reply, 502);
     assert_eq!(reply.json()["action"], "failed");
     // It is tried again by itself.
+    world.intercom.clear_faults();
+    sqlx::query("update contact_due set due_at = now()")
+        .execute(&world.pool)
+        .await
+        .unwrap();
     until("the retry", async || {
         world.intercom.by_external_id(&unlucky.to_string()).len() == 1
     })
