@@ -1,6 +1,6 @@
 //! Builds every part once, runs them side by side and stops them in order. The only place where all parts meet.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{FirstRun, Migrate, Settings, SettingsError};
-use crate::http::{self, HttpParts, Keys};
+use crate::http::{self, HttpParts, Keys, RemoteStanding};
 use crate::intercom::{IntercomClient, IntercomOptions};
 use crate::keap::{KeapClient, KeapOptions};
+use crate::remote::{Remote, Standing};
 use crate::schedule;
 use crate::store::{Lease, SchemaState, Store, StoreError, StoreOptions};
 use crate::sync::{Retries, Rules, SyncOptions, Syncer, lease};
@@ -150,6 +151,7 @@ pub async fn run(
     let parts = Parts::build(settings)?;
     let mut tasks = JoinSet::new();
     let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
+    let lanes: Arc<OnceLock<Arc<Syncer>>> = Arc::default();
     let router = http::router(HttpParts {
         environment: settings.environment.clone(),
         keys: Keys::new(
@@ -160,6 +162,25 @@ pub async fn run(
         urgent: Arc::clone(&urgent),
         bulk: Arc::clone(&bulk),
         cancel: cancel.clone(),
+        is_alive: Box::new({
+            let lanes = Arc::clone(&lanes);
+            // Before the lanes start there is nothing that could hang.
+            move || lanes.get().is_none_or(|syncer| syncer.is_alive())
+        }),
+        holds_lease: Box::new({
+            let lanes = Arc::clone(&lanes);
+            move || lanes.get().is_some_and(|syncer| syncer.holds_lease())
+        }),
+        remotes: Box::new({
+            let (keap, intercom) = (Arc::clone(&parts.keap), Arc::clone(&parts.intercom));
+            move || {
+                vec![
+                    standing("Keap", keap.remote()),
+                    standing("Intercom", intercom.remote()),
+                ]
+            }
+        }),
+        poll_age_limit: settings.http.ready_poll_age(),
     });
     tasks.spawn(http::serve(
         listener,
@@ -168,7 +189,17 @@ pub async fn run(
         cancel.clone(),
     ));
     let ended = match database_is_ready(&parts.store, settings.database.migrate, &cancel).await {
-        Ok(true) => run_lanes(settings, &parts, [urgent, bulk], &mut tasks, &cancel).await,
+        Ok(true) => {
+            run_lanes(
+                settings,
+                &parts,
+                &lanes,
+                [urgent, bulk],
+                &mut tasks,
+                &cancel,
+            )
+            .await
+        }
         Ok(false) => Ok(()),
         Err(error) => Err(error),
     };
@@ -183,16 +214,38 @@ pub async fn run(
     ended
 }
 
+/// How a remote stands, in the words of the HTTP surface.
+fn standing(name: &'static str, remote: &Remote) -> RemoteStanding {
+    let (state, retry_in) = match remote.standing() {
+        Standing::Ok => ("ok", None),
+        Standing::Limited(time) => ("limited", Some(time)),
+        Standing::Failing(time) => ("failing", Some(time)),
+        Standing::Refused(time) => ("refused", Some(time)),
+    };
+    RemoteStanding {
+        name,
+        state,
+        retry_in,
+        limits: remote
+            .headroom()
+            .into_iter()
+            .map(|told| (told.name, told.limit, told.available))
+            .collect(),
+    }
+}
+
 /// Runs both lanes beside what runs already; returns when the daemon is to stop, with an error when a part ended by itself.
 async fn run_lanes(
     settings: &Settings,
     parts: &Parts,
+    started: &OnceLock<Arc<Syncer>>,
     [urgent, bulk]: [Arc<Trigger>; 2],
     tasks: &mut JoinSet<()>,
     cancel: &CancellationToken,
 ) -> anyhow::Result<()> {
     let (lease_sender, lease) = watch::channel(None);
     let syncer = Arc::new(parts.syncer(lease, cancel.clone()).await?);
+    let _ = started.set(Arc::clone(&syncer));
     let mut scheduler = schedule::start(&settings.poll.schedule, Arc::clone(&bulk)).await?;
     // Passes stop first, then the lease is given back.
     let lanes = TaskTracker::new();

@@ -129,6 +129,8 @@ pub struct Http {
     pub public_url: Option<Url>,
     /// Connections open at once; then idle ones give way.
     pub max_connections: usize,
+    /// Seconds after which the last whole poll is too old to be ready.
+    pub ready_poll_age_seconds: u64,
     /// The bearer token of the API; without one the API is closed.
     #[serde(skip)]
     pub api_token: Option<SecretString>,
@@ -258,6 +260,12 @@ impl Keap {
                 .map(|one| SecretString::from(one.trim()))
                 .collect()
         })
+    }
+}
+
+impl Http {
+    pub fn ready_poll_age(&self) -> Duration {
+        Duration::from_secs(self.ready_poll_age_seconds)
     }
 }
 

@@ -6,6 +6,7 @@ mod health;
 mod json;
 mod look;
 mod problem;
+mod ready;
 mod rules;
 mod serve;
 mod sync;
@@ -13,6 +14,7 @@ mod waits;
 mod webhook;
 
 pub use guard::{Keys, Who};
+pub use ready::{LookAtRemotes, RemoteStanding};
 pub use rules::table;
 pub use serve::serve;
 
@@ -28,6 +30,7 @@ use crate::bucket::Bucket;
 use crate::store::Store;
 use crate::trigger::Trigger;
 use problem::Problem;
+use ready::Looks;
 use waits::Waits;
 
 /// A request waits no longer than this for the database: whoever calls can call again.
@@ -46,7 +49,17 @@ pub struct HttpParts {
     pub bulk: Arc<Trigger>,
     /// Ends waits when the daemon stops.
     pub cancel: CancellationToken,
+    /// Whether the loops turn.
+    pub is_alive: Box<Says>,
+    /// Whether this process runs passes.
+    pub holds_lease: Box<Says>,
+    pub remotes: Box<LookAtRemotes>,
+    /// A last whole poll older than this is late.
+    pub poll_age_limit: Duration,
 }
+
+/// Says whether something holds now.
+pub type Says = dyn Fn() -> bool + Send + Sync;
 
 /// What the handlers need.
 struct HttpState {
@@ -56,6 +69,11 @@ struct HttpState {
     urgent: Arc<Trigger>,
     bulk: Arc<Trigger>,
     waits: Waits,
+    looks: Looks,
+    is_alive: Box<Says>,
+    holds_lease: Box<Says>,
+    remotes: Box<LookAtRemotes>,
+    poll_age_limit: Duration,
     /// Contacts that webhooks may still ask for.
     hinted: Bucket,
 }
@@ -66,6 +84,11 @@ pub fn router(parts: HttpParts) -> Router {
         environment: parts.environment,
         keys: parts.keys,
         waits: Waits::new(store.clone(), parts.cancel),
+        looks: Looks::new(store.clone()),
+        is_alive: parts.is_alive,
+        holds_lease: parts.holds_lease,
+        remotes: parts.remotes,
+        poll_age_limit: parts.poll_age_limit,
         store,
         urgent: parts.urgent,
         bulk: parts.bulk,

@@ -7,7 +7,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use super::guard::{Guard, Who, guard};
-use super::{HttpState, health, look, sync, webhook};
+use super::{HttpState, health, look, ready, sync, webhook};
 use crate::bucket::Bucket;
 
 /// Bodies of the `/sync` routes: a batch of 1,000 ids of twenty digits is less than half of it.
@@ -53,6 +53,7 @@ fn rules() -> Vec<Rule> {
     };
     vec![
         open(routes!(health::health)),
+        open(routes!(ready::ready)),
         sync(routes!(sync::contact)),
         sync(routes!(sync::batch)),
         sync(routes!(look::ask_run)),

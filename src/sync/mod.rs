@@ -11,6 +11,7 @@ mod pass;
 mod plan;
 mod record;
 mod runs;
+mod turns;
 mod write;
 
 pub use outcome::Halt;
@@ -95,6 +96,7 @@ pub struct Syncer {
     polls: Mutex<runs::Polls>,
     lease: watch::Receiver<Option<Lease>>,
     cancel: CancellationToken,
+    turns: turns::Turns,
     progress: watch::Sender<Counts>,
 }
 
@@ -135,6 +137,7 @@ impl Syncer {
             polls: Mutex::default(),
             lease,
             cancel,
+            turns: turns::Turns::default(),
             progress: watch::Sender::new(Counts::default()),
         }
     }
@@ -142,6 +145,16 @@ impl Syncer {
     /// What came of everything since the start, as it is recorded.
     pub fn progress(&self) -> watch::Receiver<Counts> {
         self.progress.subscribe()
+    }
+
+    /// Whether both lanes go round: one that has hung is late.
+    pub fn is_alive(&self) -> bool {
+        self.turns.go_round(Instant::now())
+    }
+
+    /// Whether this process may run passes now.
+    pub fn holds_lease(&self) -> bool {
+        is_held(&self.lease)
     }
 
     /// Calls made for one lane.

@@ -3,6 +3,7 @@
 mod doors;
 mod hostile;
 mod sync;
+mod watch;
 mod webhook;
 
 use std::time::Duration;
