@@ -260,7 +260,11 @@ async fn run_lanes(
     tasks.spawn(lanes.track_future(syncer.bulk_lane(bulk)));
     lanes.close();
     let ended = tokio::select! {
+<<<<<<< HEAD
         // Parts end because of it too: it is looked at first.
+=======
+        // First: parts that end because they were told to are no accident.
+>>>>>>> main
         biased;
         () = cancel.cancelled() => Ok(()),
         // A part ends only when it is told to, or panics: then systemd starts everything afresh.

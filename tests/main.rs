@@ -3,7 +3,13 @@
 
 mod contracts;
 mod http;
+mod layers;
 mod matching;
+mod outcomes;
 mod passes;
+mod process;
+mod recovery;
 mod sim;
+mod store;
+mod unknowns;
 mod world;

@@ -96,6 +96,17 @@ async fn intercom(parts: &Parts, settings: &Settings) -> Finding {
         .map_err(|failure| failure.to_string())?;
     let id = workspace.id_code.unwrap_or_else(|| "not named".into());
     let region = workspace.region.unwrap_or_else(|| "not named".into());
+    let asked = format!("{:?}", settings.intercom.region);
+    // A base URL of one's own may lead anywhere, and a region that is new to us is no mistake.
+    let is_known = ["us", "eu", "au"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(&region));
+    if settings.intercom.base_url.is_none() && is_known && !region.eq_ignore_ascii_case(&asked) {
+        return Err(format!(
+            "the workspace lives in {region}; set INTERCOM_REGION to {}",
+            region.to_lowercase()
+        ));
+    }
     Ok(format!(
         "token accepted, workspace {id}, region {region}, version {}{}",
         settings.intercom.version,

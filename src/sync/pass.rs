@@ -124,6 +124,10 @@ impl Syncer {
                     counts = &mut flush => break counts?,
                     Some(written) = writes.next() => take(&mut recording, written),
                 }
+                // A database that is slow, or does not answer, never has more than two groups to catch up with.
+                if recording.outcomes.len() >= self.record_group {
+                    gate.send_replace(false);
+                }
             };
             total.add(&counts);
             flush_at = Instant::now() + self.record_after;

@@ -63,7 +63,7 @@ pub async fn serve_forever(
         "control": format!("http://{}", listener.local_addr()?),
     });
     println!("{urls}");
-    serve_router(listener, stage.router()).await
+    stage.serve(listener).await
 }
 
 /// A loop by hand, as axum's own needs a feature that nothing else here does.
@@ -85,6 +85,11 @@ impl Stage {
             intercom: Intercom::start_on(intercom_port).await?,
             edits: Arc::default(),
         })
+    }
+
+    /// Lets the two be steered through `listener`, until the future is dropped.
+    pub async fn serve(&self, listener: TcpListener) -> io::Result<()> {
+        serve_router(listener, self.router()).await
     }
 
     fn router(&self) -> Router {

@@ -1,0 +1,78 @@
+//! What Postgres says, read with plain SQL as anybody may.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::postgres::PgPool;
+
+/// One look at the tables.
+#[derive(Default)]
+pub struct Recorded {
+    /// Keap id and Intercom id.
+    pub linked: BTreeMap<i64, String>,
+    pub skipped: BTreeSet<i64>,
+    /// Keap id and why a person is needed.
+    pub held: BTreeMap<i64, String>,
+    /// Waiting for another try.
+    pub due: i64,
+    /// Rows of `keap_intercom_sync_logs` by status and action.
+    pub rows: BTreeMap<(String, String), i64>,
+    /// Keap id and Intercom id of each row that says `synced`.
+    pub synced: BTreeSet<(String, String)>,
+}
+
+impl Recorded {
+    pub async fn read(pool: &PgPool) -> sqlx::Result<Recorded> {
+        let ready: bool = sqlx::query_scalar("select to_regclass('sync_lease') is not null")
+            .fetch_one(pool)
+            .await?;
+        // The daemon has not made its tables yet.
+        if !ready {
+            return Ok(Recorded::default());
+        }
+        let links: Vec<(i64, Option<String>)> =
+            sqlx::query_as("select keap_contact_id, intercom_contact_id from contact_link")
+                .fetch_all(pool)
+                .await?;
+        let mut recorded = Recorded::default();
+        for (id, intercom) in links {
+            match intercom {
+                Some(intercom) => drop(recorded.linked.insert(id, intercom)),
+                None => drop(recorded.skipped.insert(id)),
+            }
+        }
+        let held: Vec<(i64, String)> = sqlx::query_as(
+            "select keap_contact_id, coalesce(last_error, '') from contact_due where held",
+        )
+        .fetch_all(pool)
+        .await?;
+        recorded.held = held.into_iter().collect();
+        recorded.due = sqlx::query_scalar("select count(*) from contact_due where not held")
+            .fetch_one(pool)
+            .await?;
+        let rows: Vec<(String, String, i64)> = sqlx::query_as(
+            "select sync_status, coalesce(action, ''), count(*) from keap_intercom_sync_logs group by 1, 2",
+        )
+        .fetch_all(pool)
+        .await?;
+        recorded.rows = rows
+            .into_iter()
+            .map(|(status, action, count)| ((status, action), count))
+            .collect();
+        let synced: Vec<(String, String)> = sqlx::query_as(
+            "select distinct keap_contact_id, intercom_contact_id from keap_intercom_sync_logs
+             where sync_status = 'synced' and intercom_contact_id is not null",
+        )
+        .fetch_all(pool)
+        .await?;
+        recorded.synced = synced.into_iter().collect();
+        Ok(recorded)
+    }
+
+    pub fn rows_with(&self, status: &str) -> i64 {
+        self.rows
+            .iter()
+            .filter(|((its, _), _)| its == status)
+            .map(|(_, count)| count)
+            .sum()
+    }
+}
