@@ -152,7 +152,7 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
     let lanes: Arc<OnceLock<Arc<Syncer>>> = Arc::default();
-    let router = http::router(HttpParts {
+    let [router, open_router] = http::routers(HttpParts {
         environment: settings.environment.clone(),
         keys: Keys::new(
             settings.http.api_token.as_ref(),
@@ -182,12 +182,16 @@ pub async fn run(
         }),
         poll_age_limit: settings.http.ready_poll_age(),
     });
-    tasks.spawn(http::serve(
-        listener,
-        router,
-        settings.http.max_connections,
-        cancel.clone(),
-    ));
+    let connections = settings.http.max_connections;
+    let serve = |listener, router| http::serve(listener, router, connections, cancel.clone());
+    tasks.spawn(serve(listener, router));
+    if let Some(address) = settings.http.metrics_listen {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("HTTP__METRICS_LISTEN: cannot listen on {address}"))?;
+        tasks.spawn(serve(listener, open_router));
+    }
+    tasks.spawn(http::gather(cancel.clone()));
     let ended = match database_is_ready(&parts.store, settings.database.migrate, &cancel).await {
         Ok(true) => {
             run_lanes(
@@ -260,11 +264,7 @@ async fn run_lanes(
     tasks.spawn(lanes.track_future(syncer.bulk_lane(bulk)));
     lanes.close();
     let ended = tokio::select! {
-<<<<<<< HEAD
-        // Parts end because of it too: it is looked at first.
-=======
         // First: parts that end because they were told to are no accident.
->>>>>>> main
         biased;
         () = cancel.cancelled() => Ok(()),
         // A part ends only when it is told to, or panics: then systemd starts everything afresh.

@@ -127,6 +127,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::plain("intercom.request_timeout_ms", MILLISECONDS),
 
     Key::fixed("http.listen", "HTTP_LISTEN", Kind::Text(&forms::LISTEN)),
+    Key::optional("http.metrics_listen", "HTTP__METRICS_LISTEN", Kind::Text(&forms::LISTEN)),
     Key::optional("http.public_url", "HTTP_PUBLIC_URL", Kind::Text(&forms::BASE_URL)),
     Key::plain("http.max_connections", Kind::Int(16, 10_000)),
     Key::plain("http.ready_poll_age_seconds", Kind::Int(5, 31 * DAY_IN_SECONDS)),

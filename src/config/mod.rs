@@ -124,6 +124,9 @@ pub struct Intercom {
 pub struct Http {
     /// The address and port to listen on.
     pub listen: SocketAddr,
+    /// A second address, where numbers need no token.
+    #[serde(default)]
+    pub metrics_listen: Option<SocketAddr>,
     /// The address Keap reaches this daemon at.
     #[serde(default, deserialize_with = "optional_base_url")]
     pub public_url: Option<Url>,

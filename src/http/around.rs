@@ -28,7 +28,10 @@ pub async fn around(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     // The pattern, because the path itself may hold a secret.
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let route = route
+        .as_ref()
+        .map_or("none", MatchedPath::as_str)
+        .to_owned();
     let method = request.method().clone();
     let span = tracing::info_span!("request", request.id = id, %method, route);
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
@@ -60,6 +63,8 @@ pub async fn around(request: Request, next: Next) -> Response {
             tracing::debug!(status, duration_ms, "A request was answered.");
         }
     });
+    metrics::counter!("keap_intercom_sync_requests_total", "route" => route.clone(), "status" => status.to_string()).increment(1);
+    metrics::histogram!("keap_intercom_sync_request_seconds", "route" => route).record(took);
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);

@@ -1,10 +1,12 @@
 //! The HTTP surface: a table of routes behind guards, on a server that no slow or idle sender can hold open.
 
 mod around;
+mod docs;
 mod guard;
 mod health;
 mod json;
 mod look;
+mod numbers;
 mod problem;
 mod ready;
 mod rules;
@@ -14,21 +16,24 @@ mod waits;
 mod webhook;
 
 pub use guard::{Keys, Who};
+pub use numbers::gather;
 pub use ready::{LookAtRemotes, RemoteStanding};
 pub use rules::table;
 pub use serve::serve;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
+use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 
 use crate::bucket::Bucket;
 use crate::store::Store;
 use crate::trigger::Trigger;
+use docs::Docs;
 use problem::Problem;
 use ready::Looks;
 use waits::Waits;
@@ -74,11 +79,20 @@ struct HttpState {
     holds_lease: Box<Says>,
     remotes: Box<LookAtRemotes>,
     poll_age_limit: Duration,
+    /// Set once all routes are known.
+    docs: OnceLock<Docs>,
     /// Contacts that webhooks may still ask for.
     hinted: Bucket,
 }
 
-pub fn router(parts: HttpParts) -> Router {
+impl HttpState {
+    fn docs(&self) -> &Docs {
+        self.docs.get_or_init(|| Docs::new(&docs::empty()))
+    }
+}
+
+/// All routes, and those of a second listener that anyone may call who reaches it.
+pub fn routers(parts: HttpParts) -> [Router; 2] {
     let store = parts.store.hurried(DATABASE_TIME);
     let state = Arc::new(HttpState {
         environment: parts.environment,
@@ -89,12 +103,23 @@ pub fn router(parts: HttpParts) -> Router {
         holds_lease: parts.holds_lease,
         remotes: parts.remotes,
         poll_age_limit: parts.poll_age_limit,
+        docs: OnceLock::new(),
         store,
         urgent: parts.urgent,
         bulk: parts.bulk,
         hinted: Bucket::new(HINTED_CONTACTS.0, HINTED_CONTACTS.1),
     });
-    let (routes, _) = rules::guarded(&state).split_for_parts();
+    let (routes, document) = rules::guarded(&state).split_for_parts();
+    let _ = state.docs.set(Docs::new(&document));
+    let open = Router::new()
+        .route("/metrics", get(numbers::metrics))
+        .route("/health", get(health::health))
+        .route("/ready", get(ready::ready));
+    [routes, open].map(|routes| finished(routes, &state))
+}
+
+/// What every router ends with.
+fn finished(routes: Router<Arc<HttpState>>, state: &Arc<HttpState>) -> Router {
     routes
         .method_not_allowed_fallback(async || {
             Problem::new(
@@ -105,5 +130,5 @@ pub fn router(parts: HttpParts) -> Router {
         })
         .fallback(async || Problem::not_found("there is no such route").closing())
         .layer(middleware::from_fn(around::around))
-        .with_state(state)
+        .with_state(Arc::clone(state))
 }

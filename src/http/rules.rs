@@ -7,7 +7,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 use super::guard::{Guard, Who, guard};
-use super::{HttpState, health, look, ready, sync, webhook};
+use super::{HttpState, docs, health, look, numbers, ready, sync, webhook};
 use crate::bucket::Bucket;
 
 /// Bodies of the `/sync` routes: a batch of 1,000 ids of twenty digits is less than half of it.
@@ -54,6 +54,10 @@ fn rules() -> Vec<Rule> {
     vec![
         open(routes!(health::health)),
         open(routes!(ready::ready)),
+        open(routes!(docs::openapi)),
+        open(routes!(docs::docs)),
+        open(routes!(docs::style)),
+        sync(routes!(numbers::metrics)),
         sync(routes!(sync::contact)),
         sync(routes!(sync::batch)),
         sync(routes!(look::ask_run)),
@@ -77,10 +81,10 @@ pub fn guarded(state: &Arc<HttpState>) -> OpenApiRouter<Arc<HttpState>> {
             .routes(rule.routes)
             .route_layer(middleware::from_fn_with_state(before, guard))
     };
-    rules()
-        .into_iter()
-        .map(guarded)
-        .fold(OpenApiRouter::new(), OpenApiRouter::merge)
+    rules().into_iter().map(guarded).fold(
+        OpenApiRouter::with_openapi(docs::empty()),
+        OpenApiRouter::merge,
+    )
 }
 
 /// The table as tests see it: method, path, who may call.

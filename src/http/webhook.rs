@@ -129,6 +129,7 @@ async fn take(
         _ => None,
     };
     let taken = store(state, delivery).await?;
+    metrics::counter!("keap_intercom_sync_deliveries_total", "action" => taken.action).increment(1);
     let mut response = Json(taken).into_response();
     if let Some(echo) = echo {
         response.headers_mut().insert(HOOK_SECRET, echo);
