@@ -1,9 +1,11 @@
 //! All tests of the whole, in one binary; each file speaks of one side of it.
 #![allow(clippy::unwrap_used)]
 
+mod cli;
 mod contracts;
 mod http;
 mod layers;
+mod lease;
 mod matching;
 mod outcomes;
 mod passes;
