@@ -204,7 +204,7 @@ async fn settings_come_from_a_file_too_and_the_environment_goes_before_it(pool: 
 async fn migrating_twice_is_migrating_once(pool: PgPool) {
     let world = quiet_world(pool, 0).await;
     let first = command(&world, &["migrate"]).await.expect(0);
-    assert_eq!(first.stdout, "2 migration(s) applied.\n");
+    assert_eq!(first.stdout, "3 migration(s) applied.\n");
     let second = command(&world, &["migrate"]).await.expect(0);
     assert_eq!(second.stdout, "The database is up to date.\n");
 }
@@ -223,7 +223,7 @@ async fn f95_two_that_migrate_at_the_same_time_do_not_meet(pool: PgPool) {
     assert_eq!(
         said,
         [
-            "2 migration(s) applied.\n",
+            "3 migration(s) applied.\n",
             "The database is up to date.\n",
             "The database is up to date.\n"
         ]
@@ -238,7 +238,7 @@ async fn a_daemon_that_may_not_migrate_says_what_to_do(pool: PgPool) {
     assert!(
         ended
             .stderr
-            .contains("2 migration(s) are missing; run `keap-intercom-sync migrate`"),
+            .contains("3 migration(s) are missing; run `keap-intercom-sync migrate`"),
         "{ended:#?}"
     );
     // A dry run never migrates.
@@ -751,7 +751,8 @@ async fn check_is_content_when_all_is_well(pool: PgPool) {
             ("settings", true),
             ("postgres", true),
             ("keap", true),
-            ("intercom", true)
+            ("intercom", true),
+            ("webhooks", true)
         ]
     );
     assert!(
@@ -784,7 +785,8 @@ async fn check_tells_what_is_wrong_and_what_to_do(pool: PgPool) {
             ("settings", true),
             ("postgres", true),
             ("keap", false),
-            ("intercom", true)
+            ("intercom", true),
+            ("webhooks", true)
         ]
     );
     assert!(
@@ -819,7 +821,7 @@ async fn check_tells_what_is_wrong_and_what_to_do(pool: PgPool) {
         "{}",
         ended.stdout
     );
-    assert_eq!(ended.stdout.matches('✓').count(), 3);
+    assert_eq!(ended.stdout.matches('✓').count(), 4);
 }
 
 #[sqlx::test(migrations = false)]
@@ -843,7 +845,7 @@ async fn check_tells_what_is_wrong_with_the_database(pool: PgPool) {
         "{}",
         ended.stdout
     );
-    assert_eq!(ended.stdout.matches('✓').count(), 3, "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches('✓').count(), 4, "{}", ended.stdout);
 }
 
 // How a daemon starts and stops.
