@@ -764,7 +764,8 @@ async fn check_is_content_when_all_is_well(pool: PgPool) {
             ("settings", true),
             ("postgres", true),
             ("keap", true),
-            ("intercom", true)
+            ("intercom", true),
+            ("webhooks", true)
         ]
     );
     assert!(
@@ -797,7 +798,8 @@ async fn check_tells_what_is_wrong_and_what_to_do(pool: PgPool) {
             ("settings", true),
             ("postgres", true),
             ("keap", false),
-            ("intercom", true)
+            ("intercom", true),
+            ("webhooks", true)
         ]
     );
     assert!(
@@ -832,7 +834,7 @@ async fn check_tells_what_is_wrong_and_what_to_do(pool: PgPool) {
         "{}",
         ended.stdout
     );
-    assert_eq!(ended.stdout.matches('✓').count(), 3);
+    assert_eq!(ended.stdout.matches('✓').count(), 4);
 }
 
 #[sqlx::test(migrations = false)]
@@ -856,7 +858,7 @@ async fn check_tells_what_is_wrong_with_the_database(pool: PgPool) {
         "{}",
         ended.stdout
     );
-    assert_eq!(ended.stdout.matches('✓').count(), 3, "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches('✓').count(), 4, "{}", ended.stdout);
 }
 
 // How a daemon starts and stops.
