@@ -18,7 +18,9 @@ use crate::intercom::{IntercomClient, IntercomOptions};
 use crate::keap::{KeapClient, KeapOptions};
 use crate::schedule;
 use crate::store::{Lease, SchemaState, Store, StoreError, StoreOptions};
+use crate::sync::retention::{self, Keep};
 use crate::sync::{Retries, Rules, SyncOptions, Syncer, lease};
+use crate::systemd::{self, Lanes, Reporter};
 use crate::trigger::Trigger;
 
 /// A database that stays away is told of at once and then this often.
@@ -152,8 +154,18 @@ pub async fn run(
         environment: settings.environment.clone(),
     });
     tasks.spawn(http::serve(listener, router, cancel.clone()));
+    let (started, lanes) = watch::channel(None);
+    let reporter = Reporter {
+        store: parts.store.clone(),
+        lanes,
+        standings: Box::new({
+            let (keap, intercom) = (Arc::clone(&parts.keap), Arc::clone(&parts.intercom));
+            move || systemd::standings(keap.remote(), intercom.remote())
+        }),
+    };
+    tasks.spawn(reporter.report(cancel.clone()));
     let ended = match database_is_ready(&parts.store, settings.database.migrate, &cancel).await {
-        Ok(true) => run_lanes(settings, &parts, &mut tasks, &cancel).await,
+        Ok(true) => run_lanes(settings, &parts, &started, &mut tasks, &cancel).await,
         Ok(false) => Ok(()),
         Err(error) => Err(error),
     };
@@ -172,11 +184,12 @@ pub async fn run(
 async fn run_lanes(
     settings: &Settings,
     parts: &Parts,
+    started: &watch::Sender<Option<Arc<Lanes>>>,
     tasks: &mut JoinSet<()>,
     cancel: &CancellationToken,
 ) -> anyhow::Result<()> {
     let (lease_sender, lease) = watch::channel(None);
-    let syncer = Arc::new(parts.syncer(lease, cancel.clone()).await?);
+    let syncer = Arc::new(parts.syncer(lease.clone(), cancel.clone()).await?);
     let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
     let mut scheduler = schedule::start(&settings.poll.schedule, Arc::clone(&bulk)).await?;
     // Passes stop first, then the lease is given back.
@@ -189,8 +202,20 @@ async fn run_lanes(
         lease_cancel.clone(),
     ));
     tasks.spawn(lanes.track_future(Arc::clone(&syncer).urgent_lane(urgent)));
-    tasks.spawn(lanes.track_future(syncer.bulk_lane(bulk)));
+    tasks.spawn(lanes.track_future(Arc::clone(&syncer).bulk_lane(bulk)));
     lanes.close();
+    let keep = Keep {
+        log_rows: settings.retention.log_rows(),
+        runs: settings.retention.runs(),
+    };
+    let store = parts.store.clone();
+    tasks.spawn(retention::keep_to(
+        keep,
+        store,
+        lease.clone(),
+        cancel.clone(),
+    ));
+    started.send_replace(Some(Arc::new(Lanes { syncer, lease })));
     let ended = tokio::select! {
         // First: parts that end because they were told to are no accident.
         biased;

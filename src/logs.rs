@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 
 use anyhow::Context;
 use indicatif::MultiProgress;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::config::{Log, LogFormat};
 
@@ -28,23 +30,38 @@ impl Write for BesideBars {
     }
 }
 
+/// Changes what is logged while the program runs.
+pub struct FilterSwitch(reload::Handle<EnvFilter, Registry>);
+
+impl FilterSwitch {
+    pub fn set(&self, text: &str) -> anyhow::Result<()> {
+        self.0
+            .reload(filter(text)?)
+            .context("the log filter could not be changed")
+    }
+}
+
+/// What is logged, from the text of the setting.
+pub fn filter(text: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(text).with_context(|| {
+        format!("RUST_LOG (log.filter) is not a log filter, for example \"info\": {text:?}")
+    })
+}
+
 /// Starts logging. Call once, before anything is logged.
-pub fn start(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.filter).with_context(|| {
-        format!(
-            "RUST_LOG (log.filter) is not a log filter, for example \"info\": {:?}",
-            log.filter
-        )
-    })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| BesideBars);
-    match log.format {
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Text => builder
+pub fn start(log: &Log) -> anyhow::Result<FilterSwitch> {
+    let (filter, switch) = reload::Layer::new(filter(&log.filter)?);
+    let lines = fmt::layer().with_writer(|| BesideBars);
+    let lines = match log.format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines
             .with_ansi(stderr().is_terminal())
             .with_target(false)
-            .init(),
-    }
-    Ok(())
+            .boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .init();
+    Ok(FilterSwitch(switch))
 }

@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("schedule", &["trigger"]),
     ("http", &["trigger", "store", "contact", "config"]),
+    ("systemd", &["remote", "store", "sync"]),
     ("logs", &["config"]),
 ];
 
@@ -28,6 +29,8 @@ const LIVES_IN: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("reqwest", &["remote", "keap", "intercom"]),
     ("tokio_cron_scheduler", &["schedule", "config"]),
+    ("sd_notify", &["systemd"]),
+    ("listenfd", &["systemd"]),
 ];
 
 fn sources() -> BTreeMap<PathBuf, String> {

@@ -4,11 +4,13 @@
 mod contracts;
 mod layers;
 mod matching;
+mod on_call;
 mod outcomes;
 mod passes;
 mod process;
 mod recovery;
 mod sim;
 mod store;
+mod systemd;
 mod unknowns;
 mod world;

@@ -80,6 +80,18 @@ pub struct Remote {
     calls: [AtomicU64; 2],
 }
 
+/// How a side stands, and when it is looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Ok,
+    /// A limit leaves no calls for so long.
+    Limited(Duration),
+    /// It kept failing and is left alone.
+    Failing(Duration),
+    /// A person must act.
+    Refused(Duration),
+}
+
 struct Stopped {
     why: String,
     until: Instant,
@@ -195,6 +207,21 @@ impl Remote {
 
     pub fn calls_of(&self, lane: Lane) -> u64 {
         self.calls[lane.index()].load(Ordering::Relaxed)
+    }
+
+    /// How the side stands, without a call.
+    pub fn standing(&self) -> Standing {
+        let now = Instant::now();
+        if let Some(stopped) = &*lock(&self.stopped) {
+            return Standing::Refused(stopped.until.saturating_duration_since(now));
+        }
+        if let Some(pause) = lock(&self.breaker).open_for(now) {
+            return Standing::Failing(pause);
+        }
+        match self.pacer.look(now) {
+            Admission::TooLong { retry_in, .. } => Standing::Limited(retry_in),
+            Admission::Now | Admission::Wait(_) => Standing::Ok,
+        }
     }
 
     pub fn headroom(&self) -> Vec<Headroom> {

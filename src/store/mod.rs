@@ -17,19 +17,23 @@ macro_rules! transaction {
 
 mod cursor;
 mod due;
+mod explain;
 mod lease;
 mod link;
 mod log;
 mod record;
+mod retention;
 mod run;
 mod schema;
 
 pub use cursor::{Cursor, Feed, Walk};
 pub use due::{DueReason, DueRow, DueTicket, Held, Waiting};
+pub use explain::{Explained, ExplainedDue, ExplainedLink, ExplainedOutcome};
 pub use lease::{Lease, LeaseHolder};
 pub use link::Known;
 pub use log::{LogRow, SyncStatus};
 pub use record::{DueAgain, Group, LinkRow, Recorded};
+pub use retention::Old;
 pub use run::{Counts, Run, RunState};
 pub use schema::SchemaState;
 

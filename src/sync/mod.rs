@@ -10,7 +10,9 @@ mod outcome;
 mod pass;
 mod plan;
 mod record;
+pub mod retention;
 mod runs;
+mod turns;
 mod write;
 
 pub use outcome::Halt;
@@ -91,6 +93,7 @@ pub struct Syncer {
     polls: Mutex<runs::Polls>,
     lease: watch::Receiver<Option<Lease>>,
     cancel: CancellationToken,
+    turns: turns::Turns,
     progress: watch::Sender<Counts>,
 }
 
@@ -126,6 +129,7 @@ impl Syncer {
             polls: Mutex::default(),
             lease,
             cancel,
+            turns: turns::Turns::default(),
             progress: watch::Sender::new(Counts::default()),
         }
     }
@@ -133,6 +137,11 @@ impl Syncer {
     /// What came of everything since the start, as it is recorded.
     pub fn progress(&self) -> watch::Receiver<Counts> {
         self.progress.subscribe()
+    }
+
+    /// Whether both lanes go round: one that has hung is late.
+    pub fn is_alive(&self) -> bool {
+        self.turns.go_round(Instant::now())
     }
 
     /// Calls made for one lane.

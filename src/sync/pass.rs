@@ -99,6 +99,7 @@ impl Syncer {
             };
         let mut flush_at = Instant::now() + self.record_after;
         loop {
+            self.turns.turn(lane, self.record_after);
             tokio::select! {
                 written = writes.next() => match written {
                     Some(written) => take(&mut recording, written),
@@ -323,6 +324,9 @@ impl Syncer {
                 }
                 Err(error) if error.is_passing() && !self.cancel.is_cancelled() => {
                     gate.send_replace(false);
+                    // A database that is down stops both lanes; neither hangs.
+                    self.turns.turn(Lane::Urgent, Duration::ZERO);
+                    self.turns.turn(Lane::Bulk, Duration::ZERO);
                     if told.is_none_or(|at| at.elapsed() > TELL_EVERY) {
                         told = Some(Instant::now());
                         tracing::warn!(
