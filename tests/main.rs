@@ -1,8 +1,10 @@
 //! All tests of the whole, in one binary; each file speaks of one side of it.
 #![allow(clippy::unwrap_used)]
 
+mod cli;
 mod contracts;
 mod layers;
+mod lease;
 mod matching;
 mod on_call;
 mod outcomes;

@@ -314,6 +314,19 @@ pub async fn is_caught_up(world: &World) -> bool {
             .unwrap()
 }
 
+/// Waits until a statement of a daemon waits for a lock.
+pub async fn until_it_waits_for_a_lock(world: &World) {
+    let sql = "select count(*) > 0 from pg_stat_activity
+                where datname = current_database() and application_name = 'keap-intercom-sync' and wait_event_type = 'Lock'";
+    until("the daemon waits for a lock", async || {
+        sqlx::query_scalar(sql)
+            .fetch_one(&world.pool)
+            .await
+            .unwrap()
+    })
+    .await;
+}
+
 fn text(file: &File) -> String {
     let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
     // Read at a place: the writer's own place in the file stays as it is.

@@ -10,7 +10,9 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-use crate::process::{Process, Target, canary, caught_up, is_caught_up, world};
+use crate::process::{
+    Process, Target, canary, caught_up, is_caught_up, until_it_waits_for_a_lock, world,
+};
 use crate::sim::{Fault, What};
 use crate::world::{World, until};
 
@@ -268,20 +270,6 @@ async fn f02_killed_again_while_it_recovers(pool: PgPool) {
     }
     finish(&world).await;
     assert_each_is_told(&world, 1).await;
-}
-
-/// Waits until so many statements of the daemon wait for a lock.
-async fn until_it_waits_for_a_lock(world: &World) {
-    until("the daemon waits for a lock", async || {
-        number(
-            world,
-            "select count(*) from pg_stat_activity
-              where datname = current_database() and application_name = 'keap-intercom-sync' and wait_event_type = 'Lock'",
-        )
-        .await
-            > 0
-    })
-    .await;
 }
 
 #[sqlx::test]

@@ -32,6 +32,7 @@ use sim::{Intercom, Keap, Stage};
 /// A phase that takes longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+const SETTLED_FOR: Duration = Duration::from_millis(1500);
 /// How long the stand-in of Intercom takes for an answer, as the real one does.
 const INTERCOM_LATENCY_MS: u64 = 150;
 /// The length of the windows of Intercom's limit.
@@ -196,7 +197,7 @@ impl Demo<'_> {
         println!("   Started again.");
         let process = daemon::start(&self.settings)?;
         let bar = self.bar();
-        self.until(&process, &bar, Look::is_settled).await?;
+        self.until_settled(&process, &bar).await?;
         bar.finish_and_clear();
         println!("   Done: everybody is looked at.\n");
         self.report
@@ -229,7 +230,7 @@ impl Demo<'_> {
         println!("   {more} more change in Keap while it is off. Started again.");
         let process = daemon::start(&self.settings)?;
         let bar = self.bar();
-        self.until(&process, &bar, Look::is_settled).await?;
+        self.until_settled(&process, &bar).await?;
         bar.finish_and_clear();
         println!("   Done: Intercom has what Keap has.\n");
         self.report
@@ -265,7 +266,7 @@ impl Demo<'_> {
         };
         store.close(Duration::from_secs(1)).await;
         println!(
-            "   Done: {} looked at, {} unchanged, {} without a usable e-mail, {} held; nothing was written.\n",
+            "   Done: {} looked at, {} unchanged, {} without a usable e-mail, {} held.\n",
             counts.seen, counts.unchanged, counts.skipped, counts.held
         );
         self.report
@@ -287,12 +288,26 @@ impl Demo<'_> {
         })
     }
 
+    /// Looks at both sides until nothing is left to do, and stays so for a moment: a last look at somebody may be under way.
+    async fn until_settled(&mut self, process: &Process, bar: &ProgressBar) -> anyhow::Result<()> {
+        let mut since: Option<Instant> = None;
+        self.until(process, bar, |look| {
+            if !look.is_settled() {
+                since = None;
+                return false;
+            }
+            since.get_or_insert_with(Instant::now).elapsed() >= SETTLED_FOR
+        })
+        .await?;
+        Ok(())
+    }
+
     /// Looks at both sides until `done`, and shows how far it is.
     async fn until(
         &mut self,
         process: &Process,
         bar: &ProgressBar,
-        done: impl Fn(&Look) -> bool,
+        mut done: impl FnMut(&Look) -> bool,
     ) -> anyhow::Result<Look> {
         let began = Instant::now();
         self.look_at = began;
