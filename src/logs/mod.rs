@@ -1,4 +1,7 @@
-//! Logs: sentences with dotted fields on standard error, as text or JSON; never a person or a secret.
+//! Logs: sentences with dotted fields, to the journal where systemd runs us, else on standard error as text or JSON; never a
+//! person or a secret.
+
+mod journal;
 
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::LazyLock;
@@ -9,6 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
+use self::journal::Journal;
 use crate::config::{Log, LogFormat};
 
 /// The progress bars of this process: log lines make room for them, so that neither tears the other.
@@ -52,9 +56,10 @@ pub fn filter(text: &str) -> anyhow::Result<EnvFilter> {
 pub fn start(log: &Log) -> anyhow::Result<FilterSwitch> {
     let (filter, switch) = reload::Layer::new(filter(&log.filter)?);
     let lines = fmt::layer().with_writer(|| BesideBars);
-    let lines = match log.format {
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-        LogFormat::Text => lines
+    let lines = match (log.format, Journal::of_this_process()) {
+        (LogFormat::Json, _) => lines.json().flatten_event(true).boxed(),
+        (LogFormat::Text, Some(journal)) => journal.boxed(),
+        (LogFormat::Text, None) => lines
             .with_ansi(stderr().is_terminal())
             .with_target(false)
             .boxed(),
