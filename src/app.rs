@@ -20,7 +20,9 @@ use crate::remote::{Remote, Standing};
 use crate::schedule;
 use crate::store::{Lease, SchemaState, Store, StoreError, StoreOptions};
 use crate::sync::hooks::{HookOptions, Hooks};
+use crate::sync::retention::{self, Keep};
 use crate::sync::{Retries, Rules, SyncOptions, Syncer, lease};
+use crate::systemd::{self, Lanes, Reporter};
 use crate::trigger::Trigger;
 
 /// A database that stays away is told of at once and then this often.
@@ -199,12 +201,29 @@ pub async fn run(
         tasks.spawn(serve(listener, open_router));
     }
     tasks.spawn(http::gather(cancel.clone()));
+    let (started, seen) = watch::channel(None);
+    let reporter = Reporter {
+        store: parts.store.clone(),
+        lanes: seen,
+        standings: Box::new({
+            let (keap, intercom) = (Arc::clone(&parts.keap), Arc::clone(&parts.intercom));
+            move || systemd::standings(keap.remote(), intercom.remote())
+        }),
+    };
+    tasks.spawn(reporter.report(cancel.clone()));
     let ended = match database_is_ready(&parts.store, settings.database.migrate, &cancel).await {
         Ok(true) => {
+            let announce = |syncer: &Arc<Syncer>, lease| {
+                let _ = lanes.set(Arc::clone(syncer));
+                started.send_replace(Some(Arc::new(Lanes {
+                    syncer: Arc::clone(syncer),
+                    lease,
+                })));
+            };
             run_lanes(
                 settings,
                 &parts,
-                &lanes,
+                announce,
                 [urgent, bulk],
                 &mut tasks,
                 &cancel,
@@ -260,15 +279,14 @@ fn standing(name: &'static str, remote: &Remote) -> RemoteStanding {
 async fn run_lanes(
     settings: &Settings,
     parts: &Parts,
-    started: &OnceLock<Arc<Syncer>>,
+    announce: impl FnOnce(&Arc<Syncer>, watch::Receiver<Option<Lease>>),
     [urgent, bulk]: [Arc<Trigger>; 2],
     tasks: &mut JoinSet<()>,
     cancel: &CancellationToken,
 ) -> anyhow::Result<()> {
     let (lease_sender, lease) = watch::channel(None);
     let hook_lease = lease.clone();
-    let syncer = Arc::new(parts.syncer(lease, cancel.clone()).await?);
-    let _ = started.set(Arc::clone(&syncer));
+    let syncer = Arc::new(parts.syncer(lease.clone(), cancel.clone()).await?);
     let mut lines = vec![schedule::Line {
         setting: "poll.schedule (POLL__SCHEDULE)",
         line: &settings.poll.schedule,
@@ -295,8 +313,20 @@ async fn run_lanes(
         lease_cancel.clone(),
     ));
     tasks.spawn(lanes.track_future(Arc::clone(&syncer).urgent_lane(urgent)));
-    tasks.spawn(lanes.track_future(syncer.bulk_lane(bulk)));
+    tasks.spawn(lanes.track_future(Arc::clone(&syncer).bulk_lane(bulk)));
     lanes.close();
+    let keep = Keep {
+        log_rows: settings.retention.log_rows(),
+        runs: settings.retention.runs(),
+    };
+    let store = parts.store.clone();
+    tasks.spawn(retention::keep_to(
+        keep,
+        store,
+        lease.clone(),
+        cancel.clone(),
+    ));
+    announce(&syncer, lease);
     let ended = tokio::select! {
         // First: parts that end because they were told to are no accident.
         biased;

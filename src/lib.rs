@@ -13,6 +13,7 @@
 //! | [`sync`] | the loop, and one pass on one screen | all above |
 //! | [`trigger`], [`schedule`] | why a pass starts | `trigger` |
 //! | [`http`] | the HTTP surface | `trigger`, `store`, `bucket`, `contact` |
+//! | [`systemd`] | ready, alive, reloading, stopping, in words | `remote`, `store`, `sync` |
 //! | [`logs`], [`app`], [`commands`] | where the parts meet | everything |
 //!
 //! One contact's life: a feed (`sync/feeds`) takes a page from Keap; `sync/plan` gathers what is known of its contacts
@@ -34,4 +35,5 @@ pub mod remote;
 pub mod schedule;
 pub mod store;
 pub mod sync;
+pub mod systemd;
 pub mod trigger;

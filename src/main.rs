@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use keap_intercom_sync::commands::{self, Ended, NOTHING_DONE};
 use keap_intercom_sync::config::{self, SettingsError, Sources};
-use keap_intercom_sync::logs;
+use keap_intercom_sync::contact::KeapId;
+use keap_intercom_sync::{logs, systemd};
 
 /// Keeps Intercom in step with Keap.
 ///
@@ -34,8 +35,19 @@ enum Command {
     Check,
     /// Apply what is missing of the database schema.
     Migrate,
+    /// Say why a contact is, or is not, in Intercom: its link, due and held state, every outcome, and what happens next.
+    Explain {
+        /// Its Keap contact id.
+        id: KeapId,
+        /// Print one JSON document instead of text.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show cursors, due and held contacts, the last runs and who holds the lease.
     Status {
+        /// Exit with status 1 unless a poll has succeeded within this many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        stale_after: Option<u64>,
         /// Print one JSON document instead of text.
         #[arg(long)]
         json: bool,
@@ -74,8 +86,14 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> Ended {
-    let settings = config::load(&Sources::from_process(cli.config))?;
-    logs::start(&settings.log)?;
+    // While there is one thread: taking the socket changes the environment.
+    let passed = match cli.command {
+        Command::Run => systemd::passed_listener()?,
+        _ => None,
+    };
+    let sources = Sources::from_process(cli.config);
+    let settings = config::load(&sources)?;
+    let filter = logs::start(&settings.log)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -84,11 +102,14 @@ fn start(cli: Cli) -> Ended {
         .build()?;
     let ended = runtime.block_on(async {
         match cli.command {
-            Command::Run => commands::run::run(&settings).await,
+            Command::Run => commands::run::run(settings, &sources, passed, &filter).await,
             Command::Sync(args) => commands::sync::run(&settings, args).await,
             Command::Check => commands::check::run(&settings).await,
             Command::Migrate => commands::migrate::run(&settings).await,
-            Command::Status { json } => commands::status::run(&settings, json).await,
+            Command::Explain { id, json } => commands::explain::run(&settings, id, json).await,
+            Command::Status { stale_after, json } => {
+                commands::status::run(&settings, stale_after, json).await
+            }
             Command::Held { command, json } => commands::held::run(&settings, command, json).await,
             Command::Hooks { command, json } => {
                 commands::hooks::run(&settings, command, json).await

@@ -22,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("schedule", &["trigger"]),
     ("http", &["trigger", "store", "bucket", "contact", "config"]),
+    ("systemd", &["remote", "store", "sync"]),
     ("logs", &["config"]),
 ];
 
@@ -31,6 +32,8 @@ const LIVES_IN: &[(&str, &[&str])] = &[
     ("axum", &["http"]),
     ("reqwest", &["remote", "keap", "intercom"]),
     ("tokio_cron_scheduler", &["schedule", "config"]),
+    ("sd_notify", &["systemd"]),
+    ("listenfd", &["systemd"]),
 ];
 
 fn sources() -> BTreeMap<PathBuf, String> {

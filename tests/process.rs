@@ -22,6 +22,8 @@ use crate::world::{World, until};
 /// What is nobody's business: the secrets of both stand-ins, and every name, address and number of [`canary`].
 const CANARIES: [&str; 3] = ["canary", "1777555", "(777)"];
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_keap-intercom-sync");
+
 /// A guard against hangs; nothing is measured.
 const HANGS: Duration = Duration::from_secs(30);
 
@@ -142,14 +144,25 @@ impl Process {
         Self::spawn(&env, &["run"])
     }
 
+    /// By way of a shell, for what only a parent process can do. `$0` is the program.
+    pub fn by_shell(world: &World, script: &str, stdin: Stdio) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, PROGRAM]).stdin(stdin);
+        Self::launch(shell, &world.env, script.to_owned())
+    }
+
     fn spawn(env: &BTreeMap<String, String>, arguments: &[&str]) -> Self {
+        let mut program = Command::new(PROGRAM);
+        program.args(arguments).stdin(Stdio::null());
+        Self::launch(program, env, arguments.join(" "))
+    }
+
+    fn launch(mut program: Command, env: &BTreeMap<String, String>, command: String) -> Self {
         let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        let child = Command::new(env!("CARGO_BIN_EXE_keap-intercom-sync"))
-            .args(arguments)
+        let child = program
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .envs(env)
-            .stdin(Stdio::null())
             .stdout(stdout.try_clone().unwrap())
             .stderr(stderr.try_clone().unwrap())
             .spawn()
@@ -160,7 +173,7 @@ impl Process {
             target: Target(Arc::new(Mutex::new(Some(pid)))),
             stdout,
             stderr,
-            command: arguments.join(" "),
+            command,
         }
     }
 

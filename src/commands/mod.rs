@@ -1,6 +1,7 @@
 //! The commands: one file each, and what they share.
 
 pub mod check;
+pub mod explain;
 pub mod held;
 pub mod hooks;
 pub mod migrate;

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::{Ended, WELL, exit};
+use super::{Ended, SOME_FAILED, WELL, exit};
 use crate::app;
 use crate::config::{Migrate, Needed, Settings};
 use crate::store::{Cursor, Feed};
 use crate::sync::lease;
 
-pub async fn run(settings: &Settings, json: bool) -> Ended {
+pub async fn run(settings: &Settings, stale_after: Option<u64>, json: bool) -> Ended {
     settings.require(&[Needed::DatabaseUrl])?;
     let store = app::store(settings)?;
     app::prepare_database(&store, Migrate::Refuse).await?;
@@ -21,6 +21,13 @@ pub async fn run(settings: &Settings, json: bool) -> Ended {
     let (due, held) = store.count_due().await?;
     let linked = store.count_linked().await?;
     let runs = store.last_runs(5).await?;
+    let age = changed.as_ref().and_then(lag_seconds);
+    let stale = stale_after.map(|limit| age.is_none_or(|age| age > limit));
+    let status = if stale == Some(true) {
+        SOME_FAILED
+    } else {
+        WELL
+    };
     if json {
         let feed = |cursor: &Option<Cursor>| {
             cursor.as_ref().map(|cursor| {
@@ -36,9 +43,9 @@ pub async fn run(settings: &Settings, json: bool) -> Ended {
             .map(|lease| json!({ "holder": lease.holder, "epoch": lease.epoch, "live": !is_free }));
         println!(
             "{}",
-            json!({ "lease": lease, "changed": feed(&changed), "backfill": feed(&backfill), "due": due, "held": held, "linked": linked, "runs": runs })
+            json!({ "lease": lease, "changed": feed(&changed), "backfill": feed(&backfill), "due": due, "held": held, "linked": linked, "runs": runs, "stale": stale })
         );
-        return exit(WELL);
+        return exit(status);
     }
     match lease {
         Some(lease) if !is_free => println!(
@@ -101,7 +108,15 @@ pub async fn run(settings: &Settings, json: bool) -> Ended {
                 .unwrap_or_default(),
         );
     }
-    exit(WELL)
+    if let (Some(limit), SOME_FAILED) = (stale_after, status) {
+        let age = age.map_or("no poll has succeeded yet".to_owned(), |age| {
+            format!("the last successful poll is {age} s ago")
+        });
+        println!(
+            "\nstale     {age}, the limit is {limit} s; the log of the daemon says why (journalctl -u keap-intercom-sync)"
+        );
+    }
+    exit(status)
 }
 
 /// Every change that Keap showed before this many seconds ago is recorded: the last whole poll has seen it.

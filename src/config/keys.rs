@@ -154,6 +154,9 @@ pub(super) static KEYS: &[Key] = &[
 
     Key::plain("lease.ttl_seconds", Kind::Int(5, 300)),
 
+    Key::plain("retention.log_days", Kind::Int(0, 36_500)),
+    Key::plain("retention.run_days", Kind::Int(0, 36_500)),
+
     Key::fixed("log.format", "LOG_FORMAT", Kind::Choice(&["text", "json"])),
     // Other programs read RUST_LOG too and take an empty one for none, hence optional.
     Key::optional("log.filter", "RUST_LOG", Kind::Text(&forms::FILTER)),

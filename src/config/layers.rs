@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use super::error::{Origin, Problem, SettingsError, unreadable};
 use super::keys::{self, EnvName, Key};
-use super::values::{checked, is_open_to_all, read_small, shown, without_source};
+use super::values::{checked, is_blank, is_open_to_all, read_small, shown, without_source};
 use super::{Settings, Sources};
 
 /// The text of the built-in settings, with the documentation of every key.
@@ -163,6 +163,10 @@ impl Layers {
                     other: of(&file),
                 });
             }
+            // A unit names every secret and gives an empty one for those that are not there.
+            if key.optional && is_blank(&path) {
+                continue;
+            }
             let name = format!("credential {file}");
             if let Some(text) = self.read_secret(&name, &path) {
                 self.add(key, ValueKind::String(text), &Origin::Credential(path));
@@ -280,8 +284,10 @@ impl Layers {
             )))
         };
         let mut builder = Config::builder();
-        for (path, value) in self.values {
-            builder = builder.set_override(path, value).map_err(internal)?;
+        for (path, value) in &self.values {
+            builder = builder
+                .set_override(*path, value.clone())
+                .map_err(internal)?;
         }
         let built = builder.build().map_err(internal)?;
         let mut settings: Settings = built.try_deserialize().map_err(internal)?;
@@ -291,6 +297,7 @@ impl Layers {
         settings.intercom.access_token = self.secrets.remove("intercom.access_token");
         settings.http.api_token = self.secrets.remove("http.api_token");
         settings.warnings = self.warnings;
+        settings.values = self.values;
         check_together(&settings, &self.origins)?;
         Ok(settings)
     }

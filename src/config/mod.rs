@@ -3,6 +3,7 @@
 //! Four layers, the later one wins: the built-in `config/default.toml`, the file named by
 //! `--config`, systemd credentials, the environment (a value itself or `NAME_FILE`).
 
+mod changes;
 mod error;
 mod forms;
 mod keys;
@@ -13,9 +14,11 @@ mod sources;
 mod tests;
 mod values;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ::config::ValueKind;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use url::Url;
@@ -42,10 +45,14 @@ pub struct Settings {
     pub poll: Poll,
     pub sync: Sync,
     pub lease: Lease,
+    pub retention: Retention,
     pub log: Log,
     /// What the caller should log once logging works; never holds a secret.
     #[serde(skip)]
     pub warnings: Vec<String>,
+    /// Every value that is no secret, by its key: to tell what a reload changes.
+    #[serde(skip)]
+    values: BTreeMap<&'static str, ValueKind>,
 }
 
 /// The Postgres pool.
@@ -196,6 +203,16 @@ pub struct Sync {
 pub struct Lease {
     /// Seconds a lease holds without renewal.
     pub ttl_seconds: u64,
+}
+
+/// How long rows are kept.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Days for rows of the log; 0 for ever.
+    pub log_days: u64,
+    /// Days for runs that have ended; 0 for ever.
+    pub run_days: u64,
 }
 
 /// What is logged, and how.
@@ -349,6 +366,20 @@ impl Sync {
     pub fn idle_check(&self) -> Duration {
         Duration::from_millis(self.idle_check_ms)
     }
+}
+
+impl Retention {
+    pub fn log_rows(&self) -> Option<Duration> {
+        days(self.log_days)
+    }
+
+    pub fn runs(&self) -> Option<Duration> {
+        days(self.run_days)
+    }
+}
+
+fn days(days: u64) -> Option<Duration> {
+    (days > 0).then(|| Duration::from_secs(days.saturating_mul(86_400)))
 }
 
 impl Lease {

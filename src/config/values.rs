@@ -79,6 +79,14 @@ pub(super) fn read_small(path: &Path) -> Result<(String, Metadata), String> {
     Ok((text.to_owned(), meta))
 }
 
+/// Whether a file holds line ends at most.
+pub(super) fn is_blank(path: &Path) -> bool {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(3).read_to_end(&mut bytes))
+        .is_ok_and(|_| bytes.len() < 3 && bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')))
+}
+
 /// Whether every user of the machine can read the file.
 #[cfg(unix)]
 pub(super) fn is_open_to_all(meta: &Metadata) -> bool {

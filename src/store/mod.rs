@@ -18,6 +18,7 @@ macro_rules! transaction {
 mod batch;
 mod cursor;
 mod due;
+mod explain;
 mod hook;
 mod lease;
 mod link;
@@ -25,12 +26,14 @@ mod log;
 mod look;
 mod overview;
 mod record;
+mod retention;
 mod run;
 mod schema;
 
 pub use batch::Batch;
 pub use cursor::{Cursor, Feed, Walk};
 pub use due::{DueReason, DueRow, DueTicket, Held, Waiting};
+pub use explain::{Explained, ExplainedDue, ExplainedLink, ExplainedOutcome};
 pub use hook::{HookRow, HookState};
 pub use lease::{Lease, LeaseHolder};
 pub use link::Known;
@@ -38,6 +41,7 @@ pub use log::{LogRow, SyncStatus};
 pub use look::{ContactState, DueState, LinkState, LogEntry};
 pub use overview::{FeedAge, Overview};
 pub use record::{DueAgain, Group, LinkRow, Recorded};
+pub use retention::Old;
 pub use run::{Counts, Run, RunState};
 pub use schema::SchemaState;
 

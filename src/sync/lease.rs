@@ -4,8 +4,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::lanes::TELL_EVERY;
 use crate::store::{Lease, LeaseHolder, Store, StoreError};
 
 /// Who this process is, so that its successor on this machine can tell that it has died:
@@ -105,6 +107,7 @@ pub async fn keep(
     cancel: CancellationToken,
 ) {
     let mut standby_told = false;
+    let mut trouble_told: Option<Instant> = None;
     loop {
         let held = *lease.borrow();
         let next = match &held {
@@ -139,12 +142,17 @@ pub async fn keep(
                     );
                 }
                 lease.send_replace(next);
+                trouble_told = None;
             }
             // The lease that is held stays valid until its time; writes stop by themselves then.
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "The lease could not be looked after; trying again."
-            ),
+            Err(error) if trouble_told.is_none_or(|at| at.elapsed() > TELL_EVERY) => {
+                trouble_told = Some(Instant::now());
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "The lease could not be looked after; trying again."
+                );
+            }
+            Err(_) => {}
         }
         let pause = if lease.borrow().is_some() {
             ttl / 3

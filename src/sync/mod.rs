@@ -11,6 +11,7 @@ mod outcome;
 mod pass;
 mod plan;
 mod record;
+pub mod retention;
 mod runs;
 mod turns;
 mod write;

@@ -1,0 +1,72 @@
+//! Logs: sentences with dotted fields, to the journal where systemd runs us, else on standard error as text or JSON; never a
+//! person or a secret.
+
+mod journal;
+
+use std::io::{IsTerminal, Write, stderr};
+use std::sync::LazyLock;
+
+use anyhow::Context;
+use indicatif::MultiProgress;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+use self::journal::Journal;
+use crate::config::{Log, LogFormat};
+
+/// The progress bars of this process: log lines make room for them, so that neither tears the other.
+pub fn bars() -> &'static MultiProgress {
+    static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+    &BARS
+}
+
+/// Standard error, beside whatever bars are shown there.
+struct BesideBars;
+
+impl Write for BesideBars {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        bars().suspend(|| stderr().write(line))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        stderr().flush()
+    }
+}
+
+/// Changes what is logged while the program runs.
+pub struct FilterSwitch(reload::Handle<EnvFilter, Registry>);
+
+impl FilterSwitch {
+    pub fn set(&self, text: &str) -> anyhow::Result<()> {
+        self.0
+            .reload(filter(text)?)
+            .context("the log filter could not be changed")
+    }
+}
+
+/// What is logged, from the text of the setting.
+pub fn filter(text: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(text).with_context(|| {
+        format!("RUST_LOG (log.filter) is not a log filter, for example \"info\": {text:?}")
+    })
+}
+
+/// Starts logging. Call once, before anything is logged.
+pub fn start(log: &Log) -> anyhow::Result<FilterSwitch> {
+    let (filter, switch) = reload::Layer::new(filter(&log.filter)?);
+    let lines = fmt::layer().with_writer(|| BesideBars);
+    let lines = match (log.format, Journal::of_this_process()) {
+        (LogFormat::Json, _) => lines.json().flatten_event(true).boxed(),
+        (LogFormat::Text, Some(journal)) => journal.boxed(),
+        (LogFormat::Text, None) => lines
+            .with_ansi(stderr().is_terminal())
+            .with_target(false)
+            .boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .init();
+    Ok(FilterSwitch(switch))
+}

@@ -1,0 +1,261 @@
+//! What somebody looks at who is called at night: `explain`, `status --stale-after`; and that old rows go by themselves.
+
+use std::time::{Duration, Instant};
+
+use keap_intercom_sync::sync::retention::{Keep, delete_old};
+use serde_json::Value;
+use sqlx::PgPool;
+
+use crate::process::{caught_up, command, world};
+use crate::sim::Person;
+use crate::world::{World, ann};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+async fn explain(world: &World, id: i64) -> (String, Value) {
+    let id = id.to_string();
+    let text = command(world, &["explain", &id]).await.expect(0).stdout;
+    let json = command(world, &["explain", &id, "--json"]).await.expect(0);
+    (text, json.json())
+}
+
+#[sqlx::test(migrations = false)]
+async fn explain_says_why_a_contact_is_or_is_not_in_intercom(pool: PgPool) {
+    let world = world(pool, 1).await;
+    let id = world.keap.ids()[0];
+    let refused = command(&world, &["explain", &id.to_string()]).await;
+    assert_eq!(refused.code(), Some(2), "no schema yet: {refused:?}");
+    command(&world, &["migrate"]).await.expect(0);
+    let (text, _) = explain(&world, id).await;
+    assert!(text.contains("The first poll has not ended yet"), "{text}");
+    assert!(text.contains("No daemon is running"), "{text}");
+
+    world.sync().await;
+    let user = world.user(id);
+    let (text, json) = explain(&world, id).await;
+    assert!(
+        text.contains(&format!("It is in Intercom as {}.", user.id)),
+        "{text}"
+    );
+    assert!(text.contains("created"), "{text}");
+    assert_eq!(json["link"]["intercomContactId"], user.id.as_str());
+    assert_eq!(json["outcomes"][0]["action"], "created");
+    assert!(json["outcomes"][0]["requestId"].is_string(), "{json}");
+    assert!(
+        json["next"]
+            .as_str()
+            .unwrap()
+            .starts_with("Nothing until it changes")
+    );
+
+    // Without an e-mail address it is left out, with the reason.
+    let silent = world.keap.add(Person::named("Canary", "Canarysson"));
+    world.sync().await;
+    let (text, _) = explain(&world, silent).await;
+    assert!(
+        text.contains("It is not in Intercom: it was skipped."),
+        "{text}"
+    );
+    assert!(text.contains("no_email"), "{text}");
+
+    // Nobody of that id.
+    let (text, json) = explain(&world, 999_999).await;
+    assert!(text.contains("Nothing was ever recorded"), "{text}");
+    assert_eq!(json["link"], Value::Null);
+}
+
+#[sqlx::test(migrations = false)]
+async fn explain_tells_a_hold_with_its_candidates_and_a_retry_with_its_time(pool: PgPool) {
+    let world = world(pool, 2).await;
+    command(&world, &["migrate"]).await.expect(0);
+    let ids = world.keap.ids();
+    let put = "insert into contact_due (keap_contact_id, reason, priority, due_at, attempts, last_error, held, candidates)
+               values ($1, 'retry', 2, now() + make_interval(secs => 600), 3, $2, $3, $4)";
+    for (id, why, held, candidates) in [
+        (
+            ids[0],
+            "several_users: more than one Intercom user has this e-mail",
+            true,
+            vec!["aaa", "bbb"],
+        ),
+        (ids[1], "Intercom answered 500", false, vec![]),
+    ] {
+        sqlx::query(put)
+            .bind(id)
+            .bind(why)
+            .bind(held)
+            .bind(candidates)
+            .execute(&world.pool)
+            .await
+            .unwrap();
+    }
+    let (text, json) = explain(&world, ids[0]).await;
+    assert!(text.contains("it is held for a person"), "{text}");
+    assert!(
+        text.contains("several_users") && text.contains("aaa, bbb"),
+        "{text}"
+    );
+    assert!(text.contains(&format!("held retry {}", ids[0])), "{text}");
+    assert_eq!(json["due"]["held"], true);
+    let (text, _) = explain(&world, ids[1]).await;
+    assert!(text.contains("after 3 of 8 attempts"), "{text}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn status_fails_when_no_poll_has_succeeded_for_too_long(pool: PgPool) {
+    let world = world(pool, 1).await;
+    command(&world, &["migrate"]).await.expect(0);
+    let never = command(&world, &["status", "--stale-after", "60"])
+        .await
+        .expect(1);
+    assert!(
+        never.stdout.contains("no poll has succeeded yet"),
+        "{never:?}"
+    );
+    world.sync().await;
+    command(&world, &["status", "--stale-after", "60"])
+        .await
+        .expect(0);
+    sqlx::query("update sync_cursor set polled_at = now() - interval '5 minutes'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let stale = command(&world, &["status", "--stale-after", "60", "--json"])
+        .await
+        .expect(1);
+    assert_eq!(stale.json()["stale"], true);
+    command(&world, &["status", "--stale-after", "3600"])
+        .await
+        .expect(0);
+    assert_eq!(
+        command(&world, &["status", "--json"])
+            .await
+            .expect(0)
+            .json()["stale"],
+        Value::Null
+    );
+}
+
+/// So many log rows, evenly over so many days back from now.
+async fn fill(pool: &PgPool, rows: i64, days: i64) {
+    sqlx::query(
+        "insert into keap_intercom_sync_logs (keap_contact_id, sync_status, sync_direction, synced_at, created_at, action)
+         select n::text, 'synced', 'keap_to_intercom', at, at, 'updated'
+           from (select n, now() - make_interval(secs => $2 * 86400.0 * ($1 - n) / $1) as at from generate_series(1, $1) n) rows",
+    )
+    .bind(rows)
+    .bind(days as f64)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+async fn count(pool: &PgPool, table: &str) -> i64 {
+    sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}")))
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+#[sqlx::test]
+async fn old_rows_go_and_young_ones_stay(pool: PgPool) {
+    let world = World::with_people(pool, 1).await;
+    world.sync().await;
+    fill(&world.pool, 5_000, 100).await;
+    sqlx::query("insert into sync_run (feed, reason, state, finished_at) values ('changed', 'schedule', 'done', now() - interval '99 days'), ('backfill', 'manual', 'requested', null)")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let (log, runs) = (
+        count(&world.pool, "keap_intercom_sync_logs").await,
+        count(&world.pool, "sync_run").await,
+    );
+    let worker = world.worker().await;
+    let lease = worker.lease.subscribe();
+    let nothing = Keep {
+        log_rows: None,
+        runs: None,
+    };
+    assert_eq!(
+        delete_old(nothing, &worker.store, &lease).await.unwrap(),
+        (0, 0)
+    );
+    let keep = Keep {
+        log_rows: Some(50 * DAY),
+        runs: Some(50 * DAY),
+    };
+    let (rows, ended) = delete_old(keep, &worker.store, &lease).await.unwrap();
+    assert!((2_499..=2_501).contains(&rows), "{rows}");
+    assert_eq!(ended, 1);
+    assert_eq!(
+        count(&world.pool, "keap_intercom_sync_logs").await,
+        log - rows as i64
+    );
+    assert_eq!(count(&world.pool, "sync_run").await, runs - 1);
+    assert_eq!(
+        delete_old(keep, &worker.store, &lease).await.unwrap(),
+        (0, 0)
+    );
+
+    // Whoever does not hold the lease deletes nothing.
+    fill(&world.pool, 100, 100).await;
+    worker.lease.send_replace(None);
+    assert_eq!(
+        delete_old(keep, &worker.store, &lease).await.unwrap(),
+        (0, 0)
+    );
+}
+
+/// F102. With more rows by `RETENTION_ROWS`, to measure: the figures are printed.
+#[sqlx::test]
+async fn deleting_old_rows_does_not_hold_up_a_pass(pool: PgPool) {
+    let rows: i64 = std::env::var("RETENTION_ROWS").map_or(40_000, |rows| rows.parse().unwrap());
+    let world = World::with_people(pool, 300).await;
+    fill(&world.pool, rows, 100).await;
+    let worker = world.worker().await;
+    let alone = Instant::now();
+    worker.sync().await;
+    let alone = alone.elapsed();
+    for id in world.keap.ids() {
+        world.keap.edit(id, |person| {
+            *person = ann().email(&format!("new.{id}@example.org"))
+        });
+    }
+    let keep = Keep {
+        log_rows: Some(50 * DAY),
+        runs: None,
+    };
+    let (store, lease) = (worker.store.clone(), worker.lease.subscribe());
+    let deleting = tokio::spawn(async move {
+        let started = Instant::now();
+        (
+            delete_old(keep, &store, &lease).await.unwrap().0,
+            started.elapsed(),
+        )
+    });
+    let beside = Instant::now();
+    let counts = worker.sync().await;
+    let beside = beside.elapsed();
+    assert_eq!(counts.updated, 300);
+    let (deleted, took) = deleting.await.unwrap();
+    assert!(deleted as i64 >= rows / 2 - 1, "{deleted}");
+    println!(
+        "{rows} log rows: a pass over 300 contacts took {alone:?}, and {beside:?} beside the deletion of {deleted} rows in {took:?}"
+    );
+    // A guard against waiting for the whole deletion; nothing finer is judged on a busy machine.
+    assert!(beside < alone * 10 + Duration::from_secs(5));
+    world.assert_agrees();
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_daemon_that_caught_up_is_explained_too(pool: PgPool) {
+    let world = world(pool, 3).await;
+    let daemon = crate::process::Process::leader(&world).await;
+    caught_up(&world).await;
+    let (text, _) = explain(&world, world.keap.ids()[1]).await;
+    assert!(
+        text.contains("created") && !text.contains("No daemon"),
+        "{text}"
+    );
+    daemon.stop().await;
+}
