@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{FirstRun, Migrate, Settings, SettingsError};
+use crate::config::{self, FirstRun, Migrate, Settings, SettingsError};
 use crate::http::{self, HttpParts, Keys, RemoteStanding};
 use crate::intercom::{IntercomClient, IntercomOptions};
 use crate::keap::{KeapClient, KeapOptions};
@@ -21,7 +21,7 @@ use crate::schedule;
 use crate::store::{Lease, SchemaState, Store, StoreError, StoreOptions};
 use crate::sync::hooks::{HookOptions, Hooks};
 use crate::sync::retention::{self, Keep};
-use crate::sync::{Retries, Rules, SyncOptions, Syncer, lease};
+use crate::sync::{self, Brake, Deleted, Retries, Rules, SyncOptions, Syncer, lease};
 use crate::systemd::{self, Lanes, Reporter};
 use crate::trigger::Trigger;
 
@@ -76,6 +76,15 @@ impl Parts {
             hint_calls_per_day: keap.webhook_calls_per_day,
             overlap: settings.poll.overlap(),
             everything_first: settings.poll.first_run == FirstRun::Everything,
+            deleted: match settings.sweep.deleted {
+                config::Deleted::Archive => Deleted::Archive,
+                config::Deleted::Unlink => Deleted::Unlink,
+                config::Deleted::Ignore => Deleted::Ignore,
+            },
+            brake: Brake {
+                contacts: settings.sweep.brake_contacts.into(),
+                percent: settings.sweep.brake_percent.into(),
+            },
             idle_check: sync.idle_check(),
         };
         Ok(Self {
@@ -301,6 +310,21 @@ async fn run_lanes(
         });
         let hooks = Hooks::new(Arc::clone(&parts.keap), parts.store.clone(), options);
         tasks.spawn(hooks.watch(trigger, hook_lease, cancel.clone()));
+    }
+    if let Some(line) = settings.sweep.schedule() {
+        let trigger = Arc::new(Trigger::default());
+        lines.push(schedule::Line {
+            setting: "sweep.schedule (SWEEP__SCHEDULE)",
+            line,
+            trigger: Arc::clone(&trigger),
+        });
+        tasks.spawn(sync::ask_on_schedule(
+            parts.store.clone(),
+            trigger,
+            Arc::clone(&bulk),
+            lease.clone(),
+            cancel.clone(),
+        ));
     }
     let mut scheduler = schedule::start(lines).await?;
     // Passes stop first, then the lease is given back.

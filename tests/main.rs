@@ -14,6 +14,7 @@ mod process;
 mod recovery;
 mod sim;
 mod store;
+mod sweep;
 mod systemd;
 mod unknowns;
 mod world;

@@ -295,6 +295,9 @@ fn minus(now: Counts, before: Counts) -> Counts {
         skipped: -before.skipped,
         held: -before.held,
         failed: -before.failed,
+        archived: -before.archived,
+        unlinked: -before.unlinked,
+        late: -before.late,
         keap_calls: -before.keap_calls,
         intercom_calls: -before.intercom_calls,
     };

@@ -5,7 +5,8 @@ use serde_json::json;
 use super::{Ended, SOME_FAILED, WELL, exit};
 use crate::app;
 use crate::config::{Migrate, Needed, Settings};
-use crate::store::{Cursor, Feed};
+use crate::contact::KeapId;
+use crate::store::{Cursor, Feed, Walk};
 use crate::sync::lease;
 
 pub async fn run(settings: &Settings, stale_after: Option<u64>, json: bool) -> Ended {
@@ -14,9 +15,10 @@ pub async fn run(settings: &Settings, stale_after: Option<u64>, json: bool) -> E
     app::prepare_database(&store, Migrate::Refuse).await?;
     let lease = store.lease_holder().await?;
     let is_free = lease::is_free(&store).await?;
-    let (changed, backfill) = (
+    let (changed, backfill, sweep) = (
         store.cursor(Feed::Changed).await?,
         store.cursor(Feed::Backfill).await?,
+        store.cursor(Feed::Sweep).await?,
     );
     let (due, held) = store.count_due().await?;
     let linked = store.count_linked().await?;
@@ -43,7 +45,7 @@ pub async fn run(settings: &Settings, stale_after: Option<u64>, json: bool) -> E
             .map(|lease| json!({ "holder": lease.holder, "epoch": lease.epoch, "live": !is_free }));
         println!(
             "{}",
-            json!({ "lease": lease, "changed": feed(&changed), "backfill": feed(&backfill), "due": due, "held": held, "linked": linked, "runs": runs, "stale": stale })
+            json!({ "lease": lease, "changed": feed(&changed), "backfill": feed(&backfill), "sweep": sweep.as_ref().map(swept), "due": due, "held": held, "linked": linked, "runs": runs, "stale": stale })
         );
         return exit(status);
     }
@@ -75,6 +77,20 @@ pub async fn run(settings: &Settings, stale_after: Option<u64>, json: bool) -> E
         Some(cursor) if cursor.walk.is_none() => println!("backfill  done"),
         Some(cursor) => println!("backfill  under way{}", walking(cursor)),
     }
+    match &sweep {
+        None => println!("sweep     none so far"),
+        Some(cursor) if is_counted(cursor) => {
+            println!("sweep     under way; looking at what Keap does not list")
+        }
+        Some(cursor) if cursor.walk.is_some() => println!("sweep     under way{}", walking(cursor)),
+        Some(cursor) => println!(
+            "sweep     {}",
+            cursor.polled_age.map_or(
+                "none has succeeded yet: see the last runs".to_owned(),
+                |age| format!("done {} s ago", age.as_secs())
+            )
+        ),
+    }
     println!(
         "linked    {linked} contacts\ndue       {due}\nheld      {held}{}",
         if held > 0 {
@@ -89,7 +105,7 @@ pub async fn run(settings: &Settings, stale_after: Option<u64>, json: bool) -> E
     for run in runs {
         let counts = run.counts;
         println!(
-            "  {}  {:<8} {:<9} seen {}, created {}, linked {}, updated {}, unchanged {}, skipped {}, held {}, failed {}; calls: Keap {}, Intercom {}{}",
+            "  {}  {:<8} {:<9} seen {}, created {}, linked {}, updated {}, unchanged {}, skipped {}, held {}, failed {}{}; calls: Keap {}, Intercom {}{}",
             run.created_at.format("%Y-%m-%d %H:%M:%S"),
             run.feed,
             run.state.as_str(),
@@ -101,6 +117,14 @@ pub async fn run(settings: &Settings, stale_after: Option<u64>, json: bool) -> E
             counts.skipped,
             counts.held,
             counts.failed,
+            if run.feed == Feed::Sweep.as_str() {
+                format!(
+                    ", archived {}, unlinked {}, late {}",
+                    counts.archived, counts.unlinked, counts.late
+                )
+            } else {
+                String::new()
+            },
             counts.keap_calls,
             counts.intercom_calls,
             run.error
@@ -117,6 +141,23 @@ pub async fn run(settings: &Settings, stale_after: Option<u64>, json: bool) -> E
         );
     }
     exit(status)
+}
+
+/// The sweep's walk has passed every id.
+fn is_counted(cursor: &Cursor) -> bool {
+    cursor
+        .walk
+        .as_ref()
+        .is_some_and(|walk| walk.last_id == Some(KeapId::LAST))
+}
+
+/// The sweep has a place, and no position.
+fn swept(cursor: &Cursor) -> serde_json::Value {
+    let last_id = |walk: &Walk| walk.last_id.map(KeapId::get);
+    json!({
+        "lastSuccessSecondsAgo": cursor.polled_age.map(|age| age.as_secs()),
+        "walk": cursor.walk.as_ref().map(|walk| json!({ "lastId": last_id(walk).filter(|_| !is_counted(cursor)), "counting": is_counted(cursor) })),
+    })
 }
 
 /// Every change that Keap showed before this many seconds ago is recorded: the last whole poll has seen it.

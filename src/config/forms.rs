@@ -76,6 +76,11 @@ pub(super) static SCHEDULE: Form = Form {
     holds: is_schedule,
 };
 
+pub(super) static SCHEDULE_OR_OFF: Form = Form {
+    expected: "off, or six fields, seconds first, for example \"0 17 3 * * *\" for 03:17 (UTC) every day",
+    holds: |text| text == "off" || is_schedule(text),
+};
+
 pub(super) static EVENTS: Form = Form {
     expected: "event keys of Keap separated by commas, for example contact.add,contact.edit",
     holds: |text| {

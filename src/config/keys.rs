@@ -140,6 +140,11 @@ pub(super) static KEYS: &[Key] = &[
     Key::plain("poll.overlap_seconds", Kind::Int(0, DAY_IN_SECONDS)),
     Key::plain("poll.first_run", Kind::Choice(&["everything", "from_now"])),
 
+    Key::plain("sweep.schedule", Kind::Text(&forms::SCHEDULE_OR_OFF)),
+    Key::plain("sweep.deleted", Kind::Choice(&["archive", "unlink", "ignore"])),
+    Key::plain("sweep.brake_contacts", Kind::Int(0, 1_000_000)),
+    Key::plain("sweep.brake_percent", Kind::Int(0, 100)),
+
     Key::plain("sync.concurrency", Kind::Int(1, 512)),
     Key::plain("sync.promote_leads", Kind::Bool),
     Key::plain("sync.unarchive", Kind::Bool),

@@ -43,6 +43,7 @@ pub struct Settings {
     pub http: Http,
     pub hooks: Hooks,
     pub poll: Poll,
+    pub sweep: Sweep,
     pub sync: Sync,
     pub lease: Lease,
     pub retention: Retention,
@@ -169,6 +170,20 @@ pub struct Poll {
     pub first_run: FirstRun,
 }
 
+/// How deletions and merges in Keap are noticed, and what comes of them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sweep {
+    /// A cron line in UTC, or `off`; read it with [`Sweep::schedule`].
+    schedule: String,
+    /// What becomes of the Intercom contact.
+    pub deleted: Deleted,
+    /// More contacts gone than this stop a sweep.
+    pub brake_contacts: u32,
+    /// A larger share of the linked contacts stops it, too.
+    pub brake_percent: u32,
+}
+
 /// How contacts are written to Intercom.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -252,6 +267,18 @@ pub enum FirstRun {
     Everything,
     /// Only contacts changed after the first start.
     FromNow,
+}
+
+/// What becomes of the Intercom contact of a contact that Keap does not have any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deleted {
+    /// It is archived.
+    Archive,
+    /// It stays, and only the link goes.
+    Unlink,
+    /// Nothing.
+    Ignore,
 }
 
 /// The form of a log line.
@@ -343,6 +370,13 @@ impl Region {
 impl Poll {
     pub fn overlap(&self) -> Duration {
         Duration::from_secs(self.overlap_seconds)
+    }
+}
+
+impl Sweep {
+    /// The cron line, unless no sweep comes by itself.
+    pub fn schedule(&self) -> Option<&str> {
+        Some(self.schedule.as_str()).filter(|line| *line != "off")
     }
 }
 

@@ -8,6 +8,9 @@ use std::str::FromStr;
 pub struct KeapId(i64);
 
 impl KeapId {
+    /// No id lies beyond it.
+    pub const LAST: Self = Self(i64::MAX);
+
     /// Accepts positive ids only.
     pub fn new(id: i64) -> Option<Self> {
         (id > 0).then_some(Self(id))

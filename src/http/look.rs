@@ -20,7 +20,8 @@ use crate::store::{Feed, Run};
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunRequest {
-    /// `changed`: what has changed since the last poll. `backfill`: everything, or all that changed since `since`.
+    /// `changed`: what has changed since the last poll. `backfill`: everything, or all that changed since `since`. `sweep`: what is
+    /// linked and not in Keap any more.
     #[schema(example = "backfill")]
     feed: String,
     /// With `backfill` only.
@@ -54,8 +55,7 @@ pub async fn ask_run(
     State(state): State<Arc<HttpState>>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<RunReply>), Problem> {
-    let expected =
-        "{\"feed\": \"changed\"}, or {\"feed\": \"backfill\", \"since\": \"2026-01-31T00:00:00Z\"}";
+    let expected = "{\"feed\": \"changed\"}, {\"feed\": \"sweep\"}, or {\"feed\": \"backfill\", \"since\": \"2026-01-31T00:00:00Z\"}";
     let body: RunRequest = json::body(&body, expected)?;
     let refused = |why: &str| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why);
     let feed = match (Feed::parse(&body.feed), body.since) {
@@ -65,8 +65,14 @@ pub async fn ask_run(
                 "since goes with the feed backfill only: changed goes on from its cursor",
             ));
         }
+        (Some(Feed::Sweep), None) => Feed::Sweep,
+        (Some(Feed::Sweep), Some(_)) => {
+            return Err(refused(
+                "since goes with the feed backfill only: a sweep looks at every contact",
+            ));
+        }
         (Some(Feed::Backfill), _) => Feed::Backfill,
-        _ => return Err(refused("feed is one of changed, backfill")),
+        _ => return Err(refused("feed is one of changed, backfill, sweep")),
     };
     let run_id = state.store.request_run(feed, "manual", body.since).await?;
     state.bulk.fire("run");
@@ -108,6 +114,9 @@ pub struct CountsBody {
     skipped: i64,
     held: i64,
     failed: i64,
+    archived: i64,
+    unlinked: i64,
+    late: i64,
     keap_calls: i64,
     intercom_calls: i64,
 }
@@ -156,6 +165,9 @@ pub async fn run(
             skipped: counts.skipped,
             held: counts.held,
             failed: counts.failed,
+            archived: counts.archived,
+            unlinked: counts.unlinked,
+            late: counts.late,
             keap_calls: counts.keap_calls,
             intercom_calls: counts.intercom_calls,
         },

@@ -55,6 +55,15 @@ pub struct PageQuery {
     /// No id above this one.
     pub up_to: Option<KeapId>,
     pub page_size: usize,
+    pub show: Show,
+}
+
+/// How much of each contact a page shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    Everything,
+    /// Its id and update stamp.
+    Stamp,
 }
 
 /// A page of contacts.
@@ -154,7 +163,11 @@ impl KeapClient {
         if let Place::Token(token) = &query.place {
             parameters.push(("page_token", token.clone()));
         }
-        self.list(lane, clauses, query.page_size, wire::FIELDS, parameters)
+        let fields = match query.show {
+            Show::Everything => wire::FIELDS,
+            Show::Stamp => wire::STAMP,
+        };
+        self.list(lane, clauses, query.page_size, fields, parameters)
             .await
     }
 
@@ -215,11 +228,11 @@ impl KeapClient {
     pub async fn newest(&self, lane: Lane) -> Result<Newest, Failure> {
         let sorted = vec![("order_by", "update_time desc".to_owned())];
         let page = match self
-            .list(lane, Vec::new(), NEWEST, "id,update_time", sorted)
+            .list(lane, Vec::new(), NEWEST, wire::STAMP, sorted)
             .await
         {
             Err(Failure::Never { .. }) => self
-                .list(lane, Vec::new(), 1, "id,update_time", Vec::new())
+                .list(lane, Vec::new(), 1, wire::STAMP, Vec::new())
                 .await
                 .map(|page| (page, false))?,
             page => page.map(|page| (page, true))?,

@@ -10,6 +10,9 @@ use crate::contact::{Contact, EmailField, KeapId, normalise};
 /// The fields that are asked for: without the list only ids and names come (`api/keap.md` 1).
 pub const FIELDS: &str = "id,given_name,family_name,email_addresses,phone_numbers,update_time";
 
+/// The fields that tell whether a contact is there, and since when.
+pub const STAMP: &str = "id,update_time";
+
 /// A page of contacts. `contacts` must be there: an answer without it is no empty list.
 #[derive(Deserialize)]
 pub struct List<'a> {

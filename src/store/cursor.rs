@@ -14,6 +14,8 @@ use crate::contact::KeapId;
 pub enum Feed {
     Changed,
     Backfill,
+    /// Looks for contacts that Keap does not have any more.
+    Sweep,
     /// Requests and retries: it has no cursor, its rows are its place.
     Due,
 }
@@ -23,12 +25,13 @@ impl Feed {
         match self {
             Self::Changed => "changed",
             Self::Backfill => "backfill",
+            Self::Sweep => "sweep",
             Self::Due => "due",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Changed, Self::Backfill, Self::Due]
+        [Self::Changed, Self::Backfill, Self::Sweep, Self::Due]
             .into_iter()
             .find(|feed| feed.as_str() == text)
     }

@@ -29,6 +29,7 @@ mod record;
 mod retention;
 mod run;
 mod schema;
+mod sweep;
 
 pub use batch::Batch;
 pub use cursor::{Cursor, Feed, Walk};
@@ -44,6 +45,7 @@ pub use record::{DueAgain, Group, LinkRow, Recorded};
 pub use retention::Old;
 pub use run::{Counts, Run, RunState};
 pub use schema::SchemaState;
+pub use sweep::{SweepStanding, SweptPage};
 
 use std::future::Future;
 use std::str::FromStr;

@@ -47,6 +47,8 @@ pub struct Recorded {
     pub again: Option<DueAgain>,
     /// Both lanes met at it.
     pub afresh: bool,
+    /// The sweep has dealt with it.
+    pub swept: bool,
     pub counts: Counts,
 }
 
@@ -60,6 +62,7 @@ impl Recorded {
             done: None,
             again: None,
             afresh: false,
+            swept: false,
             counts: Counts::default(),
         }
     }
@@ -140,11 +143,26 @@ impl Store {
                     .collect(),
             )
             .await?;
+            let swept: Vec<i64> = outcomes()
+                .filter(|outcome| outcome.swept)
+                .map(|outcome| outcome.id.get())
+                .collect();
+            if !swept.is_empty() {
+                sqlx::query("delete from sweep_candidate where keap_contact_id = any($1)")
+                    .bind(&swept)
+                    .execute(&mut **tx)
+                    .await?;
+            }
             if let Some((id, _)) = &group.run {
                 count(tx, *id, group.id, &group.counts(), group.ends_run).await?;
             }
             if let Some((feed, cursor)) = &group.cursor {
                 cursor::put(tx, *feed, cursor).await?;
+                if *feed == Feed::Sweep && cursor.walk.is_none() {
+                    sqlx::query("delete from sweep_candidate")
+                        .execute(&mut **tx)
+                        .await?;
+                }
             }
             Ok(())
         })
@@ -324,7 +342,7 @@ async fn put_afresh(tx: &mut Transaction<'static, Postgres>, ids: Vec<KeapId>) -
     Ok(())
 }
 
-async fn count(
+pub(super) async fn count(
     tx: &mut Transaction<'static, Postgres>,
     run: Uuid,
     group: Uuid,
@@ -336,6 +354,7 @@ async fn count(
             set seen = seen + $3, created = created + $4, linked = linked + $5, updated = updated + $6, unchanged = unchanged + $7,
                 skipped = skipped + $8, held = held + $9, failed = failed + $10,
                 keap_calls = keap_calls + $11, intercom_calls = intercom_calls + $12, last_group = $2,
+                archived = archived + $14, unlinked = unlinked + $15, late = late + $16,
                 state = case when $13 then 'done' else state end, finished_at = case when $13 then now() end
           where id = $1 and last_group is distinct from $2",
     )
@@ -352,6 +371,9 @@ async fn count(
     .bind(counts.keap_calls)
     .bind(counts.intercom_calls)
     .bind(ends)
+    .bind(counts.archived)
+    .bind(counts.unlinked)
+    .bind(counts.late)
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -17,6 +17,11 @@ pub struct Counts {
     pub skipped: i64,
     pub held: i64,
     pub failed: i64,
+    /// Gone from Keap: their Intercom contacts were archived, or only their links removed.
+    pub archived: i64,
+    pub unlinked: i64,
+    /// Found by the sweep alone; due from then on.
+    pub late: i64,
     pub keap_calls: i64,
     pub intercom_calls: i64,
 }
@@ -31,6 +36,9 @@ impl Counts {
         self.skipped += other.skipped;
         self.held += other.held;
         self.failed += other.failed;
+        self.archived += other.archived;
+        self.unlinked += other.unlinked;
+        self.late += other.late;
         self.keap_calls += other.keap_calls;
         self.intercom_calls += other.intercom_calls;
     }
@@ -75,7 +83,7 @@ macro_rules! select_runs {
     ($rest:literal) => {
         concat!(
             "select id, feed, reason, state, since, seen, created, linked, updated, unchanged, skipped, held, failed, ",
-            "keap_calls, intercom_calls, error, created_at, finished_at from sync_run ",
+            "keap_calls, intercom_calls, error, created_at, finished_at, archived, unlinked, late from sync_run ",
             $rest
         )
     };
@@ -223,6 +231,9 @@ fn run(row: &sqlx::postgres::PgRow) -> Result<Run> {
             failed: row.try_get(12)?,
             keap_calls: row.try_get(13)?,
             intercom_calls: row.try_get(14)?,
+            archived: row.try_get(18)?,
+            unlinked: row.try_get(19)?,
+            late: row.try_get(20)?,
         },
         error: row.try_get(15)?,
         created_at: row.try_get(16)?,

@@ -13,6 +13,9 @@ pub enum Decision {
     /// An existing Intercom contact gets the Keap id and the fields.
     Link(IntercomId),
     Update(IntercomId),
+    /// Keap does not have it any more: its Intercom contact is archived, or only let go of.
+    Archive(IntercomId),
+    Unlink(IntercomId),
     Skip(SkipReason),
     Hold(Hold),
     /// Not linked yet: candidates must be looked up before it can be decided.

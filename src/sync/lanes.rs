@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::Syncer;
 use super::feeds::changed::Polled;
+use super::feeds::sweep::Swept;
 use super::outcome::Halt;
 use crate::remote::Lane;
 use crate::trigger::Trigger;
@@ -72,7 +73,7 @@ impl Syncer {
         }
     }
 
-    /// Looks after polls and backfills until the daemon stops. A poll is due at the start and whenever the trigger fires.
+    /// Looks after polls, backfills and sweeps until the daemon stops. A poll is due at the start and whenever the trigger fires.
     pub async fn bulk_lane(self: Arc<Self>, trigger: Arc<Trigger>) {
         let mut told = Told::default();
         let mut poll = true;
@@ -151,18 +152,27 @@ impl Syncer {
         Ok(true)
     }
 
-    /// A page of changes and a page of the backfill, so that neither waits for the whole of the other. False when both are done.
+    /// A page of changes, one of the backfill and one of the sweep, so that none waits for the whole of another. False when all
+    /// are done.
     pub async fn bulk_step(&self, poll: &mut bool) -> Result<bool, Halt> {
         *poll |= self.unless_cancelled(self.take_requests()).await?;
         let changed = self.changed_step(poll).await;
         // A fault of one feed's own leaves the other its turn; a remote or a database that is down is down for both.
-        if let Err(Halt::Remote { .. } | Halt::Store(_) | Halt::Cancelled | Halt::LeaseLost) =
-            &changed
-        {
+        let down = |stepped: &Result<bool, Halt>| {
+            matches!(
+                stepped,
+                Err(Halt::Remote { .. } | Halt::Store(_) | Halt::Cancelled | Halt::LeaseLost)
+            )
+        };
+        if down(&changed) {
             return changed;
         }
         let backfill = self.backfill_step().await;
-        Ok(changed? | backfill?)
+        if down(&backfill) {
+            return backfill;
+        }
+        let sweep = self.sweep_step().await;
+        Ok(changed? | backfill? | sweep?)
     }
 
     async fn changed_step(&self, poll: &mut bool) -> Result<bool, Halt> {
@@ -194,6 +204,17 @@ impl Syncer {
         };
         self.run_pass(page).await?;
         Ok(true)
+    }
+
+    async fn sweep_step(&self) -> Result<bool, Halt> {
+        match self.unless_cancelled(self.sweep()).await? {
+            Swept::Idle => Ok(false),
+            Swept::Step => Ok(true),
+            Swept::Page(page) => {
+                self.run_pass(*page).await?;
+                Ok(true)
+            }
+        }
     }
 
     /// Reading may be given up at any time: nothing has been done yet.

@@ -16,6 +16,7 @@ mod runs;
 mod turns;
 mod write;
 
+pub use feeds::sweep::{Brake, Deleted, ask_on_schedule};
 pub use outcome::Halt;
 pub use pass::Page;
 pub use record::Retries;
@@ -31,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bucket::Bucket;
 use crate::contact::DigestKey;
 use crate::intercom::IntercomClient;
-use crate::keap::KeapClient;
+use crate::keap::{KeapClient, Show};
 use crate::remote::Lane;
 use crate::store::{Counts, Lease, Store};
 use claims::Claims;
@@ -54,6 +55,9 @@ pub struct SyncOptions {
     pub overlap: Duration,
     /// A first start without a cursor syncs everything, not just what changes from then on.
     pub everything_first: bool,
+    /// What becomes of contacts that Keap does not have any more, and of how many at once.
+    pub deleted: Deleted,
+    pub brake: Brake,
     /// How often an idle lane looks for requests that other processes stored.
     pub idle_check: Duration,
 }
@@ -91,9 +95,12 @@ pub struct Syncer {
     hint_calls: Bucket,
     overlap: Duration,
     everything_first: bool,
+    deleted: Deleted,
+    brake: Brake,
     idle_check: Duration,
     claims: Claims,
     walker: Walker,
+    sweeper: Walker,
     changed: feeds::changed::SharedMemory,
     polls: Mutex<runs::Polls>,
     lease: watch::Receiver<Option<Lease>>,
@@ -115,7 +122,8 @@ impl Syncer {
         let ours = lease.clone();
         intercom.write_only_while(Box::new(move || is_held(&ours)));
         Self {
-            walker: Walker::new(Arc::clone(&keap), options.page_size),
+            walker: Walker::new(Arc::clone(&keap), options.page_size, Show::Everything),
+            sweeper: Walker::new(Arc::clone(&keap), options.page_size, Show::Stamp),
             store,
             keap,
             intercom,
@@ -133,6 +141,8 @@ impl Syncer {
             ),
             overlap: options.overlap,
             everything_first: options.everything_first,
+            deleted: options.deleted,
+            brake: options.brake,
             idle_check: options.idle_check,
             claims: Claims::default(),
             changed: Mutex::default(),

@@ -7,12 +7,15 @@ use crate::contact::IntercomId;
 use crate::remote::Failure;
 use crate::store::StoreError;
 
-/// What was done to bring a contact to the wanted state, in the words of the original worker.
+/// What was done to bring a contact to the wanted state; the first three in the words of the original worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Created,
     Linked,
     Updated,
+    /// Gone from Keap: its Intercom contact is archived, or only let go of.
+    Archived,
+    Unlinked,
 }
 
 impl Action {
@@ -21,6 +24,8 @@ impl Action {
             Self::Created => "created",
             Self::Linked => "linked",
             Self::Updated => "updated",
+            Self::Archived => "archived",
+            Self::Unlinked => "unlinked",
         }
     }
 }
@@ -34,6 +39,11 @@ pub enum Outcome {
         request_id: Option<String>,
         /// Its former Intercom contact had vanished.
         replaced: bool,
+    },
+    /// Keap does not have it any more.
+    Gone {
+        action: Action,
+        intercom: IntercomId,
     },
     /// `forget`: its former Intercom contact has vanished, and it cannot be matched again.
     Skipped {

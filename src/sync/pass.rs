@@ -14,13 +14,14 @@ use uuid::Uuid;
 
 use super::claims::{Claim, OpenPage};
 use super::decide::{Decision, SkipReason};
+use super::feeds::sweep::Deleted;
 use super::lanes::TELL_EVERY;
 use super::outcome::{Halt, Outcome};
 use super::plan::{Planned, Planner};
 use super::record::{self, Recording};
 use super::write::Write;
 use super::{Calls, Syncer};
-use crate::contact::{Contact, KeapId};
+use crate::contact::{Contact, KeapId, LinkState};
 use crate::remote::Lane;
 use crate::store::{Counts, Cursor, Feed, Group};
 
@@ -39,6 +40,8 @@ pub struct Page {
     pub unreadable: Vec<(KeapId, String)>,
     /// Contacts that Keap does not have.
     pub missing: Vec<KeapId>,
+    /// Linked contacts that Keap does not have any more, as was confirmed and counted.
+    pub gone: Vec<KeapId>,
     /// The version of each due row that the page was made for.
     pub versions: HashMap<KeapId, i64>,
     pub run_id: Option<Uuid>,
@@ -64,6 +67,7 @@ impl Syncer {
             contacts,
             unreadable,
             missing,
+            gone,
             versions,
             run_id,
             cursor,
@@ -79,7 +83,8 @@ impl Syncer {
             feed,
             versions: &versions,
         };
-        let planned = self.unless_cancelled(planner.plan(contacts)).await?;
+        let mut planned = self.unless_cancelled(planner.plan(contacts)).await?;
+        planned.extend(self.plan_gone(gone).await?);
         let mut recording = Recording::new(feed, run_id, self.retries);
         self.add_unseen(&planner, &mut recording, unreadable, missing)
             .await?;
@@ -228,6 +233,31 @@ impl Syncer {
             }
         };
         Ok((outcome, Some(claim)))
+    }
+
+    /// Contacts that are gone from Keap and still linked, with what the policy wants for them.
+    async fn plan_gone(&self, gone: Vec<KeapId>) -> Result<Vec<Planned>, Halt> {
+        if gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut known = self.store.known(&gone).await?;
+        let planned = gone.into_iter().filter_map(|id| {
+            let link = known.links.remove(&id)?;
+            let LinkState::Linked(intercom) = &link.state else {
+                return None;
+            };
+            let decision = match self.deleted {
+                Deleted::Archive => Decision::Archive(intercom.clone()),
+                Deleted::Unlink => Decision::Unlink(intercom.clone()),
+                Deleted::Ignore => return None,
+            };
+            Some(Planned {
+                decision,
+                link: Some(link),
+                ..Planned::unseen(id, known.waiting.remove(&id), &self.key)
+            })
+        });
+        Ok(planned.collect())
     }
 
     /// Contacts that were asked for or listed, and that Keap did not show.
@@ -436,6 +466,9 @@ fn report(feed: Feed, run_id: Option<Uuid>, counts: &Counts, took: Duration) {
         skipped,
         held,
         failed,
+        archived,
+        unlinked,
+        late: _,
         keap_calls,
         intercom_calls,
     } = *counts;
@@ -465,6 +498,8 @@ fn report(feed: Feed, run_id: Option<Uuid>, counts: &Counts, took: Duration) {
             skipped,
             held,
             failed,
+            archived,
+            unlinked,
             keap_calls,
             intercom_calls,
             duration_ms,

@@ -89,7 +89,8 @@ impl Recording {
             recorded: Recorded::nothing(planned.contact.id),
         };
         entry.put(outcome, now);
-        let recorded = entry.recorded;
+        let mut recorded = entry.recorded;
+        recorded.swept = self.feed == Feed::Sweep;
         self.outcomes.push(recorded);
     }
 }
@@ -130,6 +131,7 @@ pub fn refused(recorded: &Recorded, feed: Feed, run_id: Option<Uuid>) -> Recorde
     Recorded {
         log: Some(log),
         again: Some(again),
+        swept: recorded.swept,
         counts,
         ..Recorded::nothing(recorded.id)
     }
@@ -164,6 +166,18 @@ impl Entry<'_> {
                     Some(&intercom),
                     note,
                     request_id,
+                );
+                self.done();
+            }
+            Outcome::Gone { action, intercom } => {
+                *self.counted(action) += 1;
+                self.recorded.forget = true;
+                self.log(
+                    SyncStatus::Synced,
+                    action.as_str(),
+                    Some(&intercom),
+                    Some("deleted: Keap does not have this contact any more (404); it was deleted, or merged into another".into()),
+                    None,
                 );
                 self.done();
             }
@@ -266,6 +280,8 @@ impl Entry<'_> {
             Action::Created => &mut self.recorded.counts.created,
             Action::Linked => &mut self.recorded.counts.linked,
             Action::Updated => &mut self.recorded.counts.updated,
+            Action::Archived => &mut self.recorded.counts.archived,
+            Action::Unlinked => &mut self.recorded.counts.unlinked,
         }
     }
 

@@ -41,6 +41,7 @@ impl Syncer {
             cursor.is_some_and(|cursor| cursor.walk.is_some())
         };
         let mut backfill = walking(self.store.cursor(Feed::Backfill).await?);
+        let mut sweep = walking(self.store.cursor(Feed::Sweep).await?);
         let mut poll = false;
         for run in requested {
             match Feed::parse(&run.feed) {
@@ -59,6 +60,14 @@ impl Syncer {
                         .await?;
                     self.start_backfill(run.id, run.since).await?;
                     backfill = true;
+                }
+                Some(Feed::Sweep) if sweep => {}
+                Some(Feed::Sweep) => {
+                    self.store
+                        .begin_run(run.id, Feed::Sweep, &run.reason, None)
+                        .await?;
+                    self.start_sweep(run.id).await?;
+                    sweep = true;
                 }
                 Some(Feed::Due) | None => return Err(StoreError::BadRow("sync_run").into()),
             }

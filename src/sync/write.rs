@@ -62,6 +62,10 @@ fn hold(reason: HoldReason, candidates: impl IntoIterator<Item = IntercomId>) ->
     }))
 }
 
+fn gone(action: Action, intercom: IntercomId) -> Outcome {
+    Outcome::Gone { action, intercom }
+}
+
 impl Write<'_> {
     /// Carries the decision out. Safe to repeat: an update repeats its content, a create answers 409 and is linked.
     pub async fn carry_out(&self, decision: Decision) -> Result<Outcome, Halt> {
@@ -92,6 +96,11 @@ impl Write<'_> {
                     Action::Updated,
                     Some(id),
                 ),
+                Decision::Archive(id) => {
+                    self.intercom.archive(self.lane, &id).await?;
+                    return Ok(gone(Action::Archived, id));
+                }
+                Decision::Unlink(id) => return Ok(gone(Action::Unlinked, id)),
                 Decision::Skip(reason) => {
                     return Ok(Outcome::Skipped {
                         reason,

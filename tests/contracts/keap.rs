@@ -2,7 +2,7 @@
 
 use chrono::DateTime;
 use keap_intercom_sync::contact::KeapId;
-use keap_intercom_sync::keap::{KeapClient, KeapOptions, PageQuery, Place, Row};
+use keap_intercom_sync::keap::{KeapClient, KeapOptions, PageQuery, Place, Row, Show};
 use keap_intercom_sync::remote::{Failure, Lane};
 use serde_json::json;
 use wiremock::matchers::{any, method, path, query_param};
@@ -50,6 +50,7 @@ fn everything() -> PageQuery {
         place: Place::Start,
         up_to: None,
         page_size: 1000,
+        show: Show::Everything,
     }
 }
 
@@ -67,6 +68,7 @@ async fn a_page_is_asked_for_by_window_and_id() {
         place: Place::After(id(4121)),
         up_to: None,
         page_size: 1000,
+        show: Show::Everything,
     };
     keap.page(Lane::Bulk, &query_of).await.unwrap();
     let request = only_request(&server).await;

@@ -33,23 +33,30 @@ const PATIENCE: Duration = Duration::from_secs(600);
 #[command(after_help = "Examples:
   keap-intercom-sync sync 12345 67890          two contacts, now
   keap-intercom-sync sync --changed            what has changed since the stored cursor
+  keap-intercom-sync sync --sweep              what was deleted or merged in Keap
   keap-intercom-sync sync --all --dry-run      what a full sync would do, without doing it
   keap-intercom-sync sync --since 2026-01-31T00:00:00Z --json
 
 Exit status: 0 all well; 1 some contacts failed, are held, or are not in Keap; 2 nothing could be done.")]
 pub struct SyncArgs {
     /// Keap contact ids to sync now.
-    #[arg(required_unless_present_any = ["changed", "all", "since"], conflicts_with_all = ["changed", "all", "since"])]
+    #[arg(required_unless_present_any = ["changed", "all", "since", "sweep"], conflicts_with_all = ["changed", "all", "since", "sweep"])]
     pub ids: Vec<KeapId>,
     /// Sync what has changed since the stored cursor.
-    #[arg(long, conflicts_with_all = ["all", "since"])]
+    #[arg(long, conflicts_with_all = ["all", "since", "sweep"])]
     pub changed: bool,
     /// Look at every contact in Keap; those that are up to date cost no Intercom call.
-    #[arg(long, conflicts_with = "since")]
+    #[arg(long, conflicts_with_all = ["since", "sweep"])]
     pub all: bool,
     /// Look at every contact changed since a time, for example 2026-01-31T00:00:00Z.
     #[arg(long, value_name = "TIME")]
     pub since: Option<DateTime<Utc>>,
+    /// Look for linked contacts that were deleted or merged in Keap, and do with them what sweep.deleted says.
+    #[arg(long, conflicts_with_all = ["since", "dry_run"])]
+    pub sweep: bool,
+    /// With --sweep: however many they are. Look at the text of the run that the brake has stopped first.
+    #[arg(long, requires = "sweep")]
+    pub force: bool,
     /// Decide and print, and write nothing anywhere.
     #[arg(long)]
     pub dry_run: bool,
@@ -124,6 +131,9 @@ async fn ask(store: &Store, args: &SyncArgs) -> anyhow::Result<Asked> {
             store.request(&args.ids, DueReason::Manual).await?,
         ));
     }
+    if args.sweep {
+        return Ok(Asked::Run(store.request_sweep(args.force).await?));
+    }
     let feed = if args.changed {
         Feed::Changed
     } else {
@@ -181,7 +191,11 @@ async fn with_lease(
         intercom_calls: calls.intercom,
         ..counts
     };
-    let stopped = result.err().map(|halt| halt.to_string());
+    let stopped = match (result, asked) {
+        (Err(halt), _) => Some(halt.to_string()),
+        (Ok(()), Asked::Run(id)) => parts.store.run(*id).await?.and_then(|run| run.error),
+        (Ok(()), Asked::Contacts(_)) => None,
+    };
     if let Some(why) = &stopped {
         eprintln!("Stopped: {why}");
     }

@@ -65,6 +65,17 @@ pub fn print_summary(json: bool, counts: &Counts, contacts: &[Told], error: Opti
         counts.keap_calls,
         counts.intercom_calls,
     );
+    if counts.archived + counts.unlinked + counts.late > 0 {
+        println!("{}", of_sweep(counts));
+    }
+}
+
+/// What a sweep found.
+fn of_sweep(counts: &Counts) -> String {
+    format!(
+        "Gone from Keap: {} archived, {} unlinked; found late: {}",
+        counts.archived, counts.unlinked, counts.late
+    )
 }
 
 fn line(id: &str, action: &str, intercom: Option<&str>, why: Option<&str>) -> String {

@@ -54,6 +54,7 @@ impl Syncer {
             contacts,
             unreadable,
             missing: Vec::new(),
+            gone: Vec::new(),
             versions: HashMap::new(),
             run_id,
             cursor,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Rows;
 use super::walk::newest_stamp;
-use crate::keap::{self, PageQuery, Place};
+use crate::keap::{self, PageQuery, Place, Show};
 use crate::remote::{Failure, Lane};
 use crate::store::{Cursor, Feed, Walk};
 use crate::sync::claims::OpenPage;
@@ -74,6 +74,7 @@ impl Syncer {
             place: Place::Start,
             up_to: None,
             page_size: self.walker.page_size(),
+            show: Show::Everything,
         };
         let full = match self.poll(&query, &cursor).await {
             Ok(page) if page.rows.len() < self.walker.page_size() && page.next_token.is_none() => {
@@ -149,6 +150,7 @@ impl Syncer {
             contacts,
             unreadable,
             missing,
+            gone: Vec::new(),
             versions,
             run_id,
             cursor: Some(next),
@@ -219,6 +221,7 @@ impl Syncer {
             contacts,
             unreadable,
             missing: Vec::new(),
+            gone: Vec::new(),
             versions: HashMap::new(),
             run_id: walk.run_id,
             cursor: Some(next),

@@ -55,6 +55,7 @@ impl Syncer {
             contacts: rows.contacts,
             unreadable: rows.unreadable,
             missing,
+            gone: Vec::new(),
             versions,
             run_id: None,
             cursor: None,
@@ -118,7 +119,11 @@ impl Syncer {
     }
 
     /// Reads contacts in chunks. What the lists leave out, or cannot show, comes back by itself.
-    async fn list_by_id(&self, lane: Lane, ids: &[KeapId]) -> Result<(Rows, Vec<KeapId>), Halt> {
+    pub(super) async fn list_by_id(
+        &self,
+        lane: Lane,
+        ids: &[KeapId],
+    ) -> Result<(Rows, Vec<KeapId>), Halt> {
         let mut rows = Rows::default();
         let mut alone = Vec::new();
         let mut chunks: Vec<&[KeapId]> = ids.chunks(self.ids_per_call).rev().collect();
@@ -147,7 +152,7 @@ impl Syncer {
     }
 
     /// Reads contacts one by one; returns those that Keap does not have.
-    async fn read_alone(
+    pub(super) async fn read_alone(
         &self,
         lane: Lane,
         alone: Vec<KeapId>,

@@ -4,6 +4,7 @@ pub mod backfill;
 pub mod changed;
 pub mod due;
 mod poison;
+pub mod sweep;
 pub mod walk;
 
 use crate::contact::{Contact, KeapId};

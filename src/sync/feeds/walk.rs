@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::poison;
 use crate::contact::KeapId;
-use crate::keap::{KeapClient, Page, PageQuery, Place, Row};
+use crate::keap::{KeapClient, Page, PageQuery, Place, Row, Show};
 use crate::remote::{Failure, Lane};
 use crate::store::Walk;
 use crate::sync::outcome::Halt;
@@ -21,6 +21,7 @@ const MOST_CONTACTS: usize = 200_000_000;
 pub struct Walker {
     keap: Arc<KeapClient>,
     page_size: usize,
+    show: Show,
     /// Smaller than `page_size` while Keap fails on whole pages.
     size_now: AtomicUsize,
     /// Keap refuses `contact_id>` (or ignores it): pages are asked for by token instead.
@@ -59,10 +60,11 @@ pub struct Step {
 const FIRST: &str = "";
 
 impl Walker {
-    pub fn new(keap: Arc<KeapClient>, page_size: usize) -> Self {
+    pub fn new(keap: Arc<KeapClient>, page_size: usize, show: Show) -> Self {
         Self {
             keap,
             page_size,
+            show,
             size_now: AtomicUsize::new(page_size),
             by_token: AtomicBool::new(false),
             trails: Mutex::default(),
@@ -163,7 +165,7 @@ impl Walker {
                 .size_now
                 .load(Ordering::Relaxed)
                 .clamp(1, self.page_size);
-            let query = query(walk, last.map_or(Place::Start, Place::After), size);
+            let query = self.query(walk, last.map_or(Place::Start, Place::After), size);
             match self.keap.page(lane, &query).await {
                 Ok(page) => return Ok(Some(page)),
                 Err(Failure::Never { .. }) => return Ok(None),
@@ -207,6 +209,18 @@ impl Walker {
         }
     }
 
+    /// The query of a walk's page. Whether Keap's end bound includes its own instant is unknown, so it is sent one second higher.
+    fn query(&self, walk: &Walk, place: Place, page_size: usize) -> PageQuery {
+        PageQuery {
+            from: walk.start,
+            until: walk.end.map(|end| end + TimeDelta::seconds(1)),
+            place,
+            up_to: None,
+            page_size,
+            show: self.show,
+        }
+    }
+
     /// Tells a page that fails from a Keap that fails.
     pub async fn keap_answers(&self, lane: Lane) -> bool {
         self.ask_for_nobody(lane).await.is_ok()
@@ -224,6 +238,7 @@ impl Walker {
                     place,
                     up_to: None,
                     page_size: 1,
+                    show: Show::Stamp,
                 },
             )
             .await
@@ -245,7 +260,7 @@ impl Walker {
         // Without an upper bound: a contact that is edited during the walk stays in the list, so no other one shifts.
         let asked = PageQuery {
             until: None,
-            ..query(walk, place, self.page_size)
+            ..self.query(walk, place, self.page_size)
         };
         let page = match self.keap.page(lane, &asked).await {
             Ok(page) => page,
@@ -301,17 +316,6 @@ impl Walker {
             rows: page.rows,
             next,
         })
-    }
-}
-
-/// The query of a walk's page. Whether Keap's end bound includes its own instant is unknown, so it is sent one second higher.
-fn query(walk: &Walk, place: Place, page_size: usize) -> PageQuery {
-    PageQuery {
-        from: walk.start,
-        until: walk.end.map(|end| end + TimeDelta::seconds(1)),
-        place,
-        up_to: None,
-        page_size,
     }
 }
 
