@@ -310,6 +310,7 @@ async fn status_tells_where_everything_stands(pool: PgPool) {
             "lease     free: no daemon is running passes; start one with `keap-intercom-sync run`",
             "changed   no cursor yet: the first poll has not happened",
             "backfill  none so far",
+            "sweep     none so far",
             "linked    0 contacts",
             "due       0",
             "held      0",

@@ -3,6 +3,7 @@
 use keap_intercom_sync::store::{Counts, Feed, Run, RunState};
 use sqlx::PgPool;
 
+use crate::process::command;
 use crate::sim::{Fault, What};
 use crate::world::{Worker, World, ann, until};
 
@@ -126,6 +127,58 @@ async fn f27_the_loser_of_a_merge_is_archived_and_the_winner_is_synced(pool: PgP
     worker.sync().await;
     world.assert_agrees();
     assert_eq!(world.last_action(8).await, "archived");
+}
+
+/// Two contacts with one e-mail: the first is linked, the second is held for it.
+async fn twins(world: &World) -> (i64, i64, Worker) {
+    let (first, second) = (world.keap.add(ann()), world.keap.add(ann()));
+    let worker = settled(world).await;
+    let held = world.only_held(second).await;
+    assert!(
+        held.reason
+            .starts_with(&format!("email_linked_to {first}:")),
+        "{}",
+        held.reason
+    );
+    (first, second, worker)
+}
+
+#[sqlx::test]
+async fn f27_the_winner_of_a_merge_gets_the_intercom_contact_that_it_was_held_for(pool: PgPool) {
+    let world = World::with_people(pool, 40).await;
+    let (loser, winner, worker) = twins(&world).await;
+    let intercom = world.user(loser).id;
+    assert!(world.keap.merge(loser, winner));
+    worker.sync().await;
+    let (counts, run) = sweep(&worker, false).await;
+    assert_eq!((counts.unlinked, counts.archived), (1, 0), "{run:?}");
+    worker.work_off().await;
+    assert_eq!(world.user(winner).id, intercom);
+    assert_eq!(
+        (world.held().await.len(), world.intercom.count("archive")),
+        (0, 0)
+    );
+    let line = world.log_of(loser).await.pop().unwrap();
+    let why = line.error_message.unwrap();
+    assert!(
+        why.contains(&format!("goes to Keap contact {winner}")),
+        "{why}"
+    );
+    world.assert_agrees();
+}
+
+#[sqlx::test]
+async fn f27_a_held_loser_is_held_no_longer(pool: PgPool) {
+    let world = World::with_people(pool, 40).await;
+    let (winner, loser, worker) = twins(&world).await;
+    assert!(world.keap.merge(loser, winner));
+    let (counts, _) = sweep(&worker, false).await;
+    assert_eq!((counts.unlinked, counts.archived), (0, 0));
+    worker.work_off().await;
+    assert!(world.held().await.is_empty());
+    assert_eq!(world.last_action(loser).await, "skipped");
+    worker.sync().await;
+    world.assert_agrees();
 }
 
 #[sqlx::test]
@@ -409,4 +462,55 @@ async fn the_schedule_asks_for_one_sweep_at_a_time(pool: PgPool) {
     until("the deletion is noticed", async || live(&world) == 19).await;
     until("sweeps follow each other", async || done().await >= 2).await;
     daemon.stop().await.1.unwrap();
+}
+
+#[sqlx::test]
+async fn the_command_sweeps_and_says_how_the_brake_is_lifted(pool: PgPool) {
+    let mut world = crate::process::world(pool, 12).await;
+    world.set("RUST_LOG", "off");
+    command(&world, &["sync", "--all"]).await.expect(0);
+    for id in 1..=6 {
+        world.keap.delete(id);
+    }
+    let told = command(&world, &["sync", "--sweep"]).await.expect(2).stdout;
+    assert!(
+        told.contains("Not complete: brake: ") && told.contains("--force"),
+        "{told}"
+    );
+    let status = command(&world, &["status"]).await.expect(0).stdout;
+    assert!(
+        status.contains("sweep     none has succeeded yet") && status.contains("; brake: "),
+        "{status}"
+    );
+    let told = command(&world, &["sync", "--sweep", "--force"])
+        .await
+        .expect(0)
+        .stdout;
+    assert!(
+        told.contains("Gone from Keap: 6 archived, 0 unlinked; found late: 0"),
+        "{told}"
+    );
+    let status = command(&world, &["status"]).await.expect(0).stdout;
+    assert!(
+        status.contains("sweep     done") && status.contains("archived 6, unlinked 0, late 0"),
+        "{status}"
+    );
+    let status = command(&world, &["status", "--json"])
+        .await
+        .expect(0)
+        .json();
+    assert!(
+        status["sweep"]["lastSuccessSecondsAgo"].is_number(),
+        "{status}"
+    );
+    assert_eq!(status["sweep"]["walk"], serde_json::Value::Null);
+    world.assert_agrees();
+    for wrong in [
+        &["sync", "--force"][..],
+        &["sync", "--sweep", "--all"],
+        &["sync", "--sweep", "--dry-run"],
+        &["sync", "1", "--sweep"],
+    ] {
+        command(&world, wrong).await.expect(2);
+    }
 }

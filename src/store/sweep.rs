@@ -1,5 +1,7 @@
 //! The sweep's candidates: linked contacts that Keap does not list, until the walk is whole and they are dealt with.
 
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use super::link::keap_id;
@@ -86,6 +88,21 @@ impl Store {
             .bind(ids(&page.listed))
             .execute(&mut **tx)
             .await?;
+            // A hold of a contact that is gone concerns nobody: looked at again, it is dropped.
+            sqlx::query(
+                "update contact_due set held = false, due_at = now(), reason = $4, priority = $5, attempts = 0, sighting = null,
+                        version = version + 1, updated_at = now()
+                  where held and keap_contact_id > $1 and keap_contact_id <= $2 and keap_contact_id <> all($3)
+                    and not exists (select from contact_link link
+                                     where link.keap_contact_id = contact_due.keap_contact_id and link.state = 'linked')",
+            )
+            .bind(page.range.0)
+            .bind(page.range.1)
+            .bind(ids(&page.listed))
+            .bind(DueReason::Again.as_str())
+            .bind(DueReason::Again.priority())
+            .execute(&mut **tx)
+            .await?;
             let late = sqlx::query(
                 "insert into contact_due (keap_contact_id, reason, priority)
                  select id, $2, $3 from unnest($1::bigint[]) as id
@@ -146,6 +163,25 @@ impl Store {
             .await?)
         })?;
         rows.into_iter().map(keap_id).collect()
+    }
+
+    /// Contacts that are held because these have the Intercom contact with their e-mail; the lowest where there are several.
+    pub async fn heirs(&self, gone: &[KeapId]) -> Result<HashMap<KeapId, KeapId>> {
+        let ids: Vec<i64> = gone.iter().map(|id| id.get()).collect();
+        let rows: Vec<(i64, i64)> = transaction!(self, tx, {
+            Ok(sqlx::query_as(
+                "select gone, min(keap_contact_id)
+                   from (select keap_contact_id, substring(last_error from '^email_linked_to ([0-9]{1,18}):')::bigint as gone
+                           from contact_due where held) as held
+                  where gone = any($1) and keap_contact_id <> all($1) group by gone",
+            )
+            .bind(&ids)
+            .fetch_all(&mut **tx)
+            .await?)
+        })?;
+        rows.into_iter()
+            .map(|(gone, heir)| Ok((keap_id(gone)?, keap_id(heir)?)))
+            .collect()
     }
 
     /// Stores what Keap answered for candidates, one by one: some are gone, the others were never missing.

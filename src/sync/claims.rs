@@ -110,6 +110,14 @@ pub struct Claim {
     keys: Vec<Key>,
 }
 
+impl Claim {
+    /// Both under one claim.
+    pub fn and(mut self, mut other: Self) -> Self {
+        self.keys.append(&mut other.keys);
+        self
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut state = self.claims.lock();

@@ -16,6 +16,8 @@ pub enum Decision {
     /// Keap does not have it any more: its Intercom contact is archived, or only let go of.
     Archive(IntercomId),
     Unlink(IntercomId),
+    /// The same, and another contact waits for its Intercom contact: the two were merged.
+    HandOver(IntercomId, KeapId),
     Skip(SkipReason),
     Hold(Hold),
     /// Not linked yet: candidates must be looked up before it can be decided.

@@ -134,7 +134,9 @@ fn preview(planned: &Planned) -> Preview {
         Decision::Link(id) => ("linked", Some(id.to_string()), None),
         Decision::Update(id) => ("updated", Some(id.to_string()), None),
         Decision::Archive(id) => ("archived", Some(id.to_string()), None),
-        Decision::Unlink(id) => ("unlinked", Some(id.to_string()), None),
+        Decision::Unlink(id) | Decision::HandOver(id, _) => {
+            ("unlinked", Some(id.to_string()), None)
+        }
         Decision::Skip(SkipReason::Unchanged) => ("unchanged", None, None),
         Decision::Skip(SkipReason::StillHeld) => (
             "held",

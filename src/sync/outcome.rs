@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::decide::{Hold, SkipReason};
-use crate::contact::IntercomId;
+use crate::contact::{IntercomId, KeapId};
 use crate::remote::Failure;
 use crate::store::StoreError;
 
@@ -44,6 +44,8 @@ pub enum Outcome {
     Gone {
         action: Action,
         intercom: IntercomId,
+        /// Who gets the Intercom contact.
+        heir: Option<KeapId>,
     },
     /// `forget`: its former Intercom contact has vanished, and it cannot be matched again.
     Skipped {

@@ -215,7 +215,11 @@ impl Syncer {
         let email = planned
             .email_digest
             .filter(|_| !matches!(planned.decision, Decision::Update(_)));
-        let Some(claim) = open.claim(id, email) else {
+        let mut claim = open.claim(id, email);
+        if let Decision::HandOver(_, heir) = planned.decision {
+            claim = claim.and_then(|claim| Some(claim.and(open.claim(heir, None)?)));
+        }
+        let Some(claim) = claim else {
             return Ok((Outcome::Afresh, None));
         };
         let outcome = match &planned.search_failed {
@@ -241,15 +245,19 @@ impl Syncer {
             return Ok(Vec::new());
         }
         let mut known = self.store.known(&gone).await?;
+        let heirs = self.store.heirs(&gone).await?;
         let planned = gone.into_iter().filter_map(|id| {
             let link = known.links.remove(&id)?;
             let LinkState::Linked(intercom) = &link.state else {
                 return None;
             };
             let decision = match self.deleted {
+                Deleted::Ignore => return None,
+                _ if heirs.contains_key(&id) => {
+                    Decision::HandOver(intercom.clone(), *heirs.get(&id)?)
+                }
                 Deleted::Archive => Decision::Archive(intercom.clone()),
                 Deleted::Unlink => Decision::Unlink(intercom.clone()),
-                Deleted::Ignore => return None,
             };
             Some(Planned {
                 decision,

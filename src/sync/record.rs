@@ -83,6 +83,7 @@ impl Recording {
         now: DateTime<Utc>,
     ) {
         self.claims.extend(claim);
+        let heir = self.inheritance(planned, &outcome);
         let mut entry = Entry {
             recording: self,
             planned,
@@ -92,6 +93,35 @@ impl Recording {
         let mut recorded = entry.recorded;
         recorded.swept = self.feed == Feed::Sweep;
         self.outcomes.push(recorded);
+        self.outcomes.extend(heir);
+    }
+
+    /// The winner of a merge gets the loser's link, and is looked at: nothing of it is written there yet.
+    fn inheritance(&self, planned: &Planned, outcome: &Outcome) -> Option<Recorded> {
+        let Outcome::Gone {
+            intercom,
+            heir: Some(heir),
+            ..
+        } = outcome
+        else {
+            return None;
+        };
+        let link = Link {
+            state: LinkState::Linked(intercom.clone()),
+            fingerprint: planned.fingerprint,
+            sighting: planned.sighting,
+            keap_updated_at: None,
+            replaced_at: None,
+        };
+        Some(Recorded {
+            link: Some(LinkRow {
+                id: *heir,
+                link,
+                email_digest: None,
+            }),
+            afresh: true,
+            ..Recorded::nothing(*heir)
+        })
     }
 }
 
@@ -169,14 +199,23 @@ impl Entry<'_> {
                 );
                 self.done();
             }
-            Outcome::Gone { action, intercom } => {
+            Outcome::Gone {
+                action,
+                intercom,
+                heir,
+            } => {
+                let gone = "Keap does not have this contact any more (404)";
+                let why = heir.map_or_else(
+                    || format!("deleted: {gone}; it was deleted, or merged into another"),
+                    |heir| format!("merged: {gone}; its Intercom contact goes to Keap contact {heir}, which was held for it"),
+                );
                 *self.counted(action) += 1;
                 self.recorded.forget = true;
                 self.log(
                     SyncStatus::Synced,
                     action.as_str(),
                     Some(&intercom),
-                    Some("deleted: Keap does not have this contact any more (404); it was deleted, or merged into another".into()),
+                    Some(why),
                     None,
                 );
                 self.done();

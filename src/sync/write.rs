@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::decide::{Decision, Hold, HoldReason, SkipReason, match_up};
 use super::outcome::{Action, Halt, Outcome};
-use crate::contact::{Candidate, Contact, EmailField, IntercomId, Link};
+use crate::contact::{Candidate, Contact, EmailField, IntercomId, KeapId, Link};
 use crate::intercom::{Conflict, Found, IntercomClient, Unarchived, Wanted, Written};
 use crate::remote::{Failure, Lane};
 
@@ -62,8 +62,12 @@ fn hold(reason: HoldReason, candidates: impl IntoIterator<Item = IntercomId>) ->
     }))
 }
 
-fn gone(action: Action, intercom: IntercomId) -> Outcome {
-    Outcome::Gone { action, intercom }
+fn gone(action: Action, intercom: IntercomId, heir: Option<KeapId>) -> Outcome {
+    Outcome::Gone {
+        action,
+        intercom,
+        heir,
+    }
 }
 
 impl Write<'_> {
@@ -98,9 +102,10 @@ impl Write<'_> {
                 ),
                 Decision::Archive(id) => {
                     self.intercom.archive(self.lane, &id).await?;
-                    return Ok(gone(Action::Archived, id));
+                    return Ok(gone(Action::Archived, id, None));
                 }
-                Decision::Unlink(id) => return Ok(gone(Action::Unlinked, id)),
+                Decision::Unlink(id) => return Ok(gone(Action::Unlinked, id, None)),
+                Decision::HandOver(id, heir) => return Ok(gone(Action::Unlinked, id, Some(heir))),
                 Decision::Skip(reason) => {
                     return Ok(Outcome::Skipped {
                         reason,

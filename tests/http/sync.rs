@@ -331,11 +331,29 @@ async fn a_walk_is_asked_for_and_looked_at(pool: PgPool) {
     let since = json!({ "feed": "backfill", "since": "2026-01-01T00:00:00Z" });
     assert_eq!(post(&daemon, "/sync/run", &since).await.status, 202);
 
+    let reply = post(&daemon, "/sync/run", &json!({ "feed": "sweep" })).await;
+    assert_eq!(reply.status, 202, "{}", reply.json());
+    let status = reply.json()["statusUrl"].as_str().unwrap().to_owned();
+    until("the end of the sweep", async || {
+        get(&daemon, &status).await.json()["state"] == "done"
+    })
+    .await;
+    let run = get(&daemon, &status).await.json();
+    assert_eq!(
+        (&run["counts"]["seen"], &run["counts"]["archived"]),
+        (&json!(30), &json!(0)),
+        "{run}"
+    );
+
     for (wrong, status) in [
         (json!({ "feed": "everything" }), 422),
         (json!({ "feed": "due" }), 422),
         (
             json!({ "feed": "changed", "since": "2026-01-01T00:00:00Z" }),
+            422,
+        ),
+        (
+            json!({ "feed": "sweep", "since": "2026-01-01T00:00:00Z" }),
             422,
         ),
         (json!({ "feed": "backfill", "since": "yesterday" }), 400),
