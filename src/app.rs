@@ -13,14 +13,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{FirstRun, Migrate, Settings, SettingsError};
-use crate::http::{self, HttpState};
+use crate::http::{self, HttpParts, Keys, RemoteStanding};
 use crate::intercom::{IntercomClient, IntercomOptions};
 use crate::keap::{KeapClient, KeapOptions};
+use crate::remote::{Remote, Standing};
 use crate::schedule;
 use crate::store::{Lease, SchemaState, Store, StoreError, StoreOptions};
 use crate::sync::retention::{self, Keep};
 use crate::sync::{Retries, Rules, SyncOptions, Syncer, lease};
-use crate::systemd::{self, Lanes, Reporter};
+use crate::systemd::{self, Reporter};
 use crate::trigger::Trigger;
 
 /// A database that stays away is told of at once and then this often.
@@ -82,6 +83,7 @@ impl Parts {
             record_after: sync.record_after(),
             page_size: keap.page_size as usize,
             ids_per_call: keap.ids_per_call as usize,
+            hint_calls_per_day: keap.webhook_calls_per_day,
             overlap: settings.poll.overlap(),
             everything_first: settings.poll.first_run == FirstRun::Everything,
             idle_check: sync.idle_check(),
@@ -150,11 +152,48 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let parts = Parts::build(settings)?;
     let mut tasks = JoinSet::new();
-    let router = http::router(HttpState {
+    let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
+    let (started, lanes) = watch::channel(None::<Arc<Syncer>>);
+    let [router, open_router] = http::routers(HttpParts {
         environment: settings.environment.clone(),
+        keys: Keys::new(
+            settings.http.api_token.as_ref(),
+            &settings.keap.webhook_secrets(),
+        ),
+        store: parts.store.clone(),
+        urgent: Arc::clone(&urgent),
+        bulk: Arc::clone(&bulk),
+        cancel: cancel.clone(),
+        is_alive: Box::new({
+            let lanes = lanes.clone();
+            // Before the lanes start there is nothing that could hang.
+            move || {
+                lanes
+                    .borrow()
+                    .as_ref()
+                    .is_none_or(|syncer| syncer.is_alive())
+            }
+        }),
+        holds_lease: Box::new({
+            let lanes = lanes.clone();
+            move || {
+                lanes
+                    .borrow()
+                    .as_ref()
+                    .is_some_and(|syncer| syncer.holds_lease())
+            }
+        }),
+        remotes: Box::new({
+            let (keap, intercom) = (Arc::clone(&parts.keap), Arc::clone(&parts.intercom));
+            move || {
+                vec![
+                    standing("Keap", keap.remote()),
+                    standing("Intercom", intercom.remote()),
+                ]
+            }
+        }),
+        poll_age_limit: settings.http.ready_poll_age(),
     });
-    tasks.spawn(http::serve(listener, router, cancel.clone()));
-    let (started, lanes) = watch::channel(None);
     let reporter = Reporter {
         store: parts.store.clone(),
         lanes,
@@ -164,8 +203,28 @@ pub async fn run(
         }),
     };
     tasks.spawn(reporter.report(cancel.clone()));
+    let connections = settings.http.max_connections;
+    let serve = |listener, router| http::serve(listener, router, connections, cancel.clone());
+    tasks.spawn(serve(listener, router));
+    if let Some(address) = settings.http.metrics_listen {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("HTTP__METRICS_LISTEN: cannot listen on {address}"))?;
+        tasks.spawn(serve(listener, open_router));
+    }
+    tasks.spawn(http::gather(cancel.clone()));
     let ended = match database_is_ready(&parts.store, settings.database.migrate, &cancel).await {
-        Ok(true) => run_lanes(settings, &parts, &started, &mut tasks, &cancel).await,
+        Ok(true) => {
+            run_lanes(
+                settings,
+                &parts,
+                &started,
+                [urgent, bulk],
+                &mut tasks,
+                &cancel,
+            )
+            .await
+        }
         Ok(false) => Ok(()),
         Err(error) => Err(error),
     };
@@ -180,17 +239,37 @@ pub async fn run(
     ended
 }
 
+/// How a remote stands, in the words of the HTTP surface.
+fn standing(name: &'static str, remote: &Remote) -> RemoteStanding {
+    let (state, retry_in) = match remote.standing() {
+        Standing::Ok => ("ok", None),
+        Standing::Limited(time) => ("limited", Some(time)),
+        Standing::Failing(time) => ("failing", Some(time)),
+        Standing::Refused(time) => ("refused", Some(time)),
+    };
+    RemoteStanding {
+        name,
+        state,
+        retry_in,
+        limits: remote
+            .headroom()
+            .into_iter()
+            .map(|told| (told.name, told.limit, told.available))
+            .collect(),
+    }
+}
+
 /// Runs both lanes beside what runs already; returns when the daemon is to stop, with an error when a part ended by itself.
 async fn run_lanes(
     settings: &Settings,
     parts: &Parts,
-    started: &watch::Sender<Option<Arc<Lanes>>>,
+    started: &watch::Sender<Option<Arc<Syncer>>>,
+    [urgent, bulk]: [Arc<Trigger>; 2],
     tasks: &mut JoinSet<()>,
     cancel: &CancellationToken,
 ) -> anyhow::Result<()> {
     let (lease_sender, lease) = watch::channel(None);
     let syncer = Arc::new(parts.syncer(lease.clone(), cancel.clone()).await?);
-    let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
     let mut scheduler = schedule::start(&settings.poll.schedule, Arc::clone(&bulk)).await?;
     // Passes stop first, then the lease is given back.
     let lanes = TaskTracker::new();
@@ -215,7 +294,7 @@ async fn run_lanes(
         lease.clone(),
         cancel.clone(),
     ));
-    started.send_replace(Some(Arc::new(Lanes { syncer, lease })));
+    started.send_replace(Some(syncer));
     let ended = tokio::select! {
         // First: parts that end because they were told to are no accident.
         biased;

@@ -241,6 +241,11 @@ async fn a_daemon_that_may_not_migrate_says_what_to_do(pool: PgPool) {
             .contains("2 migration(s) are missing; run `keap-intercom-sync migrate`"),
         "{ended:#?}"
     );
+    let ended = command(&world, &["status"]).await.expect(2);
+    assert!(
+        ended.stderr.contains("run `keap-intercom-sync migrate`"),
+        "{ended:#?}"
+    );
     // A dry run never migrates.
     world.set("DATABASE__MIGRATE", "auto");
     let ended = command(&world, &["sync", "--all", "--dry-run"])
@@ -329,7 +334,8 @@ async fn status_tells_where_everything_stands(pool: PgPool) {
 
     let text = command(&world, &["status"]).await.expect(0).stdout;
     for words in [
-        "changed   all changes up to ",
+        "changed   at most ",
+        " s behind Keap; newest change recorded ",
         "backfill  done",
         "linked    12 contacts",
         "held      1  (see `keap-intercom-sync held`)",
@@ -361,7 +367,10 @@ async fn status_tells_where_everything_stands(pool: PgPool) {
     let daemon = Process::leader(&world).await;
     let text = command(&world, &["status"]).await.expect(0).stdout;
     assert!(text.starts_with("lease     held by "), "{text}");
-    assert!(text.contains(&format!("/{}/", daemon.pid())), "{text}");
+    assert!(
+        text.contains(&format!("process {} on ", daemon.pid())),
+        "{text}"
+    );
     daemon.stop().await;
 }
 
@@ -998,6 +1007,10 @@ async fn f92_a_second_signal_ends_a_daemon_at_once(pool: PgPool) {
         "{:?}",
         asked.elapsed()
     );
+    world.intercom.clear_faults();
+    let daemon = Process::leader(&world).await;
+    caught_up(&world).await;
+    daemon.stop().await;
 }
 
 #[sqlx::test]

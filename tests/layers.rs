@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Which modules of ours each module may name; the table of `src/lib.rs`.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("contact", &[]),
+    ("bucket", &[]),
     ("config", &[]),
     ("trigger", &[]),
     ("remote", &["contact"]),
@@ -15,10 +16,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["contact"]),
     (
         "sync",
-        &["contact", "remote", "keap", "intercom", "store", "trigger"],
+        &[
+            "bucket", "contact", "remote", "keap", "intercom", "store", "trigger",
+        ],
     ),
     ("schedule", &["trigger"]),
-    ("http", &["trigger", "store", "contact", "config"]),
+    ("http", &["trigger", "store", "bucket", "contact", "config"]),
     ("systemd", &["remote", "store", "sync"]),
     ("logs", &["config"]),
 ];

@@ -154,7 +154,8 @@ async fn f89_one_that_stood_still_for_too_long_records_nothing_and_stands_by(poo
         .edit(7, |person| person.family_name = Some("Canaryedited".into()));
     caught_up(&world).await;
     // What it had on its way when it stood still may still arrive, and changes nothing.
-    let writes = world.intercom.ledger();
+    let mut writes = world.intercom.ledger();
+    writes.retain(|call| ["create", "update"].contains(&call.kind));
     let late = |call: &&Call| call.kind == "create" && call.status == 409;
     assert!(writes.iter().filter(late).count() <= 8);
     let others: Vec<_> = writes.iter().filter(|call| !late(call)).collect();

@@ -3,6 +3,7 @@
 
 mod cli;
 mod contracts;
+mod http;
 mod layers;
 mod lease;
 mod matching;

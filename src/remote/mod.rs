@@ -452,7 +452,9 @@ impl Remote {
         .await
         .unwrap_or_else(|error| Err(self.in_words(error)));
         let status = reply.as_ref().map_or(0, |reply| reply.status);
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let took = started.elapsed();
+        count(self.name, call, status, took);
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(remote = self.name, method = %call.method, path = call.path.join("/"), status, duration_ms, "A call was made.");
         reply
     }
@@ -493,6 +495,32 @@ impl Remote {
         }
         format!("{name} {what}: {cause}")
     }
+}
+
+/// Counts a call by its route, its ids left out, and the class of its answer.
+fn count(name: &'static str, call: &Call<'_>, status: u16, took: Duration) {
+    let class = match status {
+        0 => "no_answer",
+        200..=299 => "ok",
+        429 => "limited",
+        500.. => "failed",
+        _ => "refused",
+    };
+    let word = |part: &str| {
+        part.len() <= 24
+            && (part.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
+                || matches!(part, "v1" | "v2"))
+    };
+    let parts: Vec<&str> = call
+        .path
+        .iter()
+        .map(|part| if word(part) { part } else { "{id}" })
+        .collect();
+    let route = format!("{} /{}", call.method, parts.join("/"));
+    let remote = name.to_lowercase();
+    metrics::histogram!("keap_intercom_sync_call_seconds", "remote" => remote.clone()).record(took);
+    metrics::counter!("keap_intercom_sync_calls_total", "remote" => remote, "route" => route, "class" => class)
+        .increment(1);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -15,23 +15,31 @@ macro_rules! transaction {
     };
 }
 
+mod batch;
 mod cursor;
 mod due;
 mod explain;
+mod hook;
 mod lease;
 mod link;
 mod log;
+mod look;
+mod overview;
 mod record;
 mod retention;
 mod run;
 mod schema;
 
+pub use batch::Batch;
 pub use cursor::{Cursor, Feed, Walk};
 pub use due::{DueReason, DueRow, DueTicket, Held, Waiting};
 pub use explain::{Explained, ExplainedDue, ExplainedLink, ExplainedOutcome};
+pub use hook::HookState;
 pub use lease::{Lease, LeaseHolder};
 pub use link::Known;
 pub use log::{LogRow, SyncStatus};
+pub use look::{ContactState, DueState, LinkState, LogEntry};
+pub use overview::{FeedAge, Overview};
 pub use record::{DueAgain, Group, LinkRow, Recorded};
 pub use retention::Old;
 pub use run::{Counts, Run, RunState};
@@ -150,6 +158,14 @@ impl Store {
             pool,
             begin,
             stall: statement_timeout + SILENCE,
+        }
+    }
+
+    /// The same database for callers who do not wait long: what is not done within `patience`, a connection included, fails.
+    pub fn hurried(&self, patience: Duration) -> Self {
+        Self {
+            stall: patience,
+            ..Self::of(self.pool.clone(), patience)
         }
     }
 

@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::bucket::Bucket;
 use crate::contact::DigestKey;
 use crate::intercom::IntercomClient;
 use crate::keap::KeapClient;
@@ -47,6 +48,8 @@ pub struct SyncOptions {
     pub record_after: Duration,
     pub page_size: usize,
     pub ids_per_call: usize,
+    /// Keap calls that webhooks may cause in a day.
+    pub hint_calls_per_day: u32,
     pub overlap: Duration,
     /// A first start without a cursor syncs everything, not just what changes from then on.
     pub everything_first: bool,
@@ -84,6 +87,7 @@ pub struct Syncer {
     record_group: usize,
     record_after: Duration,
     ids_per_call: usize,
+    hint_calls: Bucket,
     overlap: Duration,
     everything_first: bool,
     idle_check: Duration,
@@ -121,6 +125,11 @@ impl Syncer {
             record_group: options.record_group,
             record_after: options.record_after,
             ids_per_call: options.ids_per_call,
+            // A tenth of a day's share may go at once.
+            hint_calls: Bucket::new(
+                (options.hint_calls_per_day / 10).max(10),
+                f64::from(options.hint_calls_per_day) / 86_400.0,
+            ),
             overlap: options.overlap,
             everything_first: options.everything_first,
             idle_check: options.idle_check,
@@ -142,6 +151,11 @@ impl Syncer {
     /// Whether both lanes go round: one that has hung is late.
     pub fn is_alive(&self) -> bool {
         self.turns.go_round(Instant::now())
+    }
+
+    /// Whether this process may run passes now.
+    pub fn holds_lease(&self) -> bool {
+        is_held(&self.lease)
     }
 
     /// Calls made for one lane.

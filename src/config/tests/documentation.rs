@@ -102,7 +102,7 @@ fn every_documented_name_works_and_fits_its_type() {
                 match key.path {
                     "environment" => "staging",
                     "intercom.version" => "2.15",
-                    "http.listen" => "[::1]:1",
+                    "http.listen" | "http.metrics_listen" => "[::1]:1",
                     "poll.schedule" => "5 * * * * *",
                     "log.filter" => "debug",
                     _ => "https://other.example.com/base",
