@@ -19,6 +19,7 @@ use crate::keap::{KeapClient, KeapOptions};
 use crate::remote::{Remote, Standing};
 use crate::schedule;
 use crate::store::{Lease, SchemaState, Store, StoreError, StoreOptions};
+use crate::sync::hooks::{HookOptions, Hooks};
 use crate::sync::retention::{self, Keep};
 use crate::sync::{Retries, Rules, SyncOptions, Syncer, lease};
 use crate::systemd::{self, Reporter};
@@ -43,18 +44,7 @@ impl Parts {
     pub fn build(settings: &Settings) -> anyhow::Result<Self> {
         let (keap, intercom, sync) = (&settings.keap, &settings.intercom, &settings.sync);
         let store = store(settings)?;
-        let keap_client = KeapClient::new(KeapOptions {
-            base_url: keap.base_url.clone(),
-            api_key: settings.keap_api_key()?.clone(),
-            calls_per_second: keap.calls_per_second,
-            calls_per_minute: keap.calls_per_minute,
-            daily_reserve_percent: keap.daily_reserve_percent,
-            urgent_share_percent: sync.urgent_share_percent,
-            connect_timeout: keap.connect_timeout(),
-            request_timeout: keap.request_timeout(),
-            stop_recheck: sync.stop_recheck(),
-        })
-        .context("the Keap client could not be built")?;
+        let keap_client = keap_client(settings)?;
         let intercom_client = IntercomClient::new(IntercomOptions {
             base_url: intercom.base_url(),
             access_token: settings.intercom_access_token()?.clone(),
@@ -113,6 +103,23 @@ impl Parts {
             cancel,
         ))
     }
+}
+
+/// The Keap client; nothing is called yet.
+pub fn keap_client(settings: &Settings) -> anyhow::Result<KeapClient> {
+    let (keap, sync) = (&settings.keap, &settings.sync);
+    KeapClient::new(KeapOptions {
+        base_url: keap.base_url.clone(),
+        api_key: settings.keap_api_key()?.clone(),
+        calls_per_second: keap.calls_per_second,
+        calls_per_minute: keap.calls_per_minute,
+        daily_reserve_percent: keap.daily_reserve_percent,
+        urgent_share_percent: sync.urgent_share_percent,
+        connect_timeout: keap.connect_timeout(),
+        request_timeout: keap.request_timeout(),
+        stop_recheck: sync.stop_recheck(),
+    })
+    .context("the Keap client could not be built")
 }
 
 /// The pool; the first connection is made when it is needed.
@@ -239,6 +246,17 @@ pub async fn run(
     ended
 }
 
+/// The subscriptions there should be; `None` where the settings leave webhooks off.
+pub fn hook_options(settings: &Settings) -> Option<HookOptions> {
+    let secrets = settings.keap.webhook_secrets();
+    let public_url = settings.http.public_url.clone()?;
+    (!secrets.is_empty()).then(|| HookOptions {
+        events: settings.hooks.events(),
+        public_url,
+        secrets,
+    })
+}
+
 /// How a remote stands, in the words of the HTTP surface.
 fn standing(name: &'static str, remote: &Remote) -> RemoteStanding {
     let (state, retry_in) = match remote.standing() {
@@ -269,8 +287,24 @@ async fn run_lanes(
     cancel: &CancellationToken,
 ) -> anyhow::Result<()> {
     let (lease_sender, lease) = watch::channel(None);
+    let hook_lease = lease.clone();
     let syncer = Arc::new(parts.syncer(lease.clone(), cancel.clone()).await?);
-    let mut scheduler = schedule::start(&settings.poll.schedule, Arc::clone(&bulk)).await?;
+    let mut lines = vec![schedule::Line {
+        setting: "poll.schedule (POLL__SCHEDULE)",
+        line: &settings.poll.schedule,
+        trigger: Arc::clone(&bulk),
+    }];
+    if let Some(options) = hook_options(settings) {
+        let trigger = Arc::new(Trigger::default());
+        lines.push(schedule::Line {
+            setting: "hooks.schedule (HOOKS__SCHEDULE)",
+            line: &settings.hooks.schedule,
+            trigger: Arc::clone(&trigger),
+        });
+        let hooks = Hooks::new(Arc::clone(&parts.keap), parts.store.clone(), options);
+        tasks.spawn(hooks.watch(trigger, hook_lease, cancel.clone()));
+    }
+    let mut scheduler = schedule::start(lines).await?;
     // Passes stop first, then the lease is given back.
     let lanes = TaskTracker::new();
     let lease_cancel = CancellationToken::new();

@@ -60,6 +60,14 @@ enum Command {
         #[arg(long, global = true)]
         json: bool,
     },
+    /// List, make, verify or end the subscriptions to Keap's events. The daemon looks after them by itself.
+    Hooks {
+        #[command(subcommand)]
+        command: commands::hooks::HooksCommand,
+        /// Print one JSON document instead of text.
+        #[arg(long, global = true)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -103,6 +111,9 @@ fn start(cli: Cli) -> Ended {
                 commands::status::run(&settings, stale_after, json).await
             }
             Command::Held { command, json } => commands::held::run(&settings, command, json).await,
+            Command::Hooks { command, json } => {
+                commands::hooks::run(&settings, command, json).await
+            }
         }
     });
     // Whatever still blocks has had its time.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::process::{Ended, Process, canary, caught_up, command, world};
 use crate::sim::{Fault, Person, RateHeaders, Seed, What};
-use crate::world::{World, until};
+use crate::world::{World, migrations, until};
 
 /// No daemon runs beside the commands, and each says on standard error only what an operator sees.
 async fn quiet_world(pool: PgPool, people: usize) -> World {
@@ -204,7 +204,10 @@ async fn settings_come_from_a_file_too_and_the_environment_goes_before_it(pool: 
 async fn migrating_twice_is_migrating_once(pool: PgPool) {
     let world = quiet_world(pool, 0).await;
     let first = command(&world, &["migrate"]).await.expect(0);
-    assert_eq!(first.stdout, "2 migration(s) applied.\n");
+    assert_eq!(
+        first.stdout,
+        format!("{} migration(s) applied.\n", migrations())
+    );
     let second = command(&world, &["migrate"]).await.expect(0);
     assert_eq!(second.stdout, "The database is up to date.\n");
 }
@@ -223,7 +226,7 @@ async fn f95_two_that_migrate_at_the_same_time_do_not_meet(pool: PgPool) {
     assert_eq!(
         said,
         [
-            "2 migration(s) applied.\n",
+            &format!("{} migration(s) applied.\n", migrations()),
             "The database is up to date.\n",
             "The database is up to date.\n"
         ]
@@ -236,9 +239,10 @@ async fn a_daemon_that_may_not_migrate_says_what_to_do(pool: PgPool) {
     world.set("DATABASE__MIGRATE", "refuse");
     let ended = command(&world, &["run"]).await.expect(2);
     assert!(
-        ended
-            .stderr
-            .contains("2 migration(s) are missing; run `keap-intercom-sync migrate`"),
+        ended.stderr.contains(&format!(
+            "{} migration(s) are missing; run `keap-intercom-sync migrate`",
+            migrations()
+        )),
         "{ended:#?}"
     );
     let ended = command(&world, &["status"]).await.expect(2);
@@ -760,7 +764,8 @@ async fn check_is_content_when_all_is_well(pool: PgPool) {
             ("settings", true),
             ("postgres", true),
             ("keap", true),
-            ("intercom", true)
+            ("intercom", true),
+            ("webhooks", true)
         ]
     );
     assert!(
@@ -793,7 +798,8 @@ async fn check_tells_what_is_wrong_and_what_to_do(pool: PgPool) {
             ("settings", true),
             ("postgres", true),
             ("keap", false),
-            ("intercom", true)
+            ("intercom", true),
+            ("webhooks", true)
         ]
     );
     assert!(
@@ -828,7 +834,7 @@ async fn check_tells_what_is_wrong_and_what_to_do(pool: PgPool) {
         "{}",
         ended.stdout
     );
-    assert_eq!(ended.stdout.matches('✓').count(), 3);
+    assert_eq!(ended.stdout.matches('✓').count(), 4);
 }
 
 #[sqlx::test(migrations = false)]
@@ -852,7 +858,7 @@ async fn check_tells_what_is_wrong_with_the_database(pool: PgPool) {
         "{}",
         ended.stdout
     );
-    assert_eq!(ended.stdout.matches('✓').count(), 3, "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches('✓').count(), 4, "{}", ended.stdout);
 }
 
 // How a daemon starts and stops.

@@ -49,7 +49,8 @@ async fn a_change_costs_one_call_and_no_change_costs_none(pool: PgPool) {
         .edit(7, |person| person.given_name = Some("Renamed".into()));
     world.keap.edit(9, |person| person.phones.clear());
     world.keap.touch(11);
-    (world.keap.clear_ledger(), world.intercom.clear_ledger());
+    world.keap.clear_ledger();
+    world.intercom.clear_ledger();
     let counts = worker.sync().await;
     assert!(
         counts.updated == 2 && counts.unchanged >= 1 && counts.seen < 10,
@@ -67,7 +68,8 @@ async fn a_change_costs_one_call_and_no_change_costs_none(pool: PgPool) {
     );
 
     // Nothing has changed: one Keap call, nothing else.
-    (world.keap.clear_ledger(), world.intercom.clear_ledger());
+    world.keap.clear_ledger();
+    world.intercom.clear_ledger();
     settle(&world, &worker).await;
     world.keap.clear_ledger();
     worker.sync().await;
@@ -114,7 +116,8 @@ async fn f08_thousands_with_one_stamp_cross_page_borders_and_are_not_read_again(
     world.keap.bulk_edit(world.keap.ids(), |person| {
         person.family_name = Some("Bulk".into())
     });
-    (world.keap.clear_ledger(), world.intercom.clear_ledger());
+    world.keap.clear_ledger();
+    world.intercom.clear_ledger();
     let counts = worker.sync().await;
     assert_eq!(
         (counts.updated, world.intercom.count("update")),
@@ -262,7 +265,8 @@ async fn a_week_off_is_a_longer_window(pool: PgPool) {
             .edit(id, |person| person.given_name = Some(format!("Week{id}")));
     }
     world.keap.add(ann());
-    (world.keap.clear_ledger(), world.intercom.clear_ledger());
+    world.keap.clear_ledger();
+    world.intercom.clear_ledger();
     let counts = world.sync().await;
     assert_eq!((counts.updated, counts.created), (20, 1), "{counts:?}");
     world.assert_agrees();

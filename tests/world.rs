@@ -177,6 +177,11 @@ impl World {
     }
 }
 
+/// How many migrations this version has.
+pub fn migrations() -> usize {
+    sqlx::migrate!().iter().count()
+}
+
 /// The database of a pool as a URL, for programs that make a pool of their own.
 fn url_of(pool: &PgPool) -> String {
     let name = pool.connect_options().get_database().unwrap().to_owned();
@@ -200,7 +205,6 @@ pub struct Worker {
     pub syncer: Arc<Syncer>,
     pub store: Store,
     pub lease: watch::Sender<Option<Lease>>,
-    pub cancel: CancellationToken,
 }
 
 impl Worker {
@@ -215,13 +219,16 @@ impl Worker {
             .unwrap()
             .expect("the lease must be free");
         let (sender, receiver) = watch::channel(Some(lease));
-        let cancel = CancellationToken::new();
-        let syncer = Arc::new(parts.syncer(receiver, cancel.clone()).await.unwrap());
+        let syncer = Arc::new(
+            parts
+                .syncer(receiver, CancellationToken::new())
+                .await
+                .unwrap(),
+        );
         Self {
             syncer,
             store: parts.store,
             lease: sender,
-            cancel,
         }
     }
 

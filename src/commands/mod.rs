@@ -3,6 +3,7 @@
 pub mod check;
 pub mod explain;
 pub mod held;
+pub mod hooks;
 pub mod migrate;
 pub mod run;
 pub mod status;

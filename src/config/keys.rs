@@ -133,6 +133,9 @@ pub(super) static KEYS: &[Key] = &[
     Key::plain("http.ready_poll_age_seconds", Kind::Int(5, 31 * DAY_IN_SECONDS)),
     Key::optional("http.api_token", "API_TOKEN", Kind::Secret(&forms::API_TOKEN)),
 
+    Key::plain("hooks.events", Kind::Text(&forms::EVENTS)),
+    Key::plain("hooks.schedule", Kind::Text(&forms::SCHEDULE)),
+
     Key::plain("poll.schedule", Kind::Text(&forms::SCHEDULE)),
     Key::plain("poll.overlap_seconds", Kind::Int(0, DAY_IN_SECONDS)),
     Key::plain("poll.first_run", Kind::Choice(&["everything", "from_now"])),

@@ -41,6 +41,7 @@ pub struct Settings {
     pub keap: Keap,
     pub intercom: Intercom,
     pub http: Http,
+    pub hooks: Hooks,
     pub poll: Poll,
     pub sync: Sync,
     pub lease: Lease,
@@ -144,6 +145,16 @@ pub struct Http {
     /// The bearer token of the API; without one the API is closed.
     #[serde(skip)]
     pub api_token: Option<SecretString>,
+}
+
+/// Our subscriptions to Keap's events.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hooks {
+    /// Event keys, separated by commas; read them with [`Hooks::events`].
+    pub events: String,
+    /// When the subscriptions are looked after: a cron line.
+    pub schedule: String,
 }
 
 /// When Keap is asked for changes.
@@ -286,6 +297,19 @@ impl Keap {
 impl Http {
     pub fn ready_poll_age(&self) -> Duration {
         Duration::from_secs(self.ready_poll_age_seconds)
+    }
+}
+
+impl Hooks {
+    /// The events to subscribe to, each once.
+    pub fn events(&self) -> Vec<String> {
+        let mut events: Vec<String> = Vec::new();
+        for event in self.events.split(',').map(str::trim) {
+            if !events.iter().any(|known| known == event) {
+                events.push(event.to_owned());
+            }
+        }
+        events
     }
 }
 

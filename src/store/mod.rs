@@ -34,7 +34,7 @@ pub use batch::Batch;
 pub use cursor::{Cursor, Feed, Walk};
 pub use due::{DueReason, DueRow, DueTicket, Held, Waiting};
 pub use explain::{Explained, ExplainedDue, ExplainedLink, ExplainedOutcome};
-pub use hook::HookState;
+pub use hook::{HookRow, HookState};
 pub use lease::{Lease, LeaseHolder};
 pub use link::Known;
 pub use log::{LogRow, SyncStatus};

@@ -4,6 +4,7 @@ pub mod claims;
 pub mod decide;
 pub mod dry_run;
 mod feeds;
+pub mod hooks;
 mod lanes;
 pub mod lease;
 mod outcome;

@@ -1,6 +1,7 @@
 //! The HTTP surface over real HTTP, in front of the real application and a database of its own.
 
 mod doors;
+mod hooks;
 mod hostile;
 mod sync;
 mod watch;
