@@ -47,7 +47,9 @@ impl FilterSwitch {
 
 /// What is logged, from the text of the setting.
 pub fn filter(text: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(text).with_context(|| {
+    // The cron library tells its own inner steps at info.
+    let quiet = format!("tokio_cron_scheduler=warn,{text}");
+    EnvFilter::try_new(if text.is_empty() { text } else { &quiet }).with_context(|| {
         format!("RUST_LOG (log.filter) is not a log filter, for example \"info\": {text:?}")
     })
 }
