@@ -76,7 +76,7 @@ async fn bench(databases: &Databases, sizes: &Sizes) -> anyhow::Result<bool> {
     let mut table = Table::default();
     phases::counts(&mut table, databases, sizes).await?;
     phases::beside_the_worker(&mut table, databases, sizes).await?;
-    phases::limits(&mut table, databases, sizes).await?;
+    phases::limits(&mut table, databases).await?;
     phases::memory(&mut table, databases, sizes).await?;
     if let Some(million) = sizes.resumed {
         phases::killed_and_resumed(&mut table, databases, million).await?;
