@@ -1,6 +1,6 @@
 //! Builds every part once, runs them side by side and stops them in order. The only place where all parts meet.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{FirstRun, Migrate, Settings, SettingsError};
-use crate::http::{self, HttpState};
+use crate::http::{self, HttpParts, Keys, RemoteStanding};
 use crate::intercom::{IntercomClient, IntercomOptions};
 use crate::keap::{KeapClient, KeapOptions};
+use crate::remote::{Remote, Standing};
 use crate::schedule;
 use crate::store::{Lease, SchemaState, Store, StoreError, StoreOptions};
+use crate::sync::hooks::{HookOptions, Hooks};
 use crate::sync::{Retries, Rules, SyncOptions, Syncer, lease};
 use crate::trigger::Trigger;
 
@@ -40,18 +42,7 @@ impl Parts {
     pub fn build(settings: &Settings) -> anyhow::Result<Self> {
         let (keap, intercom, sync) = (&settings.keap, &settings.intercom, &settings.sync);
         let store = store(settings)?;
-        let keap_client = KeapClient::new(KeapOptions {
-            base_url: keap.base_url.clone(),
-            api_key: settings.keap_api_key()?.clone(),
-            calls_per_second: keap.calls_per_second,
-            calls_per_minute: keap.calls_per_minute,
-            daily_reserve_percent: keap.daily_reserve_percent,
-            urgent_share_percent: sync.urgent_share_percent,
-            connect_timeout: keap.connect_timeout(),
-            request_timeout: keap.request_timeout(),
-            stop_recheck: sync.stop_recheck(),
-        })
-        .context("the Keap client could not be built")?;
+        let keap_client = keap_client(settings)?;
         let intercom_client = IntercomClient::new(IntercomOptions {
             base_url: intercom.base_url(),
             access_token: settings.intercom_access_token()?.clone(),
@@ -80,6 +71,7 @@ impl Parts {
             record_after: sync.record_after(),
             page_size: keap.page_size as usize,
             ids_per_call: keap.ids_per_call as usize,
+            hint_calls_per_day: keap.webhook_calls_per_day,
             overlap: settings.poll.overlap(),
             everything_first: settings.poll.first_run == FirstRun::Everything,
             idle_check: sync.idle_check(),
@@ -109,6 +101,23 @@ impl Parts {
             cancel,
         ))
     }
+}
+
+/// The Keap client; nothing is called yet.
+pub fn keap_client(settings: &Settings) -> anyhow::Result<KeapClient> {
+    let (keap, sync) = (&settings.keap, &settings.sync);
+    KeapClient::new(KeapOptions {
+        base_url: keap.base_url.clone(),
+        api_key: settings.keap_api_key()?.clone(),
+        calls_per_second: keap.calls_per_second,
+        calls_per_minute: keap.calls_per_minute,
+        daily_reserve_percent: keap.daily_reserve_percent,
+        urgent_share_percent: sync.urgent_share_percent,
+        connect_timeout: keap.connect_timeout(),
+        request_timeout: keap.request_timeout(),
+        stop_recheck: sync.stop_recheck(),
+    })
+    .context("the Keap client could not be built")
 }
 
 /// The pool; the first connection is made when it is needed.
@@ -148,12 +157,60 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let parts = Parts::build(settings)?;
     let mut tasks = JoinSet::new();
-    let router = http::router(HttpState {
+    let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
+    let lanes: Arc<OnceLock<Arc<Syncer>>> = Arc::default();
+    let [router, open_router] = http::routers(HttpParts {
         environment: settings.environment.clone(),
+        keys: Keys::new(
+            settings.http.api_token.as_ref(),
+            &settings.keap.webhook_secrets(),
+        ),
+        store: parts.store.clone(),
+        urgent: Arc::clone(&urgent),
+        bulk: Arc::clone(&bulk),
+        cancel: cancel.clone(),
+        is_alive: Box::new({
+            let lanes = Arc::clone(&lanes);
+            // Before the lanes start there is nothing that could hang.
+            move || lanes.get().is_none_or(|syncer| syncer.is_alive())
+        }),
+        holds_lease: Box::new({
+            let lanes = Arc::clone(&lanes);
+            move || lanes.get().is_some_and(|syncer| syncer.holds_lease())
+        }),
+        remotes: Box::new({
+            let (keap, intercom) = (Arc::clone(&parts.keap), Arc::clone(&parts.intercom));
+            move || {
+                vec![
+                    standing("Keap", keap.remote()),
+                    standing("Intercom", intercom.remote()),
+                ]
+            }
+        }),
+        poll_age_limit: settings.http.ready_poll_age(),
     });
-    tasks.spawn(http::serve(listener, router, cancel.clone()));
+    let connections = settings.http.max_connections;
+    let serve = |listener, router| http::serve(listener, router, connections, cancel.clone());
+    tasks.spawn(serve(listener, router));
+    if let Some(address) = settings.http.metrics_listen {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("HTTP__METRICS_LISTEN: cannot listen on {address}"))?;
+        tasks.spawn(serve(listener, open_router));
+    }
+    tasks.spawn(http::gather(cancel.clone()));
     let ended = match database_is_ready(&parts.store, settings.database.migrate, &cancel).await {
-        Ok(true) => run_lanes(settings, &parts, &mut tasks, &cancel).await,
+        Ok(true) => {
+            run_lanes(
+                settings,
+                &parts,
+                &lanes,
+                [urgent, bulk],
+                &mut tasks,
+                &cancel,
+            )
+            .await
+        }
         Ok(false) => Ok(()),
         Err(error) => Err(error),
     };
@@ -168,17 +225,66 @@ pub async fn run(
     ended
 }
 
+/// The subscriptions there should be; `None` where the settings leave webhooks off.
+pub fn hook_options(settings: &Settings) -> Option<HookOptions> {
+    let secrets = settings.keap.webhook_secrets();
+    let public_url = settings.http.public_url.clone()?;
+    (!secrets.is_empty()).then(|| HookOptions {
+        events: settings.hooks.events(),
+        public_url,
+        secrets,
+    })
+}
+
+/// How a remote stands, in the words of the HTTP surface.
+fn standing(name: &'static str, remote: &Remote) -> RemoteStanding {
+    let (state, retry_in) = match remote.standing() {
+        Standing::Ok => ("ok", None),
+        Standing::Limited(time) => ("limited", Some(time)),
+        Standing::Failing(time) => ("failing", Some(time)),
+        Standing::Refused(time) => ("refused", Some(time)),
+    };
+    RemoteStanding {
+        name,
+        state,
+        retry_in,
+        limits: remote
+            .headroom()
+            .into_iter()
+            .map(|told| (told.name, told.limit, told.available))
+            .collect(),
+    }
+}
+
 /// Runs both lanes beside what runs already; returns when the daemon is to stop, with an error when a part ended by itself.
 async fn run_lanes(
     settings: &Settings,
     parts: &Parts,
+    started: &OnceLock<Arc<Syncer>>,
+    [urgent, bulk]: [Arc<Trigger>; 2],
     tasks: &mut JoinSet<()>,
     cancel: &CancellationToken,
 ) -> anyhow::Result<()> {
     let (lease_sender, lease) = watch::channel(None);
+    let hook_lease = lease.clone();
     let syncer = Arc::new(parts.syncer(lease, cancel.clone()).await?);
-    let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
-    let mut scheduler = schedule::start(&settings.poll.schedule, Arc::clone(&bulk)).await?;
+    let _ = started.set(Arc::clone(&syncer));
+    let mut lines = vec![schedule::Line {
+        setting: "poll.schedule (POLL__SCHEDULE)",
+        line: &settings.poll.schedule,
+        trigger: Arc::clone(&bulk),
+    }];
+    if let Some(options) = hook_options(settings) {
+        let trigger = Arc::new(Trigger::default());
+        lines.push(schedule::Line {
+            setting: "hooks.schedule (HOOKS__SCHEDULE)",
+            line: &settings.hooks.schedule,
+            trigger: Arc::clone(&trigger),
+        });
+        let hooks = Hooks::new(Arc::clone(&parts.keap), parts.store.clone(), options);
+        tasks.spawn(hooks.watch(trigger, hook_lease, cancel.clone()));
+    }
+    let mut scheduler = schedule::start(lines).await?;
     // Passes stop first, then the lease is given back.
     let lanes = TaskTracker::new();
     let lease_cancel = CancellationToken::new();
@@ -192,6 +298,7 @@ async fn run_lanes(
     tasks.spawn(lanes.track_future(syncer.bulk_lane(bulk)));
     lanes.close();
     let ended = tokio::select! {
+        // First: parts that end because they were told to are no accident.
         biased;
         () = cancel.cancelled() => Ok(()),
         // A part ends only when it is told to, or panics: then systemd starts everything afresh.

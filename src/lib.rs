@@ -5,13 +5,14 @@
 //! | module | duty | may import |
 //! |---|---|---|
 //! | [`contact`] | our own words: ids, e-mail, fingerprint, link; no I/O | nothing of ours |
+//! | [`bucket`] | how often something may be caused; no I/O | nothing of ours |
 //! | [`config`] | settings: typed, checked, secret | nothing of ours |
 //! | [`remote`] | what both clients share: send, pacer, breaker, classes of failure | `contact` |
 //! | [`keap`], [`intercom`] | the two clients; they never see each other | `remote`, `contact` |
 //! | [`store`] | Postgres; the only SQL | `contact` |
 //! | [`sync`] | the loop, and one pass on one screen | all above |
 //! | [`trigger`], [`schedule`] | why a pass starts | `trigger` |
-//! | [`http`] | the HTTP surface | `trigger`, `store` |
+//! | [`http`] | the HTTP surface | `trigger`, `store`, `bucket`, `contact` |
 //! | [`logs`], [`app`], [`commands`] | where the parts meet | everything |
 //!
 //! One contact's life: a feed (`sync/feeds`) takes a page from Keap; `sync/plan` gathers what is known of its contacts
@@ -21,6 +22,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod app;
+pub mod bucket;
 pub mod commands;
 pub mod config;
 pub mod contact;

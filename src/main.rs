@@ -48,6 +48,14 @@ enum Command {
         #[arg(long, global = true)]
         json: bool,
     },
+    /// List, make, verify or end the subscriptions to Keap's events. The daemon looks after them by itself.
+    Hooks {
+        #[command(subcommand)]
+        command: commands::hooks::HooksCommand,
+        /// Print one JSON document instead of text.
+        #[arg(long, global = true)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -82,6 +90,9 @@ fn start(cli: Cli) -> Ended {
             Command::Migrate => commands::migrate::run(&settings).await,
             Command::Status { json } => commands::status::run(&settings, json).await,
             Command::Held { command, json } => commands::held::run(&settings, command, json).await,
+            Command::Hooks { command, json } => {
+                commands::hooks::run(&settings, command, json).await
+            }
         }
     });
     // Whatever still blocks has had its time.

@@ -1,4 +1,17 @@
 //! All tests of the whole, in one binary; each file speaks of one side of it.
 #![allow(clippy::unwrap_used)]
 
+mod cli;
 mod contracts;
+mod http;
+mod layers;
+mod lease;
+mod matching;
+mod outcomes;
+mod passes;
+mod process;
+mod recovery;
+mod sim;
+mod store;
+mod unknowns;
+mod world;

@@ -1,10 +1,14 @@
 //! `check`: settings, Postgres, Keap and Intercom, a line each.
 
 use super::{Ended, SOME_FAILED, WELL, exit};
-use crate::app::Parts;
+use std::sync::Arc;
+
+use crate::app::{self, Parts};
 use crate::config::{Needed, Settings};
+use crate::keap::HookState;
 use crate::remote::Remote;
 use crate::store::SchemaState;
+use crate::sync::hooks::{HookError, Hooks};
 
 /// What a check found, and what to do where it is wrong.
 type Finding = Result<String, String>;
@@ -28,6 +32,7 @@ pub async fn run(settings: &Settings) -> Ended {
         ("postgres", postgres),
         ("keap", keap),
         ("intercom", intercom),
+        ("webhooks", webhooks(&parts, settings).await),
     ] {
         match finding {
             Ok(text) => println!("✓ {what:<9} {text}"),
@@ -96,11 +101,52 @@ async fn intercom(parts: &Parts, settings: &Settings) -> Finding {
         .map_err(|failure| failure.to_string())?;
     let id = workspace.id_code.unwrap_or_else(|| "not named".into());
     let region = workspace.region.unwrap_or_else(|| "not named".into());
+    let asked = format!("{:?}", settings.intercom.region);
+    // A base URL of one's own may lead anywhere, and a region that is new to us is no mistake.
+    let is_known = ["us", "eu", "au"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(&region));
+    if settings.intercom.base_url.is_none() && is_known && !region.eq_ignore_ascii_case(&asked) {
+        return Err(format!(
+            "the workspace lives in {region}; set INTERCOM_REGION to {}",
+            region.to_lowercase()
+        ));
+    }
     Ok(format!(
         "token accepted, workspace {id}, region {region}, version {}{}",
         settings.intercom.version,
         limits(parts.intercom.remote())
     ))
+}
+
+async fn webhooks(parts: &Parts, settings: &Settings) -> Finding {
+    if settings.http.public_url.is_none() {
+        return Ok(
+            "off, as HTTP_PUBLIC_URL is not set; that is fine: polling alone finds every change"
+                .into(),
+        );
+    }
+    let Some(options) = app::hook_options(settings) else {
+        return Err("HTTP_PUBLIC_URL is set and KEAP_WEBHOOK_SECRET is not; set both, for example by `openssl rand -hex 32`, or none".into());
+    };
+    let wanted = options.events.len();
+    let hooks = Hooks::new(Arc::clone(&parts.keap), parts.store.clone(), options);
+    let ours = match hooks.list().await {
+        Ok(ours) => ours,
+        Err(HookError::Keap(failure)) => return Err(failure.to_string()),
+        Err(HookError::Store(_)) => return Ok("not looked at, as the database is not ready".into()),
+    };
+    let verified = ours
+        .iter()
+        .filter(|(hook, current)| *current && hook.state == HookState::Verified)
+        .count();
+    if verified >= wanted {
+        Ok(format!("{verified} of {wanted} subscriptions verified"))
+    } else {
+        Ok(format!(
+            "{verified} of {wanted} subscriptions verified; the daemon makes the others, or `keap-intercom-sync hooks register` does"
+        ))
+    }
 }
 
 fn limits(remote: &Remote) -> String {

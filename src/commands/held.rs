@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::{Ended, SOME_FAILED, WELL, exit};
 use crate::app;
-use crate::config::{Needed, Settings};
+use crate::config::{Migrate, Needed, Settings};
 use crate::contact::KeapId;
 
 #[derive(Debug, Subcommand)]
@@ -23,6 +23,7 @@ pub enum HeldCommand {
 pub async fn run(settings: &Settings, command: Option<HeldCommand>, json: bool) -> Ended {
     settings.require(&[Needed::DatabaseUrl])?;
     let store = app::store(settings)?;
+    app::prepare_database(&store, Migrate::Refuse).await?;
     let Some(HeldCommand::Retry { ids, all }) = command else {
         return list(&store, json).await;
     };

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod held;
+pub mod hooks;
 pub mod migrate;
 pub mod run;
 pub mod status;

@@ -4,13 +4,16 @@ use serde_json::json;
 
 use super::{Ended, WELL, exit};
 use crate::app;
-use crate::config::{Needed, Settings};
+use crate::config::{Migrate, Needed, Settings};
 use crate::store::{Cursor, Feed};
+use crate::sync::lease;
 
 pub async fn run(settings: &Settings, json: bool) -> Ended {
     settings.require(&[Needed::DatabaseUrl])?;
     let store = app::store(settings)?;
+    app::prepare_database(&store, Migrate::Refuse).await?;
     let lease = store.lease_holder().await?;
+    let is_free = lease::is_free(&store).await?;
     let (changed, backfill) = (
         store.cursor(Feed::Changed).await?,
         store.cursor(Feed::Backfill).await?,
@@ -24,13 +27,13 @@ pub async fn run(settings: &Settings, json: bool) -> Ended {
                 json!({
                     "position": cursor.position, "settled": cursor.settled,
                     "lastSuccessSecondsAgo": cursor.polled_age.map(|age| age.as_secs()),
+                    "lagSeconds": lag_seconds(cursor),
                     "walk": cursor.walk.as_ref().map(|walk| json!({ "start": walk.start, "end": walk.end, "lastId": walk.last_id.map(|id| id.get()) })),
                 })
             })
         };
-        let lease = lease.map(
-            |lease| json!({ "holder": lease.holder, "epoch": lease.epoch, "live": lease.live }),
-        );
+        let lease = lease
+            .map(|lease| json!({ "holder": lease.holder, "epoch": lease.epoch, "live": !is_free }));
         println!(
             "{}",
             json!({ "lease": lease, "changed": feed(&changed), "backfill": feed(&backfill), "due": due, "held": held, "linked": linked, "runs": runs })
@@ -38,9 +41,11 @@ pub async fn run(settings: &Settings, json: bool) -> Ended {
         return exit(WELL);
     }
     match lease {
-        Some(lease) if lease.live => {
-            println!("lease     held by {} (epoch {})", lease.holder, lease.epoch)
-        }
+        Some(lease) if !is_free => println!(
+            "lease     held by {} (epoch {})",
+            lease::in_words(&lease.holder),
+            lease.epoch
+        ),
         _ => println!(
             "lease     free: no daemon is running passes; start one with `keap-intercom-sync run`"
         ),
@@ -48,12 +53,12 @@ pub async fn run(settings: &Settings, json: bool) -> Ended {
     match &changed {
         None => println!("changed   no cursor yet: the first poll has not happened"),
         Some(cursor) => {
-            let age = cursor
-                .polled_age
-                .map_or("never".to_owned(), |age| format!("{} s ago", age.as_secs()));
+            let lag = lag_seconds(cursor).map_or("no poll has succeeded yet".to_owned(), |lag| {
+                format!("at most {lag} s behind Keap")
+            });
+            let position = cursor.position.format("%Y-%m-%d %H:%M:%S UTC");
             println!(
-                "changed   all changes up to {} are recorded; last whole poll {age}{}",
-                cursor.position.format("%Y-%m-%d %H:%M:%S UTC"),
+                "changed   {lag}; newest change recorded {position}{}",
                 walking(cursor)
             );
         }
@@ -97,6 +102,11 @@ pub async fn run(settings: &Settings, json: bool) -> Ended {
         );
     }
     exit(WELL)
+}
+
+/// Every change that Keap showed before this many seconds ago is recorded: the last whole poll has seen it.
+fn lag_seconds(cursor: &Cursor) -> Option<u64> {
+    cursor.polled_age.map(|age| age.as_secs())
 }
 
 fn walking(cursor: &Cursor) -> String {

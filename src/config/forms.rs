@@ -76,6 +76,17 @@ pub(super) static SCHEDULE: Form = Form {
     holds: is_schedule,
 };
 
+pub(super) static EVENTS: Form = Form {
+    expected: "event keys of Keap separated by commas, for example contact.add,contact.edit",
+    holds: |text| {
+        let word = |part: &str| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
+        };
+        let event = |key: &str| key.len() <= 64 && key.contains('.') && key.split('.').all(word);
+        text.split(',').count() <= 20 && text.split(',').all(|key| event(key.trim()))
+    },
+};
+
 pub(super) static FILTER: Form = Form {
     expected: "a log filter such as info or info,sqlx=warn",
     holds: |text| {

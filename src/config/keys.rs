@@ -108,6 +108,7 @@ pub(super) static KEYS: &[Key] = &[
     Key::optional("keap.api_key", "KEAP_API_KEY", Kind::Secret(&forms::TOKEN)),
     Key::fixed("keap.base_url", "KEAP_BASE_URL", Kind::Text(&forms::BASE_URL)),
     Key::optional("keap.webhook_secret", "KEAP_WEBHOOK_SECRET", Kind::Secret(&forms::WEBHOOK_SECRET)),
+    Key::plain("keap.webhook_calls_per_day", Kind::Int(10, 1_000_000)),
     Key::plain("keap.page_size", Kind::Int(1, 1000)),
     Key::plain("keap.ids_per_call", Kind::Int(1, 500)),
     Key::plain("keap.calls_per_second", Kind::Int(1, 1000)),
@@ -126,8 +127,14 @@ pub(super) static KEYS: &[Key] = &[
     Key::plain("intercom.request_timeout_ms", MILLISECONDS),
 
     Key::fixed("http.listen", "HTTP_LISTEN", Kind::Text(&forms::LISTEN)),
+    Key::optional("http.metrics_listen", "HTTP__METRICS_LISTEN", Kind::Text(&forms::LISTEN)),
     Key::optional("http.public_url", "HTTP_PUBLIC_URL", Kind::Text(&forms::BASE_URL)),
+    Key::plain("http.max_connections", Kind::Int(16, 10_000)),
+    Key::plain("http.ready_poll_age_seconds", Kind::Int(5, 31 * DAY_IN_SECONDS)),
     Key::optional("http.api_token", "API_TOKEN", Kind::Secret(&forms::API_TOKEN)),
+
+    Key::plain("hooks.events", Kind::Text(&forms::EVENTS)),
+    Key::plain("hooks.schedule", Kind::Text(&forms::SCHEDULE)),
 
     Key::plain("poll.schedule", Kind::Text(&forms::SCHEDULE)),
     Key::plain("poll.overlap_seconds", Kind::Int(0, DAY_IN_SECONDS)),

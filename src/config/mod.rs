@@ -38,6 +38,7 @@ pub struct Settings {
     pub keap: Keap,
     pub intercom: Intercom,
     pub http: Http,
+    pub hooks: Hooks,
     pub poll: Poll,
     pub sync: Sync,
     pub lease: Lease,
@@ -76,6 +77,8 @@ pub struct Keap {
     /// One or two comma-separated secrets; read them with [`Keap::webhook_secrets`].
     #[serde(skip)]
     pub webhook_secret: Option<SecretString>,
+    /// Calls to Keap that webhooks may cause in a day.
+    pub webhook_calls_per_day: u32,
     /// Contacts per list call.
     pub page_size: u32,
     /// Contact ids per call that reads contacts by id.
@@ -122,12 +125,29 @@ pub struct Intercom {
 pub struct Http {
     /// The address and port to listen on.
     pub listen: SocketAddr,
+    /// A second address, where numbers need no token.
+    #[serde(default)]
+    pub metrics_listen: Option<SocketAddr>,
     /// The address Keap reaches this daemon at.
     #[serde(default, deserialize_with = "optional_base_url")]
     pub public_url: Option<Url>,
+    /// Connections open at once; then idle ones give way.
+    pub max_connections: usize,
+    /// Seconds after which the last whole poll is too old to be ready.
+    pub ready_poll_age_seconds: u64,
     /// The bearer token of the API; without one the API is closed.
     #[serde(skip)]
     pub api_token: Option<SecretString>,
+}
+
+/// Our subscriptions to Keap's events.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hooks {
+    /// Event keys, separated by commas; read them with [`Hooks::events`].
+    pub events: String,
+    /// When the subscriptions are looked after: a cron line.
+    pub schedule: String,
 }
 
 /// When Keap is asked for changes.
@@ -254,6 +274,25 @@ impl Keap {
                 .map(|one| SecretString::from(one.trim()))
                 .collect()
         })
+    }
+}
+
+impl Http {
+    pub fn ready_poll_age(&self) -> Duration {
+        Duration::from_secs(self.ready_poll_age_seconds)
+    }
+}
+
+impl Hooks {
+    /// The events to subscribe to, each once.
+    pub fn events(&self) -> Vec<String> {
+        let mut events: Vec<String> = Vec::new();
+        for event in self.events.split(',').map(str::trim) {
+            if !events.iter().any(|known| known == event) {
+                events.push(event.to_owned());
+            }
+        }
+        events
     }
 }
 

@@ -1,102 +1,134 @@
-//! The HTTP surface: a router behind a server that no slow or idle sender can hold open.
+//! The HTTP surface: a table of routes behind guards, on a server that no slow or idle sender can hold open.
 
+mod around;
+mod docs;
+mod guard;
 mod health;
+mod json;
+mod look;
+mod numbers;
+mod problem;
+mod ready;
+mod rules;
+mod serve;
+mod sync;
+mod waits;
+mod webhook;
 
-use std::sync::Arc;
+pub use guard::{Keys, Who};
+pub use numbers::gather;
+pub use ready::{LookAtRemotes, RemoteStanding};
+pub use rules::table;
+pub use serve::serve;
+
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::middleware;
 use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::limit::RequestBodyLimitLayer;
-use tower_http::timeout::TimeoutLayer;
 
-/// A sender gets this long for its headers; the same limit ends idle connections.
-const HEADER_TIME: Duration = Duration::from_secs(5);
-/// No request takes longer; Keap gives up after the same time (`api/keap.md` 11.3).
-const REQUEST_TIME: Duration = Duration::from_secs(30);
-/// Bodies of the routes there are so far.
-const BODY_BYTES: usize = 64 * 1024;
-/// Connections open at once; further ones wait in the kernel.
-const CONNECTIONS: usize = 512;
-/// When the daemon stops, requests under way get this long.
-const DRAIN: Duration = Duration::from_secs(1);
+use crate::bucket::Bucket;
+use crate::store::Store;
+use crate::trigger::Trigger;
+use docs::Docs;
+use problem::Problem;
+use ready::Looks;
+use waits::Waits;
+
+/// A request waits no longer than this for the database: whoever calls can call again.
+const DATABASE_TIME: Duration = Duration::from_millis(900);
+
+/// Contacts that webhooks may ask for: so many at once, and so many a second, a million a day. Polling finds the others.
+const HINTED_CONTACTS: (u32, f64) = (100_000, 12.0);
+
+/// What the surface is built from.
+pub struct HttpParts {
+    pub environment: String,
+    pub keys: Keys,
+    pub store: Store,
+    /// Wakes the lane of requests, and that of walks.
+    pub urgent: Arc<Trigger>,
+    pub bulk: Arc<Trigger>,
+    /// Ends waits when the daemon stops.
+    pub cancel: CancellationToken,
+    /// Whether the loops turn.
+    pub is_alive: Box<Says>,
+    /// Whether this process runs passes.
+    pub holds_lease: Box<Says>,
+    pub remotes: Box<LookAtRemotes>,
+    /// A last whole poll older than this is late.
+    pub poll_age_limit: Duration,
+}
+
+/// Says whether something holds now.
+pub type Says = dyn Fn() -> bool + Send + Sync;
 
 /// What the handlers need.
-pub struct HttpState {
-    pub environment: String,
+struct HttpState {
+    environment: String,
+    keys: Keys,
+    store: Store,
+    urgent: Arc<Trigger>,
+    bulk: Arc<Trigger>,
+    waits: Waits,
+    looks: Looks,
+    is_alive: Box<Says>,
+    holds_lease: Box<Says>,
+    remotes: Box<LookAtRemotes>,
+    poll_age_limit: Duration,
+    /// Set once all routes are known.
+    docs: OnceLock<Docs>,
+    /// Contacts that webhooks may still ask for.
+    hinted: Bucket,
 }
 
-pub fn router(state: HttpState) -> Router {
-    let layers = ServiceBuilder::new()
-        .layer(CatchPanicLayer::new())
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::REQUEST_TIMEOUT,
-            REQUEST_TIME,
-        ))
-        .layer(RequestBodyLimitLayer::new(BODY_BYTES));
-    Router::new()
+impl HttpState {
+    fn docs(&self) -> &Docs {
+        self.docs.get_or_init(|| Docs::new(&docs::empty()))
+    }
+}
+
+/// All routes, and those of a second listener that anyone may call who reaches it.
+pub fn routers(parts: HttpParts) -> [Router; 2] {
+    let store = parts.store.hurried(DATABASE_TIME);
+    let state = Arc::new(HttpState {
+        environment: parts.environment,
+        keys: parts.keys,
+        waits: Waits::new(store.clone(), parts.cancel),
+        looks: Looks::new(store.clone()),
+        is_alive: parts.is_alive,
+        holds_lease: parts.holds_lease,
+        remotes: parts.remotes,
+        poll_age_limit: parts.poll_age_limit,
+        docs: OnceLock::new(),
+        store,
+        urgent: parts.urgent,
+        bulk: parts.bulk,
+        hinted: Bucket::new(HINTED_CONTACTS.0, HINTED_CONTACTS.1),
+    });
+    let (routes, document) = rules::guarded(&state).split_for_parts();
+    let _ = state.docs.set(Docs::new(&document));
+    let open = Router::new()
+        .route("/metrics", get(numbers::metrics))
         .route("/health", get(health::health))
-        .layer(layers)
-        .with_state(Arc::new(state))
+        .route("/ready", get(ready::ready));
+    [routes, open].map(|routes| finished(routes, &state))
 }
 
-/// Serves until `cancel`; then connections get a moment to end.
-pub async fn serve(listener: TcpListener, router: Router, cancel: CancellationToken) {
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            () = cancel.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
-        };
-        let Some((stream, place)) = accepted else {
-            continue;
-        };
-        let service = TowerToHyperService::new(router.clone());
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIME)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    "A connection ended badly."
-                );
-            }
-            drop(place);
-        });
-    }
-    drop(listener);
-    let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
-}
-
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
-        Err(error) => {
-            // Out of file descriptors, mostly: syncing goes on meanwhile.
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "A connection could not be accepted."
-            );
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            None
-        }
-    }
+/// What every router ends with.
+fn finished(routes: Router<Arc<HttpState>>, state: &Arc<HttpState>) -> Router {
+    routes
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this route does not know this method",
+            )
+            .closing()
+        })
+        .fallback(async || Problem::not_found("there is no such route").closing())
+        .layer(middleware::from_fn(around::around))
+        .with_state(Arc::clone(state))
 }

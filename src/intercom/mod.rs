@@ -205,39 +205,27 @@ impl IntercomClient {
     }
 
     /// Live contacts with these e-mails or external ids, by an index that lags by minutes. Give it a part of [`Self::searches`].
+    ///
+    /// `Never`: every form of asking for these is refused, so one of the addresses is to blame.
     pub async fn search(&self, lane: Lane, wanted: &[Wanted]) -> Result<Vec<Candidate>, Failure> {
-        loop {
-            let refused = self.asking.load(Ordering::Relaxed);
-            let asking = (0..refused)
-                .try_fold(Asking::EmailsAndIds, |asking, _| asking.next())
-                .unwrap_or(Asking::OneByOne);
+        let known = self.asking.load(Ordering::Relaxed);
+        let mut refused = None;
+        for (plainness, asking) in (0..).zip(Asking::ALL).skip(usize::from(known)) {
             match self.search_as(lane, wanted, asking).await {
-                Err(Failure::Never { why }) if asking.next().is_some() => {
-                    // Either the form is refused or something that was asked for: a search for nobody tells which.
-                    match self.search_as(lane, &[nobody()?], asking).await {
-                        Err(Failure::Never { .. }) => {}
-                        Err(failure) => return Err(failure),
-                        Ok(_) => return Err(Failure::Never { why }),
-                    }
-                    if self
-                        .asking
-                        .compare_exchange(
-                            refused,
-                            refused + 1,
-                            Ordering::Relaxed,
-                            Ordering::Relaxed,
-                        )
-                        .is_ok()
+                Err(Failure::Never { why }) => refused = Some(Failure::Never { why }),
+                Ok(found) => {
+                    // What a plainer form finds, a richer one was refused for its form.
+                    if let Some(why) = refused
+                        .filter(|_| self.asking.fetch_max(plainness, Ordering::Relaxed) < plainness)
                     {
-                        tracing::info!(
-                            why,
-                            "Intercom refuses this form of search; a plainer one is used from now on."
-                        );
+                        tracing::info!(%why, "Intercom refuses the fuller form of search; a plainer one is used from now on.");
                     }
+                    return Ok(found);
                 }
-                answer => return answer,
+                Err(failure) => return Err(failure),
             }
         }
+        Err(refused.unwrap_or_else(|| Failure::never("Intercom refuses every form of search")))
     }
 
     async fn search_as(
@@ -452,14 +440,6 @@ impl IntercomClient {
             _ => Failure::never(format!("Intercom refuses the contact {told}")),
         }
     }
-}
-
-/// Somebody whom no workspace knows.
-fn nobody() -> Result<Wanted, Failure> {
-    let wanted = KeapId::new(i64::MAX).zip(Email::new("nobody@keap-intercom-sync.invalid"));
-    wanted
-        .map(|(keap, email)| Wanted { keap, email })
-        .ok_or_else(|| Failure::never("a search for nobody could not be made"))
 }
 
 /// Intercom's own name for a call, for its support; kept only where it is plainly an id.

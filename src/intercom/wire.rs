@@ -152,13 +152,8 @@ pub enum Asking {
 }
 
 impl Asking {
-    pub fn next(self) -> Option<Self> {
-        match self {
-            Self::EmailsAndIds => Some(Self::Emails),
-            Self::Emails => Some(Self::OneByOne),
-            Self::OneByOne => None,
-        }
-    }
+    /// The fullest form first.
+    pub const ALL: [Self; 3] = [Self::EmailsAndIds, Self::Emails, Self::OneByOne];
 }
 
 /// The body of a search for the contacts wanted, behind a cursor.

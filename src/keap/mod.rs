@@ -1,7 +1,10 @@
 //! The Keap client: reads contacts, by pages and by ids (`api/keap.md` 4 to 6). It writes nothing.
 
+mod hooks;
 mod limits;
 mod wire;
+
+pub use hooks::{Hook, HookState};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -50,13 +50,13 @@ impl List<'_> {
 /// Ids come as numbers in one call and as strings in the next.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Text {
+enum Scalar {
     Text(String),
     Whole(i64),
     Number(f64),
 }
 
-impl Text {
+impl Scalar {
     fn into_string(self) -> String {
         match self {
             Self::Text(text) => text,
@@ -72,7 +72,7 @@ impl Text {
 
 #[derive(Deserialize)]
 struct ContactWire {
-    id: Text,
+    id: Scalar,
     #[serde(default)]
     given_name: Option<String>,
     #[serde(default)]
@@ -96,16 +96,16 @@ struct EmailWire {
 #[derive(Deserialize)]
 struct PhoneWire {
     #[serde(default)]
-    number: Option<Text>,
+    number: Option<Scalar>,
     #[serde(default)]
-    number_e164: Option<Text>,
+    number_e164: Option<Scalar>,
 }
 
 /// What is left of a contact that cannot be read whole.
 #[derive(Deserialize)]
 struct Remains {
     #[serde(default)]
-    id: Option<Text>,
+    id: Option<Scalar>,
     #[serde(default)]
     update_time: Option<String>,
 }
@@ -168,14 +168,14 @@ pub fn row(json: &str) -> Row {
 
 /// E.164 when Keap gives it, else the number as it was typed.
 fn phone(wire: PhoneWire) -> Option<String> {
-    let text = |text: Option<Text>| normalise(text.map(Text::into_string).as_deref());
+    let text = |text: Option<Scalar>| normalise(text.map(Scalar::into_string).as_deref());
     text(wire.number_e164).or_else(|| text(wire.number))
 }
 
 fn unreadable(json: &str, why: String) -> Row {
     let remains = serde_json::from_str::<Remains>(json).ok();
     let (id, stamp) = remains.map_or((None, None), |remains| {
-        (remains.id.and_then(Text::id), remains.update_time)
+        (remains.id.and_then(Scalar::id), remains.update_time)
     });
     Row::Unreadable {
         id,
@@ -197,13 +197,13 @@ pub fn time(text: &str) -> Option<DateTime<Utc>> {
 #[derive(Deserialize)]
 pub struct UserInfo {
     #[serde(default)]
-    tenant_id: Option<Text>,
+    tenant_id: Option<Scalar>,
 }
 
 impl UserInfo {
     pub fn tenant(self) -> Option<String> {
         self.tenant_id
-            .map(Text::into_string)
+            .map(Scalar::into_string)
             .filter(|tenant| !tenant.is_empty())
     }
 }

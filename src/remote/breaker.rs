@@ -44,6 +44,12 @@ impl Breaker {
         }
     }
 
+    /// How long the remote is still left alone; nothing when it is not.
+    pub fn open_for(&self, now: Instant) -> Option<Duration> {
+        self.open_until
+            .map(|until| until.saturating_duration_since(now))
+    }
+
     pub fn succeeded(&mut self) {
         // Late answers to calls from before the pause do not end it; its probe does.
         if self.open_until.is_none() {

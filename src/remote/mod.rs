@@ -80,6 +80,18 @@ pub struct Remote {
     calls: [AtomicU64; 2],
 }
 
+/// How a side stands, and when it is looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Ok,
+    /// A limit leaves no calls for so long.
+    Limited(Duration),
+    /// It kept failing and is left alone.
+    Failing(Duration),
+    /// A person must act.
+    Refused(Duration),
+}
+
 struct Stopped {
     why: String,
     until: Instant,
@@ -195,6 +207,21 @@ impl Remote {
 
     pub fn calls_of(&self, lane: Lane) -> u64 {
         self.calls[lane.index()].load(Ordering::Relaxed)
+    }
+
+    /// How the side stands, without a call.
+    pub fn standing(&self) -> Standing {
+        let now = Instant::now();
+        if let Some(stopped) = &*lock(&self.stopped) {
+            return Standing::Refused(stopped.until.saturating_duration_since(now));
+        }
+        if let Some(pause) = lock(&self.breaker).open_for(now) {
+            return Standing::Failing(pause);
+        }
+        match self.pacer.look(now) {
+            Admission::TooLong { retry_in, .. } => Standing::Limited(retry_in),
+            Admission::Now | Admission::Wait(_) => Standing::Ok,
+        }
     }
 
     pub fn headroom(&self) -> Vec<Headroom> {
@@ -425,7 +452,9 @@ impl Remote {
         .await
         .unwrap_or_else(|error| Err(self.in_words(error)));
         let status = reply.as_ref().map_or(0, |reply| reply.status);
-        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let took = started.elapsed();
+        count(self.name, call, status, took);
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(remote = self.name, method = %call.method, path = call.path.join("/"), status, duration_ms, "A call was made.");
         reply
     }
@@ -466,6 +495,32 @@ impl Remote {
         }
         format!("{name} {what}: {cause}")
     }
+}
+
+/// Counts a call by its route, its ids left out, and the class of its answer.
+fn count(name: &'static str, call: &Call<'_>, status: u16, took: Duration) {
+    let class = match status {
+        0 => "no_answer",
+        200..=299 => "ok",
+        429 => "limited",
+        500.. => "failed",
+        _ => "refused",
+    };
+    let word = |part: &str| {
+        part.len() <= 24
+            && (part.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
+                || matches!(part, "v1" | "v2"))
+    };
+    let parts: Vec<&str> = call
+        .path
+        .iter()
+        .map(|part| if word(part) { part } else { "{id}" })
+        .collect();
+    let route = format!("{} /{}", call.method, parts.join("/"));
+    let remote = name.to_lowercase();
+    metrics::histogram!("keap_intercom_sync_call_seconds", "remote" => remote.clone()).record(took);
+    metrics::counter!("keap_intercom_sync_calls_total", "remote" => remote, "route" => route, "class" => class)
+        .increment(1);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

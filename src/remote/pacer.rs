@@ -126,6 +126,11 @@ impl Pacer {
         }
     }
 
+    /// What the limits would say to a call of the bulk lane now.
+    pub fn look(&self, now: Instant) -> Admission {
+        self.limits().admit(now, Lane::Bulk)
+    }
+
     pub fn headroom(&self) -> Vec<Headroom> {
         self.limits().headroom(Instant::now())
     }

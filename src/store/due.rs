@@ -1,6 +1,7 @@
 //! Due rows: contacts to look at because somebody asked, because a try failed, or held for a person.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::{Postgres, Row, Transaction};
@@ -52,6 +53,9 @@ pub struct DueRow {
     pub id: KeapId,
     /// The version that is looked at: a request that comes later makes a new one, and is not answered by this look.
     pub version: i64,
+    pub attempts: i32,
+    /// Asked for by a webhook, which anybody may have sent who knows its secret.
+    pub hinted: bool,
 }
 
 /// What is waiting for a contact that a pass is about to look at.
@@ -86,58 +90,71 @@ pub struct Held {
 impl Store {
     /// Stores requests to look at contacts: one statement, repeats collapse, a hold is revived.
     pub async fn request(&self, ids: &[KeapId], reason: DueReason) -> Result<Vec<DueTicket>> {
-        let mut ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let rows: Vec<(i64, DateTime<Utc>)> = transaction!(self, tx, {
+        transaction!(self, tx, { put_requests(tx, ids, reason).await })
+    }
+
+    /// The next due contacts, most urgent first, leaving out those that are in flight, and on demand what webhooks asked for.
+    pub async fn due(&self, limit: usize, busy: &[KeapId], hinted: bool) -> Result<Vec<DueRow>> {
+        let busy: Vec<i64> = busy.iter().map(|id| id.get()).collect();
+        let rows: Vec<(i64, i64, i32, bool)> = transaction!(self, tx, {
             Ok(sqlx::query_as(
-                    "insert into contact_due as due (keap_contact_id, reason, priority)
-                     select id, $2, $3 from unnest($1::bigint[]) as id
-                     on conflict (keap_contact_id) do update
-                        set version = due.version + 1, due_at = now(), attempts = 0, held = false,
-                            last_error = null, candidates = '{}', sighting = null, updated_at = now(),
-                            reason = case when due.held or excluded.priority <= due.priority then excluded.reason else due.reason end,
-                            priority = case when due.held then excluded.priority else least(due.priority, excluded.priority) end
-                     returning keap_contact_id, clock_timestamp()",
-                )
-                .bind(&ids)
-                .bind(reason.as_str())
-                .bind(reason.priority())
-                .fetch_all(&mut **tx)
-                .await?)
+                "select keap_contact_id, version, attempts, reason = 'webhook' from contact_due
+                      where not held and due_at <= now() and keap_contact_id <> all($2) and ($3 or reason <> 'webhook')
+                      order by priority, due_at limit $1",
+            )
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind(&busy)
+            .bind(hinted)
+            .fetch_all(&mut **tx)
+            .await?)
         })?;
         rows.into_iter()
-            .map(|(id, requested_at)| {
-                Ok(DueTicket {
+            .map(|(id, version, attempts, hinted)| {
+                Ok(DueRow {
                     id: keap_id(id)?,
-                    requested_at,
+                    version,
+                    attempts,
+                    hinted,
                 })
             })
             .collect()
     }
 
-    /// The next due contacts, most urgent first, leaving out those that are in flight.
-    pub async fn due(&self, limit: usize, busy: &[KeapId]) -> Result<Vec<DueRow>> {
-        let busy: Vec<i64> = busy.iter().map(|id| id.get()).collect();
-        let rows: Vec<(i64, i64)> = transaction!(self, tx, {
-            Ok(sqlx::query_as(
-                "select keap_contact_id, version from contact_due
-                      where not held and due_at <= now() and keap_contact_id <> all($2)
-                      order by priority, due_at limit $1",
+    /// Hints that Keap's lists did not show: some are looked at once more later, the others are dropped.
+    pub async fn put_off_hints(
+        &self,
+        epoch: i64,
+        later: &[DueRow],
+        delay: Duration,
+        dropped: &[DueRow],
+    ) -> Result<()> {
+        let columns = |rows: &[DueRow]| -> (Vec<i64>, Vec<i64>) {
+            rows.iter().map(|row| (row.id.get(), row.version)).unzip()
+        };
+        transaction!(self, tx, {
+            super::record::check_epoch(tx, epoch).await?;
+            let (ids, versions) = columns(later);
+            sqlx::query(
+                "update contact_due due set due_at = now() + make_interval(secs => $3), attempts = attempts + 1, updated_at = now()
+                   from unnest($1::bigint[], $2::bigint[]) as row (id, version)
+                  where due.keap_contact_id = row.id and due.version = row.version",
             )
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .bind(&busy)
-            .fetch_all(&mut **tx)
-            .await?)
-        })?;
-        rows.into_iter()
-            .map(|(id, version)| {
-                Ok(DueRow {
-                    id: keap_id(id)?,
-                    version,
-                })
-            })
-            .collect()
+            .bind(ids)
+            .bind(versions)
+            .bind(delay.as_secs_f64())
+            .execute(&mut **tx)
+            .await?;
+            let (ids, versions) = columns(dropped);
+            sqlx::query(
+                "delete from contact_due due using unnest($1::bigint[], $2::bigint[]) as row (id, version)
+                  where due.keap_contact_id = row.id and due.version = row.version",
+            )
+            .bind(ids)
+            .bind(versions)
+            .execute(&mut **tx)
+            .await?;
+            Ok(())
+        })
     }
 
     /// Those of the requests that have no outcome yet: their row is there, not held, and no try has failed since.
@@ -200,6 +217,39 @@ impl Store {
         })?;
         rows.into_iter().map(keap_id).collect()
     }
+}
+
+pub(super) async fn put_requests(
+    tx: &mut Transaction<'static, Postgres>,
+    ids: &[KeapId],
+    reason: DueReason,
+) -> Result<Vec<DueTicket>> {
+    let mut ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let rows: Vec<(i64, DateTime<Utc>)> = sqlx::query_as(
+        "insert into contact_due as due (keap_contact_id, reason, priority)
+         select id, $2, $3 from unnest($1::bigint[]) as id
+         on conflict (keap_contact_id) do update
+            set version = due.version + 1, due_at = now(), attempts = 0, held = false,
+                last_error = null, candidates = '{}', sighting = null, updated_at = now(),
+                reason = case when due.held or excluded.priority <= due.priority then excluded.reason else due.reason end,
+                priority = case when due.held then excluded.priority else least(due.priority, excluded.priority) end
+         returning keap_contact_id, clock_timestamp()",
+    )
+    .bind(&ids)
+    .bind(reason.as_str())
+    .bind(reason.priority())
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter()
+        .map(|(id, requested_at)| {
+            Ok(DueTicket {
+                id: keap_id(id)?,
+                requested_at,
+            })
+        })
+        .collect()
 }
 
 pub(super) async fn waiting(

@@ -42,37 +42,38 @@ pub struct LogRow {
     pub request_id: Option<String>,
 }
 
+/// The columns that `log_row` reads, in its order.
+macro_rules! LOG_COLUMNS {
+    () => {
+        "keap_contact_id, id, intercom_contact_id, sync_status, error_message, coalesce(action, ''), coalesce(feed, ''), run_id, request_id"
+    };
+}
+pub(super) use LOG_COLUMNS;
+
+pub(super) fn log_row(row: &sqlx::postgres::PgRow) -> Result<LogRow> {
+    let bad = || StoreError::BadRow("keap_intercom_sync_logs");
+    let keap: String = row.try_get(0)?;
+    let status: String = row.try_get(3)?;
+    let status = [SyncStatus::Synced, SyncStatus::Failed, SyncStatus::Skipped]
+        .into_iter()
+        .find(|known| known.as_str() == status)
+        .ok_or_else(bad)?;
+    Ok(LogRow {
+        id: row.try_get(1)?,
+        keap_contact_id: keap.parse().map_err(|_| bad())?,
+        intercom_contact_id: row.try_get(2)?,
+        status,
+        error_message: row.try_get(4)?,
+        action: row.try_get(5)?,
+        feed: row.try_get(6)?,
+        run_id: row.try_get(7)?,
+        request_id: row.try_get(8)?,
+    })
+}
+
 impl Store {
     /// The latest log row of a contact that came of a request made at `since` or later.
     pub async fn outcome_since(&self, id: KeapId, since: DateTime<Utc>) -> Result<Option<LogRow>> {
-        let row = transaction!(self, tx, {
-            Ok(sqlx::query(
-                    "select id, intercom_contact_id, sync_status, error_message, coalesce(action, ''), coalesce(feed, ''), run_id, request_id
-                       from keap_intercom_sync_logs
-                      where keap_contact_id = $1 and created_at >= $2
-                      order by created_at desc limit 1",
-                )
-                .bind(id.to_string())
-                .bind(since)
-                .fetch_optional(&mut **tx)
-                .await?)
-        })?;
-        let Some(row) = row else { return Ok(None) };
-        let status: String = row.try_get(2)?;
-        let status = [SyncStatus::Synced, SyncStatus::Failed, SyncStatus::Skipped]
-            .into_iter()
-            .find(|known| known.as_str() == status)
-            .ok_or(StoreError::BadRow("keap_intercom_sync_logs"))?;
-        Ok(Some(LogRow {
-            id: row.try_get(0)?,
-            keap_contact_id: id.get(),
-            intercom_contact_id: row.try_get(1)?,
-            status,
-            error_message: row.try_get(3)?,
-            action: row.try_get(4)?,
-            feed: row.try_get(5)?,
-            run_id: row.try_get(6)?,
-            request_id: row.try_get(7)?,
-        }))
+        Ok(self.outcomes_since(&[id], since).await?.remove(&id))
     }
 }

@@ -15,20 +15,28 @@ macro_rules! transaction {
     };
 }
 
+mod batch;
 mod cursor;
 mod due;
+mod hook;
 mod lease;
 mod link;
 mod log;
+mod look;
+mod overview;
 mod record;
 mod run;
 mod schema;
 
+pub use batch::Batch;
 pub use cursor::{Cursor, Feed, Walk};
 pub use due::{DueReason, DueRow, DueTicket, Held, Waiting};
+pub use hook::{HookRow, HookState};
 pub use lease::{Lease, LeaseHolder};
 pub use link::Known;
 pub use log::{LogRow, SyncStatus};
+pub use look::{ContactState, DueState, LinkState, LogEntry};
+pub use overview::{FeedAge, Overview};
 pub use record::{DueAgain, Group, LinkRow, Recorded};
 pub use run::{Counts, Run, RunState};
 pub use schema::SchemaState;
@@ -146,6 +154,14 @@ impl Store {
             pool,
             begin,
             stall: statement_timeout + SILENCE,
+        }
+    }
+
+    /// The same database for callers who do not wait long: what is not done within `patience`, a connection included, fails.
+    pub fn hurried(&self, patience: Duration) -> Self {
+        Self {
+            stall: patience,
+            ..Self::of(self.pool.clone(), patience)
         }
     }
 

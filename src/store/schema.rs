@@ -67,7 +67,8 @@ impl Store {
         migrator.set_locking(false);
         // Under the lock's own transaction: all that is missing comes at once or not at all.
         migrator
-            .run(&mut *lock)
+            // `run` itself could not be sent between threads.
+            .run_direct(None, &mut *lock, false)
             .await
             .map_err(|error| match error {
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)
@@ -95,7 +96,7 @@ impl Store {
     pub async fn missing_rights(&self) -> Result<Vec<String>> {
         transaction!(self, tx, {
             Ok(sqlx::query_scalar(
-                "select name from unnest(array['keap_intercom_sync_logs', 'contact_link', 'contact_due', 'sync_cursor', 'sync_run', 'sync_lease']) as name
+                "select name from unnest(array['keap_intercom_sync_logs', 'contact_link', 'contact_due', 'sync_cursor', 'sync_run', 'sync_lease', 'sync_batch', 'keap_hook']) as name
                   where not (has_table_privilege(name, 'select') and has_table_privilege(name, 'insert')
                          and has_table_privilege(name, 'update') and has_table_privilege(name, 'delete'))
                  union all

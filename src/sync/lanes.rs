@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Syncer;
 use super::feeds::changed::Polled;
 use super::outcome::Halt;
+use crate::remote::Lane;
 use crate::trigger::Trigger;
 
 /// A standing fault is told at once and then this often, so that a dead remote does not fill the log.
@@ -59,11 +60,12 @@ impl Syncer {
     /// Looks after requests and retries until the daemon stops.
     pub async fn urgent_lane(self: Arc<Self>, trigger: Arc<Trigger>) {
         let mut told = Told::default();
-        while self.wake(&trigger).await.is_some() {
+        while self.wake(Lane::Urgent, &trigger).await.is_some() {
             while self.may_work() {
+                self.turns.turn(Lane::Urgent, Duration::ZERO);
                 let syncer = Arc::clone(&self);
                 let stepped = in_a_task(async move { syncer.urgent_step().await }).await;
-                if !self.goes_on("urgent", stepped, &mut told).await {
+                if !self.goes_on(Lane::Urgent, stepped, &mut told).await {
                     break;
                 }
             }
@@ -74,9 +76,10 @@ impl Syncer {
     pub async fn bulk_lane(self: Arc<Self>, trigger: Arc<Trigger>) {
         let mut told = Told::default();
         let mut poll = true;
-        while let Some(fired) = self.wake(&trigger).await {
+        while let Some(fired) = self.wake(Lane::Bulk, &trigger).await {
             poll |= fired;
             while self.may_work() {
+                self.turns.turn(Lane::Bulk, Duration::ZERO);
                 // A poll that falls due during a backfill has its turn between two of its pages.
                 poll |= trigger.take();
                 let syncer = Arc::clone(&self);
@@ -90,7 +93,7 @@ impl Syncer {
                     poll = still_due;
                     worked
                 });
-                if !self.goes_on("bulk", stepped, &mut told).await {
+                if !self.goes_on(Lane::Bulk, stepped, &mut told).await {
                     break;
                 }
             }
@@ -102,7 +105,8 @@ impl Syncer {
     }
 
     /// Waits for the trigger (true) or the next look (false); `None` when the daemon stops.
-    async fn wake(&self, trigger: &Trigger) -> Option<bool> {
+    async fn wake(&self, lane: Lane, trigger: &Trigger) -> Option<bool> {
+        self.turns.turn(lane, self.idle_check);
         let mut lease = self.lease.clone();
         lease.mark_unchanged();
         tokio::select! {
@@ -115,22 +119,23 @@ impl Syncer {
     }
 
     /// Whether the next step follows at once. When something is wrong it is told, and waited for as long as it asks.
-    async fn goes_on(
-        &self,
-        lane: &'static str,
-        stepped: Result<bool, Halt>,
-        told: &mut Told,
-    ) -> bool {
+    async fn goes_on(&self, lane: Lane, stepped: Result<bool, Halt>, told: &mut Told) -> bool {
+        let name = match lane {
+            Lane::Urgent => "urgent",
+            Lane::Bulk => "bulk",
+        };
         match stepped {
             Ok(worked) => {
-                told.is_well(lane);
+                told.is_well(name);
                 worked
             }
             Err(halt) => {
-                told.tell(lane, &halt);
+                told.tell(name, &halt);
+                let rest = halt.retry_in();
+                self.turns.turn(lane, rest);
                 tokio::select! {
                     () = self.cancel.cancelled() => {}
-                    () = tokio::time::sleep(halt.retry_in()) => {}
+                    () = tokio::time::sleep(rest) => {}
                 }
                 true
             }

@@ -65,6 +65,21 @@ fn is_dead(holder: &LeaseHolder) -> bool {
     }
 }
 
+/// A holder in words for people: its process and machine.
+pub fn in_words(holder: &str) -> String {
+    let mut parts = holder.splitn(4, '/');
+    match (parts.nth(1), parts.nth(1)) {
+        (Some(pid), Some(host)) => format!("process {pid} on {host}"),
+        _ => holder.to_owned(),
+    }
+}
+
+/// Whether the next to ask gets the lease: nobody holds it, its time is over, or its holder has died.
+pub async fn is_free(store: &Store) -> Result<bool, StoreError> {
+    let holder = store.lease_holder().await?;
+    Ok(holder.is_none_or(|holder| !holder.live || is_dead(&holder)))
+}
+
 /// Takes the lease if that is possible now; else says who holds it.
 pub async fn take(store: &Store, ttl: Duration) -> Result<Result<Lease, LeaseHolder>, StoreError> {
     let holder = store.lease_holder().await?;
@@ -106,7 +121,7 @@ pub async fn keep(
                 Ok(Err(holder)) => {
                     if !standby_told {
                         tracing::info!(
-                            holder = holder.holder,
+                            holder = in_words(&holder.holder),
                             "Another process holds the lease; this one stands by."
                         );
                         standby_told = true;
@@ -163,6 +178,15 @@ mod tests {
             epoch: 1,
             live: true,
         }
+    }
+
+    #[test]
+    fn a_holder_is_told_as_process_and_machine() {
+        assert_eq!(
+            in_words("boot:pid:[1]/42/1000/web-1"),
+            "process 42 on web-1"
+        );
+        assert_eq!(in_words("somebody"), "somebody");
     }
 
     #[test]

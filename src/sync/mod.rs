@@ -4,6 +4,7 @@ pub mod claims;
 pub mod decide;
 pub mod dry_run;
 mod feeds;
+pub mod hooks;
 mod lanes;
 pub mod lease;
 mod outcome;
@@ -11,6 +12,7 @@ mod pass;
 mod plan;
 mod record;
 mod runs;
+mod turns;
 mod write;
 
 pub use outcome::Halt;
@@ -25,6 +27,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::bucket::Bucket;
 use crate::contact::DigestKey;
 use crate::intercom::IntercomClient;
 use crate::keap::KeapClient;
@@ -45,6 +48,8 @@ pub struct SyncOptions {
     pub record_after: Duration,
     pub page_size: usize,
     pub ids_per_call: usize,
+    /// Keap calls that webhooks may cause in a day.
+    pub hint_calls_per_day: u32,
     pub overlap: Duration,
     /// A first start without a cursor syncs everything, not just what changes from then on.
     pub everything_first: bool,
@@ -82,6 +87,7 @@ pub struct Syncer {
     record_group: usize,
     record_after: Duration,
     ids_per_call: usize,
+    hint_calls: Bucket,
     overlap: Duration,
     everything_first: bool,
     idle_check: Duration,
@@ -91,6 +97,7 @@ pub struct Syncer {
     polls: Mutex<runs::Polls>,
     lease: watch::Receiver<Option<Lease>>,
     cancel: CancellationToken,
+    turns: turns::Turns,
     progress: watch::Sender<Counts>,
 }
 
@@ -118,6 +125,11 @@ impl Syncer {
             record_group: options.record_group,
             record_after: options.record_after,
             ids_per_call: options.ids_per_call,
+            // A tenth of a day's share may go at once.
+            hint_calls: Bucket::new(
+                (options.hint_calls_per_day / 10).max(10),
+                f64::from(options.hint_calls_per_day) / 86_400.0,
+            ),
             overlap: options.overlap,
             everything_first: options.everything_first,
             idle_check: options.idle_check,
@@ -126,6 +138,7 @@ impl Syncer {
             polls: Mutex::default(),
             lease,
             cancel,
+            turns: turns::Turns::default(),
             progress: watch::Sender::new(Counts::default()),
         }
     }
@@ -133,6 +146,16 @@ impl Syncer {
     /// What came of everything since the start, as it is recorded.
     pub fn progress(&self) -> watch::Receiver<Counts> {
         self.progress.subscribe()
+    }
+
+    /// Whether both lanes go round: one that has hung is late.
+    pub fn is_alive(&self) -> bool {
+        self.turns.go_round(Instant::now())
+    }
+
+    /// Whether this process may run passes now.
+    pub fn holds_lease(&self) -> bool {
+        is_held(&self.lease)
     }
 
     /// Calls made for one lane.

@@ -99,6 +99,7 @@ impl Syncer {
             };
         let mut flush_at = Instant::now() + self.record_after;
         loop {
+            self.turns.turn(lane, self.record_after);
             tokio::select! {
                 written = writes.next() => match written {
                     Some(written) => take(&mut recording, written),
@@ -122,6 +123,10 @@ impl Syncer {
                     biased;
                     counts = &mut flush => break counts?,
                     Some(written) = writes.next() => take(&mut recording, written),
+                }
+                // A database that is slow, or does not answer, never has more than two groups to catch up with.
+                if recording.outcomes.len() >= self.record_group {
+                    gate.send_replace(false);
                 }
             };
             total.add(&counts);
@@ -297,7 +302,11 @@ impl Syncer {
                 );
                 self.record_one_by_one(epoch, group, gate).await?
             }
-            recorded => recorded.map(|()| group.counts())?,
+            recorded => {
+                recorded?;
+                count(&group);
+                group.counts()
+            }
         };
         drop(claims);
         self.progress.send_modify(|progress| progress.add(&counts));
@@ -319,6 +328,9 @@ impl Syncer {
                 }
                 Err(error) if error.is_passing() && !self.cancel.is_cancelled() => {
                     gate.send_replace(false);
+                    // A database that is down stops both lanes; neither hangs.
+                    self.turns.turn(Lane::Urgent, Duration::ZERO);
+                    self.turns.turn(Lane::Bulk, Duration::ZERO);
                     if told.is_none_or(|at| at.elapsed() > TELL_EVERY) {
                         told = Some(Instant::now());
                         tracing::warn!(
@@ -395,6 +407,24 @@ impl Syncer {
     }
 }
 
+/// Counts contacts by what was done, and why not where the reason is a word.
+fn count(group: &Group) {
+    for outcome in &group.outcomes {
+        let (action, reason) = match &outcome.log {
+            Some(log) => {
+                let why = log.error_message.as_deref().unwrap_or_default();
+                let reason = why.split(':').next().unwrap_or_default();
+                let word = reason.len() <= 24
+                    && reason.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+                (log.action.clone(), if word { reason } else { "other" })
+            }
+            None if outcome.counts.unchanged > 0 => ("unchanged".to_owned(), ""),
+            None => continue,
+        };
+        metrics::counter!("keap_intercom_sync_contacts_total", "action" => action, "reason" => reason.to_owned()).increment(1);
+    }
+}
+
 /// One line a pass; a pass in which nothing happened is told at debug level.
 fn report(feed: Feed, run_id: Option<Uuid>, counts: &Counts, took: Duration) {
     let Counts {
@@ -410,6 +440,7 @@ fn report(feed: Feed, run_id: Option<Uuid>, counts: &Counts, took: Duration) {
         intercom_calls,
     } = *counts;
     let run = run_id.map(|run| run.to_string());
+    metrics::histogram!("keap_intercom_sync_pass_seconds", "feed" => feed.as_str()).record(took);
     let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     if seen == unchanged {
         tracing::debug!(

@@ -313,8 +313,8 @@ async fn a_refused_form_of_search_gives_way_to_a_plainer_one_for_good() {
     }
     assert_eq!(
         server.received_requests().await.unwrap().len(),
-        6,
-        "two forms refused, and refused again in a search for nobody; then the plain form twice"
+        4,
+        "two refusals, then the plain form twice"
     );
 }
 

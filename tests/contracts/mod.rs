@@ -1,5 +1,6 @@
 //! Contracts of the two clients: the exact requests they send, and what each status and body of the fact sheets means to them.
 
+mod hooks;
 mod intercom;
 mod keap;
 

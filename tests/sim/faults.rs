@@ -28,15 +28,31 @@ pub enum What {
     ApplyThenHang,
     /// Do it, announce the full length, send only so many bytes of the body, close.
     CutBody(usize),
+    /// Do it, then send so many bytes of blanks instead of the body, without an announced length.
+    Flood(usize),
     /// Do it, send the body byte by byte with this pause between two bytes.
     Drip(Duration),
-    /// Call this before the call is done, then go on normally: to kill or edit at an exact moment.
-    Run(Arc<dyn Fn(&Call) + Send + Sync>),
+    /// Run this before the call is done, then go on normally: to kill or edit at an exact moment.
+    Run(Action),
+    /// Do it, run this, then answer.
+    ApplyThenRun(Action),
+    /// Run this before the call is done, then the other.
+    RunThen(Action, Box<What>),
 }
+
+pub type Action = Arc<dyn Fn(&Call) + Send + Sync>;
 
 impl What {
     pub fn run(action: impl Fn(&Call) + Send + Sync + 'static) -> What {
         What::Run(Arc::new(action))
+    }
+
+    pub fn apply_then_run(action: impl Fn(&Call) + Send + Sync + 'static) -> What {
+        What::ApplyThenRun(Arc::new(action))
+    }
+
+    pub fn run_then(action: impl Fn(&Call) + Send + Sync + 'static, what: What) -> What {
+        What::RunThen(Arc::new(action), Box::new(what))
     }
 
     /// A status with a short body of no particular form.

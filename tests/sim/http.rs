@@ -1,135 +1,29 @@
 //! Serving on loopback: one listener per stand-in, and the faults that touch the wire.
 
 use std::io;
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use futures_util::stream;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::clock::Clock;
 use super::faults::{Faults, What};
 use super::ledger::{Call, Ledger};
+use super::message::{Answer, Described, Request};
 
 /// More than any call of either API needs.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Lets the bytes before a cut leave the machine before the connection closes.
 const BEFORE_CUT: Duration = Duration::from_millis(10);
-
-pub struct Request {
-    pub method: Method,
-    pub path: String,
-    pub query: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-    json: OnceLock<Option<Value>>,
-}
-
-impl Request {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    pub fn bearer(&self) -> Option<&str> {
-        self.header("authorization")?.strip_prefix("Bearer ")
-    }
-
-    /// The decoded pairs of the query, in order.
-    pub fn params(&self) -> Vec<(String, String)> {
-        url::form_urlencoded::parse(self.query.as_bytes())
-            .into_owned()
-            .collect()
-    }
-
-    pub fn param(&self, name: &str) -> Option<String> {
-        self.params()
-            .into_iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value)
-    }
-
-    /// The body as JSON, parsed once; `None` if it is empty or is not JSON.
-    pub fn json(&self) -> Option<&Value> {
-        self.json
-            .get_or_init(|| serde_json::from_slice(&self.body).ok())
-            .as_ref()
-    }
-}
-
-/// What a call is, found without doing it.
-pub struct Described {
-    pub kind: &'static str,
-    pub key: Option<String>,
-    pub external_id: Option<String>,
-    pub authorization_ok: bool,
-}
-
-pub struct Answer {
-    pub status: u16,
-    pub content_type: &'static str,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Vec<u8>,
-    /// Whether the memory was changed.
-    pub applied: bool,
-}
-
-impl Answer {
-    pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Answer {
-        Answer {
-            status,
-            content_type: "application/json;charset=utf-8",
-            headers: Vec::new(),
-            body: body.into(),
-            applied: false,
-        }
-    }
-
-    pub fn html(status: u16, title: &str) -> Answer {
-        let page = format!(
-            "<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
-        );
-        Answer {
-            content_type: "text/html;charset=utf-8",
-            ..Answer::json(status, page)
-        }
-    }
-
-    pub fn empty(status: u16) -> Answer {
-        Answer::json(status, Vec::new())
-    }
-
-    pub fn applied(mut self) -> Answer {
-        self.applied = true;
-        self
-    }
-
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Answer {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    /// A body of the test's choosing; JSON if it looks like it.
-    pub fn dictated(status: u16, body: &str) -> Answer {
-        let answer = Answer::json(status, body);
-        if body.trim_start().starts_with(['{', '[']) {
-            answer
-        } else {
-            Answer {
-                content_type: "text/plain;charset=utf-8",
-                ..answer
-            }
-        }
-    }
-}
 
 /// What the two stand-ins have in common for the server.
 pub trait StandIn: Clone + Send + Sync + 'static {
@@ -257,7 +151,13 @@ async fn handle(
         applied: false,
         authorization_ok: described.authorization_ok,
     });
-    let what = stand_in.faults().strike(&call);
+    let what = match stand_in.faults().strike(&call) {
+        Some(What::RunThen(action, rest)) => {
+            action(&call);
+            Some(*rest)
+        }
+        what => what,
+    };
     let latency = stand_in.latency();
 
     let answer = if latency.is_zero() && !matches!(what, Some(What::Delay(_))) {
@@ -276,14 +176,7 @@ async fn read(incoming: axum::http::Request<hyper::body::Incoming>) -> Result<Re
     let body = to_bytes(Body::new(body), BODY_LIMIT)
         .await
         .map_err(io::Error::other)?;
-    Ok(Request {
-        method: parts.method,
-        path: parts.uri.path().to_owned(),
-        query: parts.uri.query().unwrap_or_default().to_owned(),
-        headers: parts.headers,
-        body,
-        json: OnceLock::new(),
-    })
+    Ok(Request::new(parts, body))
 }
 
 /// Does the call, or what a fault puts in its place, and notes the result in the ledger.
@@ -312,6 +205,7 @@ async fn perform(
         }
         _ => stand_in.answer(request),
     };
+    let answer = answer.awaited().await;
     let unanswered = matches!(what, Some(What::ApplyThenDrop | What::ApplyThenHang));
     stand_in.ledger().close(
         call.n,
@@ -319,6 +213,7 @@ async fn perform(
         answer.applied,
     );
     match what {
+        Some(What::ApplyThenRun(action)) => action(call),
         Some(What::ApplyThenDrop) => return Err(closed()),
         Some(What::ApplyThenHang) => std::future::pending().await,
         Some(What::ApplyThenDelay(pause)) => tokio::time::sleep(*pause).await,
@@ -337,8 +232,10 @@ async fn pause_for(duration: Duration) {
 
 fn send(answer: Answer, what: Option<What>, clock: &Clock) -> Result<Response<Body>, Closed> {
     let length = answer.body.len();
+    let flooded = matches!(what, Some(What::Flood(_)));
     let body = match what {
         Some(What::CutBody(sent)) => cut(Bytes::from(answer.body), sent),
+        Some(What::Flood(size)) => flood(size),
         Some(What::Drip(pause)) => drip(Bytes::from(answer.body), pause),
         _ => Body::from(answer.body),
     };
@@ -348,7 +245,9 @@ fn send(answer: Answer, what: Option<What>, clock: &Clock) -> Result<Response<Bo
     headers.insert(DATE, value(&clock.http_date())?);
     if answer.status != 204 {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        if !flooded {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
     }
     for (name, text) in answer.headers {
         headers.insert(HeaderName::from_static(name), value(&text)?);
@@ -380,4 +279,13 @@ fn drip(body: Bytes, pause: Duration) -> Body {
         tokio::time::sleep(pause).await;
         Some((Ok::<_, Closed>(rest.split_to(1)), rest))
     }))
+}
+
+/// Blanks, which JSON allows before a value, without an announced length.
+fn flood(size: usize) -> Body {
+    const PIECE: usize = 64 * 1024;
+    let piece = Bytes::from(vec![b' '; PIECE]);
+    Body::from_stream(stream::iter(
+        (0..size.div_ceil(PIECE)).map(move |_| Ok::<_, Closed>(piece.clone())),
+    ))
 }

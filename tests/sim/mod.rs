@@ -1,6 +1,6 @@
 //! A Keap and an Intercom with a memory: honest servers over real HTTP on loopback, with faults on purpose.
 //!
-//! They know nothing of the daemon. Tests, demo and benches start them, fill their memory, turn their knobs, and look
+//! Declared at the root of a test, example or bench as `mod sim;`. They know nothing of the daemon. Tests, demo and benches start them, fill their memory, turn their knobs, and look
 //! at what was called and what is now stored:
 //!
 //! ```ignore
@@ -34,10 +34,11 @@ pub mod client;
 pub mod clock;
 pub mod control;
 pub mod faults;
-pub mod http;
+mod http;
 pub mod intercom;
 pub mod keap;
 pub mod ledger;
+mod message;
 mod opaque;
 pub mod people;
 pub mod verify;

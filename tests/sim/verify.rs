@@ -123,3 +123,40 @@ impl Person {
 fn tidy(text: &str) -> String {
     text.trim().nfc().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::intercom::contact::Seed;
+
+    #[tokio::test]
+    async fn each_kind_of_disagreement_is_counted() {
+        let (keap, intercom) = (Keap::start().await, Intercom::start().await);
+        let person =
+            |number: usize| Person::named("Ann", "Lee").email(&format!("{number}@example.org"));
+        let ids = keap.add_many(4, person);
+        keap.add(Person::named("No", "Mail").email("not an address"));
+        let seed = |number: usize| {
+            Seed::with_email(&format!("{number}@example.org")).external_id(ids[number].to_string())
+        };
+        intercom.add_user(seed(0).name("Ann Lee"));
+        intercom.add_user(seed(1).name("Ann"));
+        intercom.add_user(seed(2).name("Ann Lee"));
+        intercom.add_user(seed(2).name("Ann Lee"));
+        intercom.add_user(Seed::default().external_id("999"));
+        let verdict = verify(&keap, &intercom);
+        let expected = Verdict {
+            keap_contacts: 5,
+            without_email: 1,
+            syncable: 4,
+            equal: 1,
+            different: 1,
+            missing: 1,
+            doubled: 1,
+            strangers: 1,
+            examples: vec!["2".to_owned(), "3".to_owned(), "4".to_owned()],
+        };
+        assert_eq!(verdict, expected);
+        assert!(!verdict.agrees());
+    }
+}

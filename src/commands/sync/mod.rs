@@ -105,7 +105,7 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
             Err(holder) => {
                 if !told {
                     tracing::info!(
-                        holder = holder.holder,
+                        holder = lease::in_words(&holder.holder),
                         "Another process holds the lease; it is asked to do the work."
                     );
                     told = true;
@@ -324,11 +324,7 @@ async fn elsewhere(
         }
         if looked_at_lease.elapsed() > Duration::from_secs(1) {
             looked_at_lease = Instant::now();
-            if store
-                .lease_holder()
-                .await?
-                .is_none_or(|holder| !holder.live)
-            {
+            if lease::is_free(store).await? {
                 return Ok(None);
             }
         }

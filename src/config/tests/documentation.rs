@@ -102,8 +102,9 @@ fn every_documented_name_works_and_fits_its_type() {
                 match key.path {
                     "environment" => "staging",
                     "intercom.version" => "2.15",
-                    "http.listen" => "[::1]:1",
-                    "poll.schedule" => "5 * * * * *",
+                    "http.listen" | "http.metrics_listen" => "[::1]:1",
+                    "poll.schedule" | "hooks.schedule" => "5 * * * * *",
+                    "hooks.events" => "contact.edit,contactGroup.applied",
                     "log.filter" => "debug",
                     _ => "https://other.example.com/base",
                 }

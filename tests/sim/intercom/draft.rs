@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::contact::{Facts, Role};
 use super::errors;
 use super::knobs::IntercomKnobs;
-use crate::sim::http::Answer;
+use crate::sim::message::Answer;
 
 /// Longest string value of a custom attribute.
 const ATTRIBUTE_LIMIT: usize = 255;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::contact::{Slot, Standing, id_of};
 use super::knobs::IntercomKnobs;
-use crate::sim::http::Answer;
+use crate::sim::message::Answer;
 
 /// The request id is filled in when the answer leaves.
 pub const REQUEST_ID: &str = "REQUEST-ID-OF-THIS-CALL";

@@ -6,7 +6,7 @@ use super::contact::{Facts, Slot, id_of};
 use super::errors;
 use super::knobs::IntercomKnobs;
 use super::render::domain;
-use crate::sim::http::Answer;
+use crate::sim::message::Answer;
 
 #[derive(Debug)]
 pub enum Query {

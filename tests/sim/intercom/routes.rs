@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::contact::Standing;
 use super::write::{find, last_of_chain};
 use super::{Intercom, State, errors, render};
-use crate::sim::http::{Answer, Described, Request};
+use crate::sim::message::{Answer, Described, Request};
 
 /// What is used when a call names no version.
 const DEFAULT_VERSION: &str = "2.16";

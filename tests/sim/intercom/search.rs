@@ -11,7 +11,7 @@ use super::query::{Field, Filter, Operator, Query};
 use super::render;
 use super::store::Store;
 use super::{Intercom, State};
-use crate::sim::http::{Answer, Request};
+use crate::sim::message::{Answer, Request};
 use crate::sim::opaque;
 
 const SEARCH_PER_PAGE: usize = 50;

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::knobs::{EmailConflict, IntercomKnobs};
 use super::store::{Record, Store};
 use super::{Intercom, State, errors, render};
-use crate::sim::http::{Answer, Request};
+use crate::sim::message::{Answer, Request};
 
 /// The moment of a write.
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::knobs::{ErrorBody, KeapKnobs};
-use crate::sim::http::Answer;
+use crate::sim::message::Answer;
 
 pub fn unauthorized(errorcode: &str) -> Answer {
     fault(401, "Invalid Access Token", errorcode)

@@ -131,6 +131,8 @@ pub struct KeapKnobs {
     pub hook_shuffle: bool,
     /// `apiUrl` is left out.
     pub hook_drop_api_url: bool,
+    /// The loser of a merge raises `contact.delete`.
+    pub hook_delete_on_merge: bool,
     #[serde(skip)]
     pub between_pages: Option<BetweenPages>,
 }
@@ -178,6 +180,7 @@ impl Default for KeapKnobs {
             hook_duplicate: false,
             hook_shuffle: false,
             hook_drop_api_url: false,
+            hook_delete_on_merge: false,
             between_pages: None,
         }
     }

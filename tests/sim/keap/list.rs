@@ -5,7 +5,7 @@ use super::knobs::{KeapKnobs, TokenStyle};
 use super::render::Fields;
 use super::rows::{Row, Rows, Version};
 use super::stamps;
-use crate::sim::http::Request;
+use crate::sim::message::Request;
 use crate::sim::opaque;
 
 const MAX_PAGE_SIZE: usize = 1000;

@@ -1,10 +1,13 @@
 //! The Keap stand-in: people with a memory, and the handle by which tests reach it.
 
+mod delivery;
 mod errors;
 mod filter;
+pub mod hooks;
 pub mod knobs;
 mod limits;
 mod list;
+mod memory;
 pub mod person;
 mod render;
 mod routes;
@@ -20,14 +23,19 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+
 use super::clock::Clock;
 use super::faults::{Fault, Faults};
-use super::http::{Answer, Described, Door, Request, StandIn};
+use super::http::{Door, StandIn};
 use super::ledger::{Call, Ledger};
+use super::message::{Answer, Described, Request};
+use hooks::Hooks;
 use knobs::KeapKnobs;
 use limits::Limits;
+pub use memory::Which;
 use person::Person;
-use rows::{Moment, Rows};
+use rows::Rows;
 
 pub const DEFAULT_TOKEN: &str = "KeapAK-canary-keap-token";
 
@@ -42,6 +50,8 @@ struct Shared {
     clock: Clock,
     ledger: Ledger,
     faults: Faults,
+    /// Deliveries of hooks run here, whoever raised them.
+    runtime: Handle,
     state: Mutex<State>,
 }
 
@@ -50,22 +60,11 @@ struct State {
     rows: Rows,
     knobs: KeapKnobs,
     limits: Limits,
+    hooks: Hooks,
     /// List answers so far.
     lists: u64,
     /// Answers with v2 contacts so far.
     answers: u64,
-}
-
-/// Which contacts a bulk edit touches.
-pub enum Which {
-    All,
-    Ids(Vec<i64>),
-}
-
-impl<I: IntoIterator<Item = i64>> From<I> for Which {
-    fn from(ids: I) -> Which {
-        Which::Ids(ids.into_iter().collect())
-    }
 }
 
 impl Keap {
@@ -81,6 +80,7 @@ impl Keap {
             rows: Rows::default(),
             knobs: KeapKnobs::default(),
             limits: Limits::default(),
+            hooks: Hooks::default(),
             lists: 0,
             answers: 0,
         };
@@ -90,6 +90,7 @@ impl Keap {
                 clock: Clock::default(),
                 ledger: Ledger::default(),
                 faults: Faults::default(),
+                runtime: Handle::current(),
                 state: Mutex::new(state),
             }),
         };
@@ -131,137 +132,6 @@ impl Keap {
 
     pub fn knobs<T>(&self, turn: impl FnOnce(&mut KeapKnobs) -> T) -> T {
         turn(&mut self.state().knobs)
-    }
-
-    // The memory.
-
-    /// Adds a person with the next id and a stamp of now.
-    pub fn add(&self, person: Person) -> i64 {
-        let mut state = self.state();
-        let id = state.rows.next_id();
-        self.put(&mut state, id, &person);
-        id
-    }
-
-    /// Adds a person under this id, or replaces the one that has it.
-    pub fn add_with_id(&self, id: i64, person: Person) {
-        self.put(&mut self.state(), id, &person);
-    }
-
-    /// Adds `count` people made by `person`, which gets 0, 1, …; gives back their ids.
-    pub fn add_many(&self, count: usize, person: impl Fn(usize) -> Person) -> Vec<i64> {
-        let mut state = self.state();
-        (0..count)
-            .map(|at| {
-                let id = state.rows.next_id();
-                self.put(&mut state, id, &person(at));
-                id
-            })
-            .collect()
-    }
-
-    fn put(&self, state: &mut State, id: i64, person: &Person) {
-        let moment = self.moment(state);
-        state.rows.put(id, person, moment);
-    }
-
-    /// Changes a person; the stamp is new. `false` if there is no such person.
-    pub fn edit(&self, id: i64, edit: impl FnOnce(&mut Person)) -> bool {
-        let mut state = self.state();
-        let moment = self.moment(&state);
-        state.rows.change(id, moment, edit)
-    }
-
-    /// Changes many people and gives them all one equal stamp; gives back how many.
-    pub fn bulk_edit(&self, which: impl Into<Which>, edit: impl Fn(&mut Person)) -> usize {
-        let mut state = self.state();
-        let ids = match which.into() {
-            Which::All => state.rows.ids().collect(),
-            Which::Ids(ids) => ids,
-        };
-        let moment = self.moment(&state);
-        ids.into_iter()
-            .filter(|id| state.rows.change(*id, moment, &edit))
-            .count()
-    }
-
-    /// A new stamp and nothing else.
-    pub fn touch(&self, id: i64) -> bool {
-        self.edit(id, |_| {})
-    }
-
-    pub fn delete(&self, id: i64) -> bool {
-        self.state().rows.remove(id).is_some()
-    }
-
-    /// The loser disappears; the winner gets a new stamp and what it lacked.
-    pub fn merge(&self, loser: i64, winner: i64) -> bool {
-        let Some(lost) = self.person(loser) else {
-            return false;
-        };
-        if self.person(winner).is_none() || loser == winner {
-            return false;
-        }
-        self.delete(loser);
-        self.edit(winner, |person| {
-            if person.emails.is_empty() {
-                person.emails = lost.emails;
-            }
-            if person.phones.is_empty() {
-                person.phones = lost.phones;
-            }
-        })
-    }
-
-    /// Sets the stamp alone, to any value or to none.
-    pub fn set_stamp_ms(&self, id: i64, stamp_ms: Option<i64>) {
-        self.state().rows.set_stamp(id, stamp_ms);
-    }
-
-    /// The hidden milliseconds of a contact's stamp.
-    pub fn stamp_ms(&self, id: i64) -> Option<i64> {
-        self.state().rows.get(id)?.current.stamp_ms
-    }
-
-    /// Keeps a contact out of every list until this stand-in's clock shows that time.
-    pub fn hide_until(&self, id: i64, until_ms: i64) {
-        self.state().rows.hide_until(id, until_ms);
-    }
-
-    pub fn person(&self, id: i64) -> Option<Person> {
-        self.state()
-            .rows
-            .get(id)
-            .map(|row| row.current.person.unpack())
-    }
-
-    /// Shows every contact, the lowest id first. The memory is locked meanwhile.
-    pub fn for_each(&self, mut show: impl FnMut(i64, Person)) {
-        let state = self.state();
-        for (id, row) in state.rows.by_id(i64::MIN..=i64::MAX) {
-            show(id, row.current.person.unpack());
-        }
-    }
-
-    pub fn ids(&self) -> Vec<i64> {
-        self.state().rows.ids().collect()
-    }
-
-    pub fn len(&self) -> usize {
-        self.state().rows.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Forgets all contacts; ids go on growing.
-    pub fn forget_everybody(&self) {
-        let ids = self.ids();
-        let mut state = self.state();
-        for id in ids {
-            state.rows.remove(id);
-        }
     }
 
     // The ledger and the faults.
@@ -313,16 +183,6 @@ impl Keap {
             .state
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// The moment of a change made now.
-    fn moment(&self, state: &State) -> Moment {
-        let now_ms = self.shared.clock.now_ms();
-        Moment {
-            now_ms,
-            stamp_ms: now_ms,
-            visible_ms: now_ms + state.knobs.visibility_delay_ms,
-        }
     }
 }
 

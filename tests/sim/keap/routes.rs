@@ -9,7 +9,7 @@ use super::list::Query;
 use super::person::Phone;
 use super::render::{self, Fields, Style};
 use super::{Keap, Person, State};
-use crate::sim::http::{Answer, Described, Request};
+use crate::sim::message::{Answer, Described, Request};
 
 /// The longest part of a v2 name: 40 characters, by the contract.
 const NAME_LIMIT: usize = 40;
@@ -19,9 +19,13 @@ pub enum Route {
     List,
     Read(String),
     Write(String),
-    UserInfo { v1: bool },
+    UserInfo {
+        v1: bool,
+    },
     ListV1,
     ReadV1(String),
+    /// What follows `hooks` in the path.
+    Hooks(Vec<String>),
     Unknown,
 }
 
@@ -41,6 +45,9 @@ impl Route {
             },
             ("GET", ["v1", "contacts"]) => Route::ListV1,
             ("GET", ["v1", "contacts", id]) => Route::ReadV1((*id).to_owned()),
+            (_, ["v1", "hooks", rest @ ..]) => {
+                Route::Hooks(rest.iter().map(|part| (*part).to_owned()).collect())
+            }
             _ => Route::Unknown,
         }
     }
@@ -53,6 +60,7 @@ impl Route {
             Route::UserInfo { .. } => "userinfo",
             Route::ListV1 => "list_v1",
             Route::ReadV1(_) => "read_v1",
+            Route::Hooks(_) => "hooks",
             Route::Unknown => "unknown",
         }
     }
@@ -60,6 +68,7 @@ impl Route {
     fn key(&self) -> Option<String> {
         match self {
             Route::Read(id) | Route::Write(id) | Route::ReadV1(id) => Some(id.clone()),
+            Route::Hooks(path) => path.first().cloned(),
             _ => None,
         }
     }
@@ -87,6 +96,7 @@ impl Keap {
             Route::UserInfo { v1 } => self.user_info(v1),
             Route::ListV1 => self.list_v1(request),
             Route::ReadV1(id) => self.read_v1(&id),
+            Route::Hooks(path) => self.hook_call(&path, request),
             Route::Unknown => errors::page_not_found(),
         };
         self.with_limit_headers(answer)

@@ -123,17 +123,21 @@ impl Rows {
         }
         let mut person = row.current.person.unpack();
         edit(&mut person);
-        let shown = row.shown(moment.now_ms).cloned();
+        // What is late already stays late: a change does not bring an earlier one forward.
+        let visible_ms = row.late.as_ref().map_or(moment.visible_ms, |late| {
+            late.until_ms.max(moment.visible_ms)
+        });
+        let late = (visible_ms > moment.now_ms).then(|| {
+            Box::new(Late {
+                until_ms: visible_ms,
+                shown: row.shown(moment.now_ms).cloned(),
+            })
+        });
+        row.late = late;
         row.current = Version {
             stamp_ms: Some(moment.stamp_ms),
             person: Packed::new(&person),
         };
-        row.late = (moment.visible_ms > moment.now_ms).then(|| {
-            Box::new(Late {
-                until_ms: moment.visible_ms,
-                shown,
-            })
-        });
         for place in row.places() {
             self.by_stamp.insert((place, id));
         }
@@ -154,10 +158,14 @@ impl Rows {
     /// Keeps a contact out of all lists until that time.
     pub fn hide_until(&mut self, id: i64, until_ms: i64) {
         if let Some(row) = self.by_id.get_mut(&id) {
+            for place in row.places() {
+                self.by_stamp.remove(&(place, id));
+            }
             row.late = Some(Box::new(Late {
                 until_ms,
                 shown: None,
             }));
+            self.by_stamp.insert((row.current.place(), id));
         }
     }
 

@@ -3,7 +3,7 @@
 use super::render;
 use super::rows::{Row, Version};
 use super::{Keap, State, errors, stamps};
-use crate::sim::http::{Answer, Request};
+use crate::sim::message::{Answer, Request};
 
 /// Not documented; one public client assumes 100.
 const DEFAULT_LIMIT: usize = 100;

@@ -1,8 +1,29 @@
 //! Both stand-ins in a process of their own, steered by plain JSON over HTTP, so that a bench measures the daemon alone.
+//!
+//! All bodies are JSON (`content-type: application/json`), also the empty one (`{}`):
+//!
+//! | POST | body |
+//! |---|---|
+//! | `/control/keap/seed` | `count`, `start`, `shape` (`plain`, `mixed`), `age_ms` |
+//! | `/control/keap/edit` | `ids` or `count` and `skip`; `what` (`phone`, `name`, `email`, `clear_phone`, `touch`); `one_stamp` |
+//! | `/control/keap/delete` | `ids` |
+//! | `/control/keap/knobs` | any fields of `KeapKnobs`; answers with all of them |
+//! | `/control/intercom/seed` | `count`, `start`, `with` (`email`, `external_id`, `lead`, `archived`), `first_keap_id` |
+//! | `/control/intercom/knobs` | any fields of `IntercomKnobs`; answers with all of them |
+//! | `/control/intercom/reindex` | |
+//! | `/control/clocks` | `keap_offset_ms`, `intercom_offset_ms` |
+//! | `/control/ledger` | `keep_calls` |
+//! | `/control/clear` | clears counts, windows and faults |
+//! | `/control/reset` | forgets people and turns all knobs back, too |
+//!
+//! `/control/counts`, `/control/calls` (the cheaper), `/control/windows` and `/control/verify` answer to GET as well.
+
+mod intercom;
+mod keap;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -13,13 +34,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::intercom::Intercom;
-use super::intercom::knobs::IntercomKnobs;
-use super::keap::knobs::KeapKnobs;
-use super::keap::person::Person;
-use super::keap::{Keap, Which};
-use super::people::{self, Shape};
-use super::verify::{Verdict, verify};
+use crate::sim::intercom::Intercom;
+use crate::sim::intercom::knobs::IntercomKnobs;
+use crate::sim::keap::Keap;
+use crate::sim::keap::knobs::KeapKnobs;
+use crate::sim::verify::{Verdict, verify};
 
 /// Edits are numbered from here on: an invented person with a number of their own must not be given just what they have.
 const FIRST_EDIT: u64 = 3_000_000;
@@ -50,7 +69,7 @@ pub async fn serve_forever(
     stage.serve(listener).await
 }
 
-/// `axum::serve` needs a feature that the daemon has no use for; this is the loop it would run.
+/// A loop by hand, as axum's own needs a feature that nothing else here does.
 async fn serve_router(listener: TcpListener, router: Router) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
@@ -78,13 +97,13 @@ impl Stage {
 
     fn router(&self) -> Router {
         Router::new()
-            .route("/control/keap/seed", post(seed_keap))
-            .route("/control/keap/edit", post(edit_keap))
-            .route("/control/keap/delete", post(delete_from_keap))
-            .route("/control/keap/knobs", post(turn_keap))
-            .route("/control/intercom/seed", post(seed_intercom))
-            .route("/control/intercom/knobs", post(turn_intercom))
-            .route("/control/intercom/reindex", post(reindex))
+            .route("/control/keap/seed", post(keap::seed_keap))
+            .route("/control/keap/edit", post(keap::edit_keap))
+            .route("/control/keap/delete", post(keap::delete_from_keap))
+            .route("/control/keap/knobs", post(keap::turn_keap))
+            .route("/control/intercom/seed", post(intercom::seed_intercom))
+            .route("/control/intercom/knobs", post(intercom::turn_intercom))
+            .route("/control/intercom/reindex", post(intercom::reindex))
             .route("/control/clocks", post(set_clocks))
             .route("/control/ledger", post(set_ledger))
             .route("/control/counts", get(counts).post(counts))
@@ -98,179 +117,6 @@ impl Stage {
 }
 
 type Refusal = (StatusCode, String);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SeedKeap {
-    count: u64,
-    /// Number of the first invented person; people with other numbers are other people.
-    #[serde(default)]
-    start: u64,
-    #[serde(default)]
-    shape: Shape,
-    /// One stamp for all, so many milliseconds ago; else each its own.
-    #[serde(default)]
-    age_ms: Option<i64>,
-}
-
-async fn seed_keap(State(stage): State<Stage>, Json(order): Json<SeedKeap>) -> Json<Value> {
-    let ids = stage.keap.add_many(order.count as usize, |at| {
-        people::invented(order.start + at as u64, order.shape)
-    });
-    if let Some(age_ms) = order.age_ms {
-        let stamp_ms = stage.keap.clock().now_ms() - age_ms;
-        ids.iter()
-            .for_each(|id| stage.keap.set_stamp_ms(*id, Some(stamp_ms)));
-    }
-    Json(json!({"added": ids.len(), "first": ids.first(), "last": ids.last()}))
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Edit {
-    Phone,
-    Name,
-    Email,
-    ClearPhone,
-    /// A new stamp and nothing else.
-    Touch,
-}
-
-impl Edit {
-    fn apply(self, person: &mut Person, number: u64) {
-        match self {
-            Edit::Phone => {
-                person.phones.clear();
-                let new = std::mem::take(person)
-                    .phone(&people::phone(number), Some(&people::e164(number)));
-                *person = new;
-            }
-            Edit::Name => person.family_name = Some(format!("Lind {number}")),
-            Edit::Email => {
-                person.emails.clear();
-                *person = std::mem::take(person).email(&format!("moved.{number}@example.org"));
-            }
-            Edit::ClearPhone => person.phones.clear(),
-            Edit::Touch => {}
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EditKeap {
-    /// These contacts …
-    ids: Option<Vec<i64>>,
-    /// … or so many, from the lowest id on …
-    count: Option<usize>,
-    /// … after so many.
-    #[serde(default)]
-    skip: usize,
-    what: Edit,
-    /// One stamp for all, as a bulk edit in Keap gives them; else each its own.
-    #[serde(default = "yes")]
-    one_stamp: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-async fn edit_keap(State(stage): State<Stage>, Json(order): Json<EditKeap>) -> Json<Value> {
-    let ids = order.ids.unwrap_or_else(|| {
-        stage
-            .keap
-            .ids()
-            .into_iter()
-            .skip(order.skip)
-            .take(order.count.unwrap_or(usize::MAX))
-            .collect()
-    });
-    let edit = |person: &mut Person| {
-        order
-            .what
-            .apply(person, stage.edits.fetch_add(1, Ordering::Relaxed))
-    };
-    let edited = if order.one_stamp {
-        stage.keap.bulk_edit(Which::Ids(ids), edit)
-    } else {
-        ids.into_iter()
-            .filter(|id| stage.keap.edit(*id, edit))
-            .count()
-    };
-    Json(json!({"edited": edited}))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeleteFromKeap {
-    ids: Vec<i64>,
-}
-
-async fn delete_from_keap(
-    State(stage): State<Stage>,
-    Json(order): Json<DeleteFromKeap>,
-) -> Json<Value> {
-    let deleted = order
-        .ids
-        .into_iter()
-        .filter(|id| stage.keap.delete(*id))
-        .count();
-    Json(json!({"deleted": deleted}))
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum With {
-    /// Users with an e-mail alone.
-    #[default]
-    Email,
-    /// Users that carry the Keap id already.
-    ExternalId,
-    Lead,
-    Archived,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SeedIntercom {
-    count: u64,
-    /// Number of the first invented person.
-    #[serde(default)]
-    start: u64,
-    #[serde(default)]
-    with: With,
-    /// Keap id of the first; only for `external_id`.
-    #[serde(default = "one")]
-    first_keap_id: u64,
-}
-
-fn one() -> u64 {
-    1
-}
-
-async fn seed_intercom(State(stage): State<Stage>, Json(order): Json<SeedIntercom>) -> Json<Value> {
-    for at in 0..order.count {
-        let seed = people::seed(order.start + at);
-        match order.with {
-            With::Email => drop(stage.intercom.add_user(seed)),
-            With::ExternalId => {
-                drop(
-                    stage
-                        .intercom
-                        .add_user(seed.external_id((order.first_keap_id + at).to_string())),
-                );
-            }
-            With::Lead => drop(stage.intercom.add_lead(seed)),
-            With::Archived => {
-                let id = stage.intercom.add_user(seed);
-                stage.intercom.archive(&id);
-            }
-        }
-    }
-    stage.intercom.reindex_now();
-    Json(json!({"added": order.count}))
-}
 
 /// The knobs with those of `turned` replaced, or what is wrong with them.
 fn merged<K: Serialize + DeserializeOwned>(knobs: &K, turned: Value) -> Result<K, Refusal> {
@@ -286,35 +132,6 @@ fn merged<K: Serialize + DeserializeOwned>(knobs: &K, turned: Value) -> Result<K
         }
     }
     serde_json::from_value(all).map_err(wrong)
-}
-
-async fn turn_keap(
-    State(stage): State<Stage>,
-    Json(turned): Json<Value>,
-) -> Result<Json<KeapKnobs>, Refusal> {
-    stage.keap.knobs(|knobs| {
-        let between_pages = knobs.between_pages.take();
-        *knobs = KeapKnobs {
-            between_pages,
-            ..merged(knobs, turned)?
-        };
-        Ok(Json(knobs.clone()))
-    })
-}
-
-async fn turn_intercom(
-    State(stage): State<Stage>,
-    Json(turned): Json<Value>,
-) -> Result<Json<IntercomKnobs>, Refusal> {
-    stage.intercom.knobs(|knobs| {
-        *knobs = merged(knobs, turned)?;
-        Ok(Json(knobs.clone()))
-    })
-}
-
-async fn reindex(State(stage): State<Stage>) -> Json<Value> {
-    stage.intercom.reindex_now();
-    Json(json!({}))
 }
 
 #[derive(Deserialize)]
@@ -403,4 +220,76 @@ async fn reset(state: State<Stage>) -> Json<Value> {
         .intercom
         .knobs(|knobs| *knobs = IntercomKnobs::default());
     clear(state).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::client;
+
+    #[tokio::test]
+    async fn a_stage_is_seeded_steered_and_compared_over_http() {
+        let stage = Stage::start(0, 0).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/control", listener.local_addr().unwrap());
+        tokio::spawn(serve_router(listener, stage.router()));
+        let post = async |path: &str, body: Value| {
+            let headers = [("content-type", "application/json")];
+            client::send("POST", &format!("{base}{path}"), &headers, body.to_string())
+                .await
+                .unwrap()
+        };
+
+        let added = post(
+            "/keap/seed",
+            json!({"count": 40, "shape": "mixed", "age_ms": 5000}),
+        )
+        .await
+        .json();
+        assert_eq!(added["last"], 40);
+        post("/intercom/seed", json!({"count": 3, "with": "external_id"})).await;
+        let edited = post("/keap/edit", json!({"ids": [2, 3], "what": "phone"}))
+            .await
+            .json();
+        assert_eq!(edited["edited"], 2);
+        assert_eq!(stage.keap.stamp_ms(2), stage.keap.stamp_ms(3));
+        let verdict = post("/verify", json!({})).await.json();
+        // Every twentieth of a mixed crowd has no e-mail; the seeded users lack family name and phone.
+        assert_eq!(
+            (
+                &verdict["without_email"],
+                &verdict["different"],
+                &verdict["missing"]
+            ),
+            (&json!(2), &json!(3), &json!(35))
+        );
+
+        let knobs = post(
+            "/keap/knobs",
+            json!({"per_minute": 240, "rounding": "Floor"}),
+        )
+        .await
+        .json();
+        assert_eq!(
+            (&knobs["per_minute"], &knobs["per_second"]),
+            (&json!(240), &Value::Null)
+        );
+        assert_eq!(
+            post("/keap/knobs", json!({"per_hour": 1})).await.status,
+            400
+        );
+        post(
+            "/intercom/knobs",
+            json!({"limit": 5, "window_start": {"Grid": {"offset_ms": 3}}}),
+        )
+        .await;
+        assert_eq!(stage.intercom.knobs(|knobs| knobs.limit), Some(5));
+        assert_eq!(
+            post("/counts", json!({})).await.json()["intercom"]["live_users"],
+            3
+        );
+        assert_eq!(post("/windows", json!({})).await.json()["refused"], 0);
+        post("/reset", json!({})).await;
+        assert!(stage.keap.is_empty() && stage.intercom.contacts().is_empty());
+    }
 }

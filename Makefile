@@ -1,0 +1,53 @@
+# What one types here. Every database comes from tests/with-postgres: DATABASE_URL if it is set, else
+# a private PostgreSQL. ARGS="…" is added to the last command of a target.
+
+export PATH := $(PATH):$(HOME)/.cargo/bin
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/keap-intercom-sync
+DENY := $(CACHE)/cargo-deny-0.20.2
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Root's home is closed to the account that runs PostgreSQL for root.
+STATE := $(if $(filter 0,$(shell id -u)),/var/lib,$(or $(XDG_STATE_HOME),$(HOME)/.local/state))/keap-intercom-sync
+
+.PHONY: help demo demo-stay run test check deny bench ci rust
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
+
+demo: rust ## invented contacts flow from a stand-in Keap to a stand-in Intercom; needs no account
+	cargo build --locked --example demo
+	exec tests/with-postgres cargo run --quiet --locked --example demo -- $(ARGS)
+
+demo-stay: ## the same, and it keeps running and prints calls to try
+	@$(MAKE) --no-print-directory demo ARGS="--stay $(ARGS)"
+
+run: rust ## the daemon on your own accounts, its database in your state folder (keys in the environment)
+	cargo build --release --locked
+	exec tests/with-postgres --keep "$(STATE)" "$(TARGET)/release/keap-intercom-sync" run $(ARGS)
+
+test: rust ## all tests, on a private PostgreSQL
+	tests/with-postgres.test
+	cargo test --locked --no-run
+	exec tests/with-postgres cargo test --locked $(ARGS)
+
+check: rust ## format and lints, as errors
+	cargo fmt --all --check
+	cargo clippy --all-targets --locked -- -D warnings $(ARGS)
+
+deny: $(DENY)/bin/cargo-deny ## licences, banned crates and sources of all dependencies
+	cargo fetch --locked
+	$< --offline check $(ARGS) licenses bans sources
+
+$(DENY)/bin/cargo-deny: | rust
+	@echo "building cargo-deny once, about five minutes"
+	cargo install --quiet --locked --root "$(DENY)" cargo-deny@$(lastword $(subst -, ,$(DENY)))
+
+bench: rust ## speed and memory against the stand-ins, in a release build
+	cargo build --release --locked --example bench
+	exec tests/with-postgres cargo run --release --quiet --locked --example bench -- $(ARGS)
+
+ci: ## what CI runs
+	.ci/run
+
+rust:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.88 or newer, with rustup or your system's packages" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: install gcc (Debian: apt-get install build-essential)" >&2; exit 1; }

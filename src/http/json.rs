@@ -1,0 +1,38 @@
+//! Bodies of requests: read leniently where callers of the original worker may differ, refused in words where they are wrong.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::problem::Problem;
+use crate::contact::KeapId;
+
+/// Reads a JSON body. The parser's own text is not passed on, as it may quote the body.
+pub fn body<T: DeserializeOwned>(body: &[u8], expected: &str) -> Result<T, Problem> {
+    // An array would do for an object, field by field.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::bad_request(format!(
+            "the body is not a JSON object; expected {expected}"
+        )));
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        let what = if error.is_data() {
+            "is not of the expected form"
+        } else {
+            "is not valid JSON"
+        };
+        Problem::bad_request(format!(
+            "the body {what} (line {}, column {}); expected {expected}",
+            error.line(),
+            error.column()
+        ))
+    })
+}
+
+/// A Keap contact id: a positive whole number, also as text.
+pub fn keap_id(value: &Value) -> Option<KeapId> {
+    match value {
+        Value::Number(number) => number.as_i64().and_then(KeapId::new),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,77 @@
+//! Batches that were asked for under an `Idempotency-Key`.
+
+use chrono::{DateTime, Utc};
+
+use super::due::{DueReason, put_requests};
+use super::{Result, Store};
+use crate::contact::KeapId;
+
+/// What a batch's key stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    pub requested_at: DateTime<Utc>,
+    /// The answer as JSON, once it is whole.
+    pub answer: Option<String>,
+}
+
+impl Store {
+    /// Stores a batch and its requests together, or finds the batch that this key stands for already. `None`: the key stands
+    /// for another body.
+    pub async fn request_batch(
+        &self,
+        key: [u8; 32],
+        body: [u8; 32],
+        ids: &[KeapId],
+    ) -> Result<Option<Batch>> {
+        transaction!(self, tx, {
+            // Old keys go with new ones, few at a time.
+            sqlx::query(
+                "delete from sync_batch where key_digest in (
+                     select key_digest from sync_batch where requested_at < now() - interval '1 day'
+                      order by requested_at limit 100 for update skip locked)",
+            )
+            .execute(&mut **tx)
+            .await?;
+            let new: Option<DateTime<Utc>> = sqlx::query_scalar(
+                "insert into sync_batch (key_digest, body_digest) values ($1, $2)
+                 on conflict (key_digest) do nothing returning requested_at",
+            )
+            .bind(&key[..])
+            .bind(&body[..])
+            .fetch_optional(&mut **tx)
+            .await?;
+            if let Some(requested_at) = new {
+                put_requests(tx, ids, DueReason::Manual).await?;
+                return Ok(Some(Batch {
+                    requested_at,
+                    answer: None,
+                }));
+            }
+            let known: Option<(DateTime<Utc>, Option<String>)> = sqlx::query_as(
+                "select requested_at, answer::text from sync_batch where key_digest = $1 and body_digest = $2",
+            )
+            .bind(&key[..])
+            .bind(&body[..])
+            .fetch_optional(&mut **tx)
+            .await?;
+            Ok(known.map(|(requested_at, answer)| Batch {
+                requested_at,
+                answer,
+            }))
+        })
+    }
+
+    /// Keeps the whole answer of a batch, unless one is kept already.
+    pub async fn answer_batch(&self, key: [u8; 32], answer: &str) -> Result<()> {
+        transaction!(self, tx, {
+            sqlx::query(
+                "update sync_batch set answer = $2::json where key_digest = $1 and answer is null",
+            )
+            .bind(&key[..])
+            .bind(answer)
+            .execute(&mut **tx)
+            .await?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,443 @@
+//! Whole passes against both stand-ins: first run, changes, cursor, resumption. Each test has its own database.
+
+use std::sync::Arc;
+
+use keap_intercom_sync::store::Feed;
+use sqlx::PgPool;
+
+use crate::sim::{Fault, Person, What, people};
+use crate::world::{World, ann};
+
+#[sqlx::test]
+async fn the_first_run_brings_everybody_and_the_second_writes_nothing(pool: PgPool) {
+    let world = World::with_people(pool, 250).await;
+    let first = world.sync().await;
+    assert_eq!(
+        (first.created, first.failed, first.held),
+        (250, 0, 0),
+        "{first:?}"
+    );
+    world.assert_agrees();
+    assert_eq!(world.log().await.len(), 250);
+
+    world.intercom.clear_ledger();
+    let worker = world.worker().await;
+    let second = worker.backfill().await;
+    assert!(
+        second.seen >= 250 && second.unchanged == second.seen,
+        "{second:?}"
+    );
+    assert_eq!(
+        world.intercom.calls(),
+        0,
+        "an unchanged contact costs no Intercom call"
+    );
+    assert_eq!(
+        world.log().await.len(),
+        250,
+        "an unchanged re-read is counted, not logged"
+    );
+}
+
+#[sqlx::test]
+async fn a_change_costs_one_call_and_no_change_costs_none(pool: PgPool) {
+    let world = World::with_people(pool, 30).await;
+    world.sync().await;
+    let worker = world.worker().await;
+    world
+        .keap
+        .edit(7, |person| person.given_name = Some("Renamed".into()));
+    world.keap.edit(9, |person| person.phones.clear());
+    world.keap.touch(11);
+    world.keap.clear_ledger();
+    world.intercom.clear_ledger();
+    let counts = worker.sync().await;
+    assert!(
+        counts.updated == 2 && counts.unchanged >= 1 && counts.seen < 10,
+        "{counts:?}"
+    );
+    assert_eq!(
+        (world.intercom.count("update"), world.intercom.calls()),
+        (2, 2)
+    );
+    world.assert_agrees();
+    assert_eq!(
+        world.user(9).phone,
+        None,
+        "what is cleared in Keap is cleared in Intercom"
+    );
+
+    // Nothing has changed: one Keap call, nothing else.
+    world.keap.clear_ledger();
+    world.intercom.clear_ledger();
+    settle(&world, &worker).await;
+    world.keap.clear_ledger();
+    worker.sync().await;
+    assert_eq!(
+        (world.keap.calls(), world.intercom.calls()),
+        (1, 0),
+        "an idle poll costs one Keap call"
+    );
+}
+
+/// Polls until what was read has settled: the overlap of two seconds for Keap's rounding is over.
+async fn settle(world: &World, worker: &crate::world::Worker) {
+    for _ in 0..2 {
+        worker.sync().await;
+        tokio::time::sleep(std::time::Duration::from_millis(2200)).await;
+    }
+    worker.sync().await;
+    let cursor = world.store().cursor(Feed::Changed).await.unwrap().unwrap();
+    assert_eq!(cursor.settled, cursor.position);
+}
+
+#[sqlx::test]
+async fn from_now_brings_only_what_changes_from_then_on(pool: PgPool) {
+    let mut world = World::with_people(pool, 20).await;
+    world.set("POLL__FIRST_RUN", "from_now");
+    let worker = world.worker().await;
+    let first = worker.sync().await;
+    assert!(first.created <= 3, "{first:?}");
+    world
+        .keap
+        .edit(5, |person| person.given_name = Some("Now".into()));
+    worker.sync().await;
+    assert_eq!(world.user(5).name.as_deref(), Some("Now Abel"));
+    assert!(world.intercom.live_users().len() <= 4);
+}
+
+#[sqlx::test]
+async fn f08_thousands_with_one_stamp_cross_page_borders_and_are_not_read_again(pool: PgPool) {
+    let mut world = World::with_people(pool, 2500).await;
+    world.set("KEAP__PAGE_SIZE", "200");
+    world.sync().await;
+    let worker = world.worker().await;
+    settle(&world, &worker).await;
+    world.keap.bulk_edit(world.keap.ids(), |person| {
+        person.family_name = Some("Bulk".into())
+    });
+    world.keap.clear_ledger();
+    world.intercom.clear_ledger();
+    let counts = worker.sync().await;
+    assert_eq!(
+        (counts.updated, world.intercom.count("update")),
+        (2500, 2500),
+        "{counts:?}"
+    );
+    world.assert_agrees();
+    // A snapshot try, the newest stamp, 13 pages, and the empty one that ends the walk.
+    assert!(world.keap.calls() <= 17, "{}", world.keap.calls());
+
+    settle(&world, &worker).await;
+    world.keap.clear_ledger();
+    worker.sync().await;
+    assert_eq!(
+        world.keap.calls(),
+        1,
+        "a settled bulk edit is not read again"
+    );
+}
+
+#[sqlx::test]
+async fn f09_edits_while_pages_are_read_skip_nothing(pool: PgPool) {
+    let mut world = World::with_people(pool, 600).await;
+    world.set("KEAP__PAGE_SIZE", "50");
+    // Before each page: one contact that was read is edited, one that was not, one is added and one deleted.
+    world.keap.knobs(|knobs| {
+        knobs.between_pages = Some(Arc::new(|keap, call| {
+            let n = i64::try_from(call).unwrap();
+            if n > 14 {
+                return;
+            }
+            keap.edit(n * 3 + 1, |person| {
+                person.given_name = Some(format!("Read{n}"))
+            });
+            keap.edit(600 - n * 3, |person| {
+                person.given_name = Some(format!("Unread{n}"))
+            });
+            keap.add(people::invented(10_000 + call, people::Shape::Plain));
+            keap.delete(300 + n * 2);
+        }));
+    });
+    let worker = world.worker().await;
+    worker.sync().await;
+    world.keap.knobs(|knobs| knobs.between_pages = None);
+    settle(&world, &worker).await;
+    let verdict = crate::sim::verify::verify(&world.keap, &world.intercom);
+    assert_eq!(
+        (verdict.missing, verdict.different, verdict.doubled),
+        (0, 0, 0),
+        "{verdict:?}"
+    );
+}
+
+#[sqlx::test]
+async fn a_backfill_resumes_at_the_page_where_it_was_stopped(pool: PgPool) {
+    let mut world = World::with_people(pool, 500).await;
+    world.set("KEAP__PAGE_SIZE", "100");
+    let worker = world.worker().await;
+    let mut poll = true;
+    for _ in 0..2 {
+        worker.syncer.bulk_step(&mut poll).await.unwrap();
+    }
+    let place = world
+        .store()
+        .cursor(Feed::Backfill)
+        .await
+        .unwrap()
+        .unwrap()
+        .walk
+        .unwrap()
+        .last_id
+        .unwrap();
+    assert!(place.get() >= 100, "{place}");
+    worker.stop().await;
+
+    world.keap.clear_ledger();
+    let worker = world.worker().await;
+    worker.sync().await;
+    world.assert_agrees();
+    let reread = world
+        .keap
+        .ledger()
+        .iter()
+        .filter(|call| call.query.contains("contact_id%3E") || call.query.contains("contact_id>"))
+        .count();
+    assert!(reread <= 5, "{reread} pages were read after the restart");
+    assert_eq!(
+        world.writes(),
+        500,
+        "what was recorded is not written again"
+    );
+}
+
+#[sqlx::test]
+async fn f04_the_cursor_never_passes_a_contact_that_is_not_recorded(pool: PgPool) {
+    let world = World::with_people(pool, 40).await;
+    world.sync().await;
+    world.keap.bulk_edit(world.keap.ids(), |person| {
+        person.family_name = Some("Edited".into())
+    });
+    let before = world
+        .store()
+        .cursor(Feed::Changed)
+        .await
+        .unwrap()
+        .unwrap()
+        .position;
+    // Intercom goes away in the middle of the page.
+    world
+        .intercom
+        .fault(Fault::on("update").skip(15).always().what(What::Refuse));
+    let worker = world.worker().await;
+    assert!(worker.try_sync().await.is_err());
+    let cursor = world.store().cursor(Feed::Changed).await.unwrap().unwrap();
+    assert_eq!(cursor.position, before, "the page is not whole");
+    world.intercom.clear_faults();
+    crate::world::until("Intercom is asked again", async || {
+        worker.try_sync().await.is_ok()
+    })
+    .await;
+    worker.work_off().await;
+    world.assert_agrees();
+    assert!(
+        world
+            .store()
+            .cursor(Feed::Changed)
+            .await
+            .unwrap()
+            .unwrap()
+            .position
+            > before
+    );
+}
+
+#[sqlx::test]
+async fn a_week_off_is_a_longer_window(pool: PgPool) {
+    let world = World::with_people(pool, 50).await;
+    world.sync().await;
+    let week = 7 * 86_400_000;
+    world.keap.clock().advance_ms(week);
+    world.intercom.clock().advance_ms(week);
+    for id in 1..=20 {
+        world
+            .keap
+            .edit(id, |person| person.given_name = Some(format!("Week{id}")));
+    }
+    world.keap.add(ann());
+    world.keap.clear_ledger();
+    world.intercom.clear_ledger();
+    let counts = world.sync().await;
+    assert_eq!((counts.updated, counts.created), (20, 1), "{counts:?}");
+    world.assert_agrees();
+}
+
+#[sqlx::test]
+async fn edits_of_a_contact_created_seconds_before_do_not_wait_for_the_search(pool: PgPool) {
+    let world = World::new(pool).await;
+    let id = world.keap.add(ann());
+    let worker = world.worker().await;
+    worker.sync().await;
+    for n in 0..3 {
+        world
+            .keap
+            .edit(id, |person| person.given_name = Some(format!("Ann{n}")));
+        worker.sync().await;
+        assert_eq!(world.user(id).name.unwrap(), format!("Ann{n} Lee"));
+    }
+    assert_eq!(
+        (
+            world.intercom.count("create"),
+            world.intercom.count("update"),
+            world.intercom.count("search")
+        ),
+        (1, 3, 1)
+    );
+}
+
+#[sqlx::test]
+async fn f12_clocks_that_are_wrong_lose_nothing(pool: PgPool) {
+    let world = World::with_people(pool, 10).await;
+    for offset in [3_600_000, -3_600_000, 86_400_000, 0] {
+        world.keap.clock().set_offset_ms(offset);
+        let worker = world.worker().await;
+        worker.sync().await;
+        // Keap's clock steps: stamps of new changes may be older than the cursor when it steps back; those the overlap and
+        // the backfill find. What is stamped later than the cursor must come at once.
+        let id = world.keap.add(
+            Person::named("New", "One").email(&format!("n{offset}@example.org").replace('-', "m")),
+        );
+        worker.sync().await;
+        if offset >= 0 && world.intercom.by_external_id(&id.to_string()).is_empty() {
+            assert_eq!(offset, 0, "a change stamped after the cursor was lost");
+        }
+        worker.backfill().await;
+        world.assert_agrees();
+        worker.stop().await;
+    }
+}
+
+#[sqlx::test]
+async fn f23_an_empty_answer_where_rows_were_is_not_the_end(pool: PgPool) {
+    let mut world = World::with_people(pool, 300).await;
+    world.set("KEAP__PAGE_SIZE", "100");
+    world.keap.fault(Fault::on("list").nth(4).what(What::Status(
+        200,
+        r#"{"contacts":[],"next_page_token":""}"#.into(),
+    )));
+    world.sync().await;
+    world.assert_agrees();
+}
+
+#[sqlx::test]
+async fn f21_f22_half_a_page_and_a_page_of_html_are_read_again(pool: PgPool) {
+    let mut world = World::with_people(pool, 120).await;
+    world.set("KEAP__PAGE_SIZE", "50");
+    world
+        .keap
+        .fault(Fault::on("list").nth(3).what(What::CutBody(700)));
+    world
+        .keap
+        .fault(Fault::on("list").nth(5).what(What::Html(200)));
+    world
+        .keap
+        .fault(Fault::on("list").nth(6).what(What::Html(502)));
+    let worker = world.worker().await;
+    crate::world::until("everything is read", async || {
+        worker.try_sync().await.is_ok()
+    })
+    .await;
+    world.assert_agrees();
+    assert_eq!(
+        world.keap.faults_waiting(),
+        0,
+        "each fault must have struck"
+    );
+}
+
+#[sqlx::test]
+async fn a_contact_that_keap_cannot_list_is_set_aside_and_the_others_come(pool: PgPool) {
+    let mut world = World::with_people(pool, 120).await;
+    world
+        .set("KEAP__PAGE_SIZE", "50")
+        .set("SYNC__MAX_ATTEMPTS", "3");
+    world.keap.knobs(|knobs| {
+        knobs.poison.insert(77);
+        knobs.poison_by_id = true;
+    });
+    let worker = world.worker().await;
+    worker.sync().await;
+    worker.work_off().await;
+    assert_eq!(world.intercom.live_users().len(), 119);
+    let held = world.only_held(77).await;
+    assert!(held.reason.starts_with("last_try: "), "{}", held.reason);
+    // Once Keap can show it again, trying by hand brings it.
+    world.keap.knobs(|knobs| knobs.poison.clear());
+    assert_eq!(worker.request(&[77]).await.created, 1);
+    world.assert_agrees();
+}
+
+#[sqlx::test]
+async fn f25_a_contact_in_a_strange_form_is_its_own_trouble_and_a_whole_page_of_them_stops_the_walk(
+    pool: PgPool,
+) {
+    let mut world = World::with_people(pool, 60).await;
+    world.set("SYNC__MAX_ATTEMPTS", "2");
+    world.keap.knobs(|knobs| {
+        knobs.unknown_extra_fields = true;
+        knobs.malformed.insert(
+            9,
+            serde_json::json!({ "id": "9", "given_name": ["no", "text"] }),
+        );
+    });
+    let worker = world.worker().await;
+    worker.sync().await;
+    assert_eq!(world.intercom.live_users().len(), 59);
+    world.keap.knobs(|knobs| {
+        for id in 1..=30 {
+            knobs.malformed.insert(
+                id,
+                serde_json::json!({ "id": id, "given_name": ["no", "text"] }),
+            );
+        }
+    });
+    let before = world
+        .store()
+        .cursor(Feed::Changed)
+        .await
+        .unwrap()
+        .unwrap()
+        .position;
+    world.keap.clock().advance_ms(5_000);
+    world.keap.bulk_edit(world.keap.ids(), |person| {
+        person.family_name = Some("X".into())
+    });
+    let halt = worker.try_sync().await.unwrap_err();
+    assert!(halt.to_string().contains("30 of 60"), "{halt}");
+    assert_eq!(
+        world
+            .store()
+            .cursor(Feed::Changed)
+            .await
+            .unwrap()
+            .unwrap()
+            .position,
+        before
+    );
+}
+
+#[sqlx::test]
+async fn f30_a_cursor_in_the_future_is_set_back_and_everything_is_read_once(pool: PgPool) {
+    let world = World::with_people(pool, 20).await;
+    world.sync().await;
+    sqlx::query("update sync_cursor set position = '2099-01-01', settled = '2099-01-01', settling = '2099-01-01' where feed = 'changed'").execute(&world.pool).await.unwrap();
+    world
+        .keap
+        .edit(3, |person| person.given_name = Some("Hidden".into()));
+    let worker = world.worker().await;
+    worker.sync().await;
+    worker.sync().await;
+    world.assert_agrees();
+    let cursor = world.store().cursor(Feed::Changed).await.unwrap().unwrap();
+    assert!(cursor.position < chrono::Utc::now() + chrono::TimeDelta::days(1));
+}

@@ -1,0 +1,83 @@
+//! Orders to Intercom: seed, turn knobs, let search catch up.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Refusal, Stage, merged};
+use crate::sim::intercom::knobs::IntercomKnobs;
+use crate::sim::people;
+
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum With {
+    /// Users with an e-mail alone.
+    #[default]
+    Email,
+    /// Users that carry the Keap id already.
+    ExternalId,
+    Lead,
+    Archived,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeedIntercom {
+    count: u64,
+    /// Number of the first invented person.
+    #[serde(default)]
+    start: u64,
+    #[serde(default)]
+    with: With,
+    /// Keap id of the first; only for `external_id`.
+    #[serde(default = "one")]
+    first_keap_id: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+pub async fn seed_intercom(
+    State(stage): State<Stage>,
+    Json(order): Json<SeedIntercom>,
+) -> Json<Value> {
+    for at in 0..order.count {
+        let seed = people::seed(order.start + at);
+        match order.with {
+            With::Email => {
+                stage.intercom.add_user(seed);
+            }
+            With::ExternalId => {
+                stage
+                    .intercom
+                    .add_user(seed.external_id((order.first_keap_id + at).to_string()));
+            }
+            With::Lead => {
+                stage.intercom.add_lead(seed);
+            }
+            With::Archived => {
+                let id = stage.intercom.add_user(seed);
+                stage.intercom.archive(&id);
+            }
+        }
+    }
+    stage.intercom.reindex_now();
+    Json(json!({"added": order.count}))
+}
+
+pub async fn turn_intercom(
+    State(stage): State<Stage>,
+    Json(turned): Json<Value>,
+) -> Result<Json<IntercomKnobs>, Refusal> {
+    stage.intercom.knobs(|knobs| {
+        *knobs = merged(knobs, turned)?;
+        Ok(Json(knobs.clone()))
+    })
+}
+
+pub async fn reindex(State(stage): State<Stage>) -> Json<Value> {
+    stage.intercom.reindex_now();
+    Json(json!({}))
+}

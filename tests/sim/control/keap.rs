@@ -1,0 +1,148 @@
+//! Orders to Keap: seed, edit, delete, turn knobs.
+
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Refusal, Stage, merged};
+use crate::sim::keap::Which;
+use crate::sim::keap::knobs::KeapKnobs;
+use crate::sim::keap::person::Person;
+use crate::sim::people::{self, Shape};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeedKeap {
+    count: u64,
+    /// Number of the first invented person; people with other numbers are other people.
+    #[serde(default)]
+    start: u64,
+    #[serde(default)]
+    shape: Shape,
+    /// One stamp for all, so many milliseconds ago; else each its own.
+    #[serde(default)]
+    age_ms: Option<i64>,
+}
+
+pub async fn seed_keap(State(stage): State<Stage>, Json(order): Json<SeedKeap>) -> Json<Value> {
+    let ids = stage.keap.add_many(order.count as usize, |at| {
+        people::invented(order.start + at as u64, order.shape)
+    });
+    if let Some(age_ms) = order.age_ms {
+        let stamp_ms = stage.keap.clock().now_ms() - age_ms;
+        ids.iter()
+            .for_each(|id| stage.keap.set_stamp_ms(*id, Some(stamp_ms)));
+    }
+    Json(json!({"added": ids.len(), "first": ids.first(), "last": ids.last()}))
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Edit {
+    Phone,
+    Name,
+    Email,
+    ClearPhone,
+    /// A new stamp and nothing else.
+    Touch,
+}
+
+impl Edit {
+    fn apply(self, person: &mut Person, number: u64) {
+        match self {
+            Edit::Phone => {
+                person.phones.clear();
+                let new = std::mem::take(person)
+                    .phone(&people::phone(number), Some(&people::e164(number)));
+                *person = new;
+            }
+            Edit::Name => person.family_name = Some(format!("Lind {number}")),
+            Edit::Email => {
+                person.emails.clear();
+                *person = std::mem::take(person).email(&format!("moved.{number}@example.org"));
+            }
+            Edit::ClearPhone => person.phones.clear(),
+            Edit::Touch => {}
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditKeap {
+    /// These contacts …
+    ids: Option<Vec<i64>>,
+    /// … or so many, from the lowest id on …
+    count: Option<usize>,
+    /// … after so many.
+    #[serde(default)]
+    skip: usize,
+    what: Edit,
+    /// One stamp for all, as a bulk edit in Keap gives them; else each its own.
+    #[serde(default = "yes")]
+    one_stamp: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub async fn edit_keap(State(stage): State<Stage>, Json(order): Json<EditKeap>) -> Json<Value> {
+    let ids = order.ids.unwrap_or_else(|| {
+        stage
+            .keap
+            .ids()
+            .into_iter()
+            .skip(order.skip)
+            .take(order.count.unwrap_or(usize::MAX))
+            .collect()
+    });
+    let edit = |person: &mut Person| {
+        order
+            .what
+            .apply(person, stage.edits.fetch_add(1, Ordering::Relaxed))
+    };
+    let edited = if order.one_stamp {
+        stage.keap.bulk_edit(Which::Ids(ids), edit)
+    } else {
+        ids.into_iter()
+            .filter(|id| stage.keap.edit(*id, edit))
+            .count()
+    };
+    Json(json!({"edited": edited}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteFromKeap {
+    ids: Vec<i64>,
+}
+
+pub async fn delete_from_keap(
+    State(stage): State<Stage>,
+    Json(order): Json<DeleteFromKeap>,
+) -> Json<Value> {
+    let deleted = order
+        .ids
+        .into_iter()
+        .filter(|id| stage.keap.delete(*id))
+        .count();
+    Json(json!({"deleted": deleted}))
+}
+
+pub async fn turn_keap(
+    State(stage): State<Stage>,
+    Json(turned): Json<Value>,
+) -> Result<Json<KeapKnobs>, Refusal> {
+    stage.keap.knobs(|knobs| {
+        let between_pages = knobs.between_pages.take();
+        *knobs = KeapKnobs {
+            between_pages,
+            ..merged(knobs, turned)?
+        };
+        Ok(Json(knobs.clone()))
+    })
+}
