@@ -2,6 +2,8 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use utoipa::openapi::schema::OneOfBuilder;
+use utoipa::openapi::{KnownFormat, Object, SchemaFormat, Type};
 
 use super::problem::Problem;
 use crate::contact::KeapId;
@@ -26,6 +28,22 @@ pub fn body<T: DeserializeOwned>(body: &[u8], expected: &str) -> Result<T, Probl
             error.column()
         ))
     })
+}
+
+/// What [`keap_id`] takes, for the document.
+pub fn keap_id_schema() -> OneOfBuilder {
+    let number = Object::builder()
+        .schema_type(Type::Integer)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+        .minimum(Some(1_i64))
+        .maximum(Some(i64::MAX));
+    let text = Object::builder()
+        .schema_type(Type::String)
+        .pattern(Some("^[1-9][0-9]{0,17}$"));
+    OneOfBuilder::new()
+        .item(number)
+        .item(text)
+        .examples([12345])
 }
 
 /// A Keap contact id: a positive whole number, also as text.

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::openapi::Array;
 use utoipa::{IntoParams, ToSchema};
 
 use super::guard::digest;
@@ -49,7 +50,7 @@ impl Wait {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ContactRequest {
     /// A Keap contact id: a positive whole number, also as text.
-    #[schema(value_type = i64, minimum = 1, example = 12345)]
+    #[schema(schema_with = json::keap_id_schema)]
     keap_contact_id: Value,
 }
 
@@ -194,8 +195,17 @@ fn reply(id: KeapId, told: Told) -> Result<Response, Problem> {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct BatchRequest {
     /// 1 to 1,000 Keap contact ids; repeats count once.
-    #[schema(value_type = Vec<i64>, min_items = 1, max_items = 1000, example = json!([12345, 67890]))]
+    #[schema(schema_with = keap_ids_schema)]
     keap_contact_ids: Vec<Value>,
+}
+
+fn keap_ids_schema() -> Array {
+    Array::builder()
+        .items(json::keap_id_schema())
+        .min_items(Some(1))
+        .max_items(Some(BATCH))
+        .examples([serde_json::json!([12345, 67890])])
+        .build()
 }
 
 /// What came of a batch.
