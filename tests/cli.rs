@@ -321,7 +321,7 @@ async fn status_tells_where_everything_stands(pool: PgPool) {
         .json();
     assert_eq!(
         status,
-        json!({ "lease": null, "changed": null, "backfill": null, "due": 0, "held": 0, "linked": 0, "runs": [] })
+        json!({ "lease": null, "changed": null, "backfill": null, "due": 0, "held": 0, "linked": 0, "runs": [], "stale": null })
     );
 
     let no_mail = world.keap.add(Person::named("Canary", "Canarysson"));
