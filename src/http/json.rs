@@ -46,11 +46,52 @@ pub fn keap_id_schema() -> OneOfBuilder {
         .examples([12345])
 }
 
-/// A Keap contact id: a positive whole number, also as text.
+/// A Keap contact id: a positive whole number, also as text. `12345.0` is whole to JSON Schema, and to some languages one with `12345`.
 pub fn keap_id(value: &Value) -> Option<KeapId> {
+    /// From here on a float has neighbours that are more than 1 away.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
-        Value::Number(number) => number.as_i64().and_then(KeapId::new),
+        Value::Number(number) => number
+            .as_i64()
+            .or_else(|| {
+                let whole = number
+                    .as_f64()
+                    .filter(|id| id.fract() == 0.0 && id.abs() < EXACT)?;
+                #[expect(clippy::cast_possible_truncation)]
+                Some(whole as i64)
+            })
+            .and_then(KeapId::new),
         Value::String(text) => text.parse().ok(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn ids_are_positive_whole_numbers_in_any_spelling() {
+        for right in [
+            json!(12345),
+            json!("12345"),
+            json!(12345.0),
+            json!(1.2345e4),
+        ] {
+            assert_eq!(keap_id(&right).map(KeapId::get), Some(12345), "{right}");
+        }
+        for wrong in [
+            json!(0),
+            json!(-1.0),
+            json!(1.5),
+            json!(1e300),
+            json!(9_007_199_254_740_993.0),
+            json!(u64::MAX),
+            json!("012"),
+            json!(true),
+        ] {
+            assert_eq!(keap_id(&wrong), None, "{wrong}");
+        }
     }
 }

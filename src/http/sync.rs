@@ -278,7 +278,8 @@ impl BatchReply {
 ///
 /// With an `Idempotency-Key` (kept for a day) a repeat asks for nothing again and gets the same answer.
 #[utoipa::path(post, path = "/sync/batch", tag = "sync",
-    params(Wait, ("Idempotency-Key" = Option<String>, Header, description = "Any text of 1 to 255 characters that stands for this batch")),
+    params(Wait, ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = r"^[!-~]([ -~]*[!-~])?$",
+        description = "Any text of 1 to 255 characters of ASCII that stands for this batch")),
     request_body = BatchRequest, security(("apiToken" = [])),
     responses(
         (status = 200, description = "Every contact has an outcome", body = BatchReply),
@@ -382,9 +383,9 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<[u8; 32]>, Problem> {
         return Ok(None);
     };
     let key = key.as_bytes().trim_ascii();
-    if !(1..=255).contains(&key.len()) {
+    if !(1..=255).contains(&key.len()) || !key.iter().all(|byte| (b' '..=b'~').contains(byte)) {
         return Err(Problem::bad_request(
-            "Idempotency-Key is not 1 to 255 characters long",
+            "Idempotency-Key is not 1 to 255 characters of ASCII",
         ));
     }
     Ok(Some(digest(key)))
