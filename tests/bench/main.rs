@@ -6,6 +6,7 @@
 mod daemon;
 #[path = "../demo/database.rs"]
 mod database;
+mod http;
 mod measure;
 mod phases;
 #[path = "../demo/process.rs"]
@@ -78,6 +79,7 @@ async fn bench(databases: &Databases, sizes: &Sizes) -> anyhow::Result<bool> {
     phases::beside_the_worker(&mut table, databases, sizes).await?;
     phases::limits(&mut table, databases).await?;
     phases::memory(&mut table, databases, sizes).await?;
+    http::surface(&mut table, databases).await?;
     if let Some(million) = sizes.resumed {
         phases::killed_and_resumed(&mut table, databases, million).await?;
     }

@@ -253,12 +253,16 @@ fn used(process: &Process) -> anyhow::Result<(u64, u64)> {
         .take(2)
         .filter_map(|ticks| ticks.parse::<u64>().ok())
         .sum();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let peak = status
+    Ok((ticks * TICK_MS, memory_kb(process, "VmHWM:")?))
+}
+
+/// A line of a process's status, in kB.
+pub fn memory_kb(process: &Process, name: &str) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
+    status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(|line| line.split_whitespace().next())
         .and_then(|kb| kb.parse().ok())
-        .context("the status of a process has a VmHWM")?;
-    Ok((ticks * TICK_MS, peak))
+        .with_context(|| format!("the status of a process has a {name}"))
 }
