@@ -4,11 +4,12 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/keap-intercom-sync
 DENY := $(CACHE)/cargo-deny-0.20.2
+DEB := $(CACHE)/cargo-deb-3.8.0
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Root's home is closed to the account that runs PostgreSQL for root.
 STATE := $(if $(filter 0,$(shell id -u)),/var/lib,$(or $(XDG_STATE_HOME),$(HOME)/.local/state))/keap-intercom-sync
 
-.PHONY: help demo demo-stay run test check deny bench ci rust
+.PHONY: help demo demo-stay run test check deny bench deb tarball ci rust
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -44,6 +45,19 @@ $(DENY)/bin/cargo-deny: | rust
 bench: rust ## speed and memory against the stand-ins, in a release build
 	cargo build --release --locked --example bench
 	exec tests/with-postgres cargo run --release --quiet --locked --example bench -- $(ARGS)
+
+deb: rust $(DEB)/bin/cargo-deb ## a Debian package in target/debian
+	cargo build --release --locked
+	"$(TARGET)/release/keap-intercom-sync" docs target/docs
+	"$(DEB)/bin/cargo-deb" --no-build --locked $(ARGS)
+
+$(DEB)/bin/cargo-deb: | rust
+	@echo "building cargo-deb once, about three minutes"
+	cargo install --quiet --locked --root "$(DEB)" cargo-deb@$(lastword $(subst -, ,$(DEB)))
+
+tarball: rust ## the same files without a package, for other distributions, in target/
+	cargo build --release --locked
+	packaging/tarball "$(TARGET)"
 
 ci: ## what CI runs
 	.ci/run

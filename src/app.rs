@@ -1,6 +1,6 @@
 //! Builds every part once, runs them side by side and stops them in order. The only place where all parts meet.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -22,7 +22,7 @@ use crate::store::{Lease, SchemaState, Store, StoreError, StoreOptions};
 use crate::sync::hooks::{HookOptions, Hooks};
 use crate::sync::retention::{self, Keep};
 use crate::sync::{self, Brake, Deleted, Retries, Rules, SyncOptions, Syncer, lease};
-use crate::systemd::{self, Lanes, Reporter};
+use crate::systemd::{self, Reporter};
 use crate::trigger::Trigger;
 
 /// A database that stays away is told of at once and then this often.
@@ -169,7 +169,7 @@ pub async fn run(
     let parts = Parts::build(settings)?;
     let mut tasks = JoinSet::new();
     let (urgent, bulk) = (Arc::new(Trigger::default()), Arc::new(Trigger::default()));
-    let lanes: Arc<OnceLock<Arc<Syncer>>> = Arc::default();
+    let (started, lanes) = watch::channel(None::<Arc<Syncer>>);
     let [router, open_router] = http::routers(HttpParts {
         environment: settings.environment.clone(),
         keys: Keys::new(
@@ -181,13 +181,23 @@ pub async fn run(
         bulk: Arc::clone(&bulk),
         cancel: cancel.clone(),
         is_alive: Box::new({
-            let lanes = Arc::clone(&lanes);
+            let lanes = lanes.clone();
             // Before the lanes start there is nothing that could hang.
-            move || lanes.get().is_none_or(|syncer| syncer.is_alive())
+            move || {
+                lanes
+                    .borrow()
+                    .as_ref()
+                    .is_none_or(|syncer| syncer.is_alive())
+            }
         }),
         holds_lease: Box::new({
-            let lanes = Arc::clone(&lanes);
-            move || lanes.get().is_some_and(|syncer| syncer.holds_lease())
+            let lanes = lanes.clone();
+            move || {
+                lanes
+                    .borrow()
+                    .as_ref()
+                    .is_some_and(|syncer| syncer.holds_lease())
+            }
         }),
         remotes: Box::new({
             let (keap, intercom) = (Arc::clone(&parts.keap), Arc::clone(&parts.intercom));
@@ -200,6 +210,15 @@ pub async fn run(
         }),
         poll_age_limit: settings.http.ready_poll_age(),
     });
+    let reporter = Reporter {
+        store: parts.store.clone(),
+        lanes,
+        standings: Box::new({
+            let (keap, intercom) = (Arc::clone(&parts.keap), Arc::clone(&parts.intercom));
+            move || systemd::standings(keap.remote(), intercom.remote())
+        }),
+    };
+    tasks.spawn(reporter.report(cancel.clone()));
     let connections = settings.http.max_connections;
     let serve = |listener, router| http::serve(listener, router, connections, cancel.clone());
     tasks.spawn(serve(listener, router));
@@ -210,29 +229,12 @@ pub async fn run(
         tasks.spawn(serve(listener, open_router));
     }
     tasks.spawn(http::gather(cancel.clone()));
-    let (started, seen) = watch::channel(None);
-    let reporter = Reporter {
-        store: parts.store.clone(),
-        lanes: seen,
-        standings: Box::new({
-            let (keap, intercom) = (Arc::clone(&parts.keap), Arc::clone(&parts.intercom));
-            move || systemd::standings(keap.remote(), intercom.remote())
-        }),
-    };
-    tasks.spawn(reporter.report(cancel.clone()));
     let ended = match database_is_ready(&parts.store, settings.database.migrate, &cancel).await {
         Ok(true) => {
-            let announce = |syncer: &Arc<Syncer>, lease| {
-                let _ = lanes.set(Arc::clone(syncer));
-                started.send_replace(Some(Arc::new(Lanes {
-                    syncer: Arc::clone(syncer),
-                    lease,
-                })));
-            };
             run_lanes(
                 settings,
                 &parts,
-                announce,
+                &started,
                 [urgent, bulk],
                 &mut tasks,
                 &cancel,
@@ -288,7 +290,7 @@ fn standing(name: &'static str, remote: &Remote) -> RemoteStanding {
 async fn run_lanes(
     settings: &Settings,
     parts: &Parts,
-    announce: impl FnOnce(&Arc<Syncer>, watch::Receiver<Option<Lease>>),
+    started: &watch::Sender<Option<Arc<Syncer>>>,
     [urgent, bulk]: [Arc<Trigger>; 2],
     tasks: &mut JoinSet<()>,
     cancel: &CancellationToken,
@@ -350,7 +352,7 @@ async fn run_lanes(
         lease.clone(),
         cancel.clone(),
     ));
-    announce(&syncer, lease);
+    started.send_replace(Some(syncer));
     let ended = tokio::select! {
         // First: parts that end because they were told to are no accident.
         biased;

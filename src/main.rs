@@ -1,9 +1,10 @@
 //! Command line → one function per command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use keap_intercom_sync::commands::{self, Ended, NOTHING_DONE};
 use keap_intercom_sync::config::{self, SettingsError, Sources};
 use keap_intercom_sync::contact::KeapId;
@@ -68,6 +69,25 @@ enum Command {
         #[arg(long, global = true)]
         json: bool,
     },
+    /// Write man pages and shell completions into a directory; for packages.
+    #[command(hide = true)]
+    Docs { directory: PathBuf },
+}
+
+/// Both are made from the command line itself, so that they cannot drift from it.
+fn write_docs(directory: &Path) -> Ended {
+    fn without_help(command: clap::Command) -> clap::Command {
+        command
+            .disable_help_subcommand(true)
+            .mut_subcommands(without_help)
+    }
+    let mut command = without_help(Cli::command());
+    std::fs::create_dir_all(directory)?;
+    clap_mangen::generate_to(command.clone(), directory)?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut command, "keap-intercom-sync", directory)?;
+    }
+    commands::exit(commands::WELL)
 }
 
 fn main() -> ExitCode {
@@ -86,6 +106,9 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> Ended {
+    if let Command::Docs { directory } = &cli.command {
+        return write_docs(directory);
+    }
     // While there is one thread: taking the socket changes the environment.
     let passed = match cli.command {
         Command::Run => systemd::passed_listener()?,
@@ -102,6 +125,7 @@ fn start(cli: Cli) -> Ended {
         .build()?;
     let ended = runtime.block_on(async {
         match cli.command {
+            Command::Docs { .. } => commands::exit(commands::WELL),
             Command::Run => commands::run::run(settings, &sources, passed, &filter).await,
             Command::Sync(args) => commands::sync::run(&settings, args).await,
             Command::Check => commands::check::run(&settings).await,

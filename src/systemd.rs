@@ -12,11 +12,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::remote::{Remote, Standing};
-use crate::store::{Cursor, Feed, Lease, Store};
+use crate::store::{Cursor, Feed, Store};
 use crate::sync::Syncer;
 
 /// How often the status is looked at; systemd is told only what has changed.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long Postgres gets to tell how far the polls have come.
 const LOOK_TIME: Duration = Duration::from_secs(1);
@@ -72,15 +72,10 @@ fn notify(state: &[NotifyState<'_>]) {
 /// What is told of the daemon, and where it is looked up.
 pub struct Reporter {
     pub store: Store,
-    pub lanes: watch::Receiver<Option<Arc<Lanes>>>,
+    /// Holds the syncer once its lanes run.
+    pub lanes: watch::Receiver<Option<Arc<Syncer>>>,
     /// Both remotes with their names.
     pub standings: Box<dyn Fn() -> [(&'static str, Standing); 2] + Send + Sync>,
-}
-
-/// The lanes, once they run.
-pub struct Lanes {
-    pub syncer: Arc<Syncer>,
-    pub lease: watch::Receiver<Option<Lease>>,
 }
 
 impl Reporter {
@@ -103,7 +98,7 @@ impl Reporter {
                 told = words;
             }
             // Before the lanes run, each try to reach Postgres has its own bounds.
-            let alive = lanes.is_none_or(|lanes| lanes.syncer.is_alive());
+            let alive = lanes.is_none_or(|syncer| syncer.is_alive());
             if alive && watchdog.is_some() {
                 notify(&[NotifyState::Watchdog]);
             }
@@ -122,12 +117,12 @@ impl Reporter {
         }
     }
 
-    async fn in_words(&self, lanes: Option<&Lanes>) -> String {
-        let Some(lanes) = lanes else {
+    async fn in_words(&self, lanes: Option<&Syncer>) -> String {
+        let Some(syncer) = lanes else {
             return "Waiting for Postgres.".into();
         };
-        if lanes.lease.borrow().is_none() {
-            return "Standing by: another process holds the lease.".into();
+        if !syncer.holds_lease() {
+            return "Standing by: this process does not hold the lease.".into();
         }
         let now = Utc::now();
         let troubles: Vec<String> = (self.standings)()

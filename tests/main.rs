@@ -1,6 +1,7 @@
 //! All tests of the whole, in one binary; each file speaks of one side of it.
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 mod cli;
 mod contracts;
 mod http;

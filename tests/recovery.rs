@@ -473,7 +473,8 @@ async fn shut_the_database(world: &World, from: &mut PgConnection, shut: bool) {
 
 #[sqlx::test]
 async fn f83_a_database_that_is_away_for_longer_than_the_lease_is_waited_for(pool: PgPool) {
-    let world = a_long_page(pool).await;
+    let mut world = a_long_page(pool).await;
+    world.set("DATABASE__CONNECT_TIMEOUT_MS", 500);
     let mut outside = another_database().await;
     let mut daemon = Process::daemon(&world);
     until("a page is under way", async || {

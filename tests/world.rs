@@ -350,3 +350,12 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// Without a database most tests fail; this one says what to do.
+#[test]
+fn a_database_is_there() {
+    assert!(
+        std::env::var_os("DATABASE_URL").is_some(),
+        "the tests need a Postgres: run `make test`, or `tests/with-postgres cargo test`, or set DATABASE_URL to a server whose role may create databases"
+    );
+}

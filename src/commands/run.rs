@@ -103,6 +103,13 @@ async fn reloaded(
             .await
             .context("the database of the new DATABASE_URL cannot be used")?;
     }
+    if let Some(address) = newer.http.metrics_listen
+        && applied.contains(&"http.metrics_listen")
+    {
+        TcpListener::bind(address)
+            .await
+            .with_context(|| format!("HTTP__METRICS_LISTEN: cannot listen on {address}"))?;
+    }
     for warning in &newer.warnings {
         tracing::warn!("{warning}");
     }

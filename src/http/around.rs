@@ -38,12 +38,11 @@ pub async fn around(request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(REQUEST_TIME, answer).instrument(span.clone());
     let mut response = match answer.await {
         Ok(Ok(response)) => response,
-        // The panic itself has been logged where it happened.
+        // Where it happened has been printed; what it carries may hold anything, and is not told.
         Ok(Err(_)) => Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "a mistake in keap-intercom-sync; its log says where",
         )
-        .closing()
         .into_response(),
         Err(_) => Problem::later(
             StatusCode::SERVICE_UNAVAILABLE,

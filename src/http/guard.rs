@@ -117,10 +117,14 @@ impl Guard {
                         "not configured: set KEAP_WEBHOOK_SECRET",
                     ));
                 }
-                let path = RawPathParams::from_request_parts(parts, &()).await.ok();
+                let wrong = || Problem::unauthorized("the webhook secret is missing or wrong");
+                // A path that is no text holds no secret, whatever the header says.
+                let path = RawPathParams::from_request_parts(parts, &())
+                    .await
+                    .map_err(|_| wrong())?;
                 let path = path
-                    .as_ref()
-                    .and_then(|params| params.iter().find(|(name, _)| *name == "secret"))
+                    .iter()
+                    .find(|(name, _)| *name == "secret")
                     .map(|(_, secret)| secret.as_bytes());
                 let header = parts
                     .headers
@@ -128,9 +132,7 @@ impl Guard {
                     .map(|value| value.as_bytes());
                 let presented = path.or(header).unwrap_or_default();
                 if !is_one_of(presented, &keys.webhook) {
-                    return Err(Problem::unauthorized(
-                        "the webhook secret is missing or wrong",
-                    ));
+                    return Err(wrong());
                 }
             }
         }

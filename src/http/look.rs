@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::{Object, Type};
 use uuid::Uuid;
 
 use super::problem::{Problem, ProblemBody};
@@ -22,11 +24,21 @@ use crate::store::{Feed, Run};
 pub struct RunRequest {
     /// `changed`: what has changed since the last poll. `backfill`: everything, or all that changed since `since`. `sweep`: what is
     /// linked and not in Keap any more.
-    #[schema(example = "backfill")]
+    #[schema(schema_with = feeds)]
     feed: String,
     /// With `backfill` only.
     #[serde(default)]
     since: Option<DateTime<Utc>>,
+}
+
+fn feeds() -> Object {
+    Object::builder()
+        .schema_type(Type::String)
+        .enum_values(Some(
+            [Feed::Changed, Feed::Backfill, Feed::Sweep].map(Feed::as_str),
+        ))
+        .examples(["backfill"])
+        .build()
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -133,9 +145,10 @@ pub struct CountsBody {
     ))]
 pub async fn run(
     State(state): State<Arc<HttpState>>,
-    Path(id): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<RunBody>, Problem> {
     let unknown = || Problem::not_found("there is no such run");
+    let Path(id) = path.map_err(|_| unknown())?;
     let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
     let run = state.store.run(id).await?.ok_or_else(unknown)?;
     let Run {
@@ -236,9 +249,10 @@ pub struct LogBody {
     ))]
 pub async fn contact(
     State(state): State<Arc<HttpState>>,
-    Path(id): Path<String>,
+    path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ContactBody>, Problem> {
     let unknown = || Problem::not_found("nothing is known of such a contact");
+    let Path(id) = path.map_err(|_| unknown())?;
     let id: KeapId = id.parse().map_err(|_| unknown())?;
     let known = state.store.contact_state(id).await?;
     if known.link.is_none() && known.due.is_none() && known.log.is_empty() {

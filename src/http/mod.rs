@@ -115,11 +115,11 @@ pub fn routers(parts: HttpParts) -> [Router; 2] {
         .route("/metrics", get(numbers::metrics))
         .route("/health", get(health::health))
         .route("/ready", get(ready::ready));
-    [routes, open].map(|routes| finished(routes, &state))
+    [routes, open].map(|routes| finished(routes).with_state(Arc::clone(&state)))
 }
 
-/// What every router ends with.
-fn finished(routes: Router<Arc<HttpState>>, state: &Arc<HttpState>) -> Router {
+/// Routes with what stands around all of them: request ids, time, panics, log lines, and answers where there is no route.
+pub fn finished<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     routes
         .method_not_allowed_fallback(async || {
             Problem::new(
@@ -130,5 +130,4 @@ fn finished(routes: Router<Arc<HttpState>>, state: &Arc<HttpState>) -> Router {
         })
         .fallback(async || Problem::not_found("there is no such route").closing())
         .layer(middleware::from_fn(around::around))
-        .with_state(Arc::clone(state))
 }

@@ -24,6 +24,8 @@ const HEADER_TIME: Duration = Duration::from_secs(5);
 const UNREAD_TIME: Duration = Duration::from_secs(30);
 /// How often connections that do not take their answers are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
+/// When the daemon stops, connections that are open get this long to bring their request.
+const ARRIVAL: Duration = Duration::from_millis(100);
 /// Headers of one request; a request with more is refused (431).
 const HEADERS: usize = 64;
 /// The longest head of a request.
@@ -196,9 +198,14 @@ async fn connection(
         .max_buf_size(HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
+    let stopping = async {
+        cancel.cancelled().await;
+        // What is on its way on a connection that was accepted still arrives.
+        tokio::time::sleep(ARRIVAL).await;
+    };
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = cancel.cancelled() => {
+        () = stopping => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::openapi::Array;
 use utoipa::{IntoParams, ToSchema};
 
 use super::guard::digest;
@@ -49,7 +50,7 @@ impl Wait {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ContactRequest {
     /// A Keap contact id: a positive whole number, also as text.
-    #[schema(value_type = i64, minimum = 1, example = 12345)]
+    #[schema(schema_with = json::keap_id_schema)]
     keap_contact_id: Value,
 }
 
@@ -194,8 +195,17 @@ fn reply(id: KeapId, told: Told) -> Result<Response, Problem> {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct BatchRequest {
     /// 1 to 1,000 Keap contact ids; repeats count once.
-    #[schema(value_type = Vec<i64>, min_items = 1, max_items = 1000, example = json!([12345, 67890]))]
+    #[schema(schema_with = keap_ids_schema)]
     keap_contact_ids: Vec<Value>,
+}
+
+fn keap_ids_schema() -> Array {
+    Array::builder()
+        .items(json::keap_id_schema())
+        .min_items(Some(1))
+        .max_items(Some(BATCH))
+        .examples([serde_json::json!([12345, 67890])])
+        .build()
 }
 
 /// What came of a batch.
@@ -268,7 +278,8 @@ impl BatchReply {
 ///
 /// With an `Idempotency-Key` (kept for a day) a repeat asks for nothing again and gets the same answer.
 #[utoipa::path(post, path = "/sync/batch", tag = "sync",
-    params(Wait, ("Idempotency-Key" = Option<String>, Header, description = "Any text of 1 to 255 characters that stands for this batch")),
+    params(Wait, ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = r"^[!-~]([ -~]*[!-~])?$",
+        description = "Any text of 1 to 255 characters of ASCII that stands for this batch")),
     request_body = BatchRequest, security(("apiToken" = [])),
     responses(
         (status = 200, description = "Every contact has an outcome", body = BatchReply),
@@ -372,9 +383,9 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<[u8; 32]>, Problem> {
         return Ok(None);
     };
     let key = key.as_bytes().trim_ascii();
-    if !(1..=255).contains(&key.len()) {
+    if !(1..=255).contains(&key.len()) || !key.iter().all(|byte| (b' '..=b'~').contains(byte)) {
         return Err(Problem::bad_request(
-            "Idempotency-Key is not 1 to 255 characters long",
+            "Idempotency-Key is not 1 to 255 characters of ASCII",
         ));
     }
     Ok(Some(digest(key)))

@@ -11,6 +11,8 @@ use crate::remote::{Admission, Answered, Headroom, Lane, Limits, RemoteClock, nu
 
 /// The length of a window.
 const WINDOW: Duration = Duration::from_secs(10);
+/// Whole seconds, of the end that is told and of the clock that it is told by, add no more than this.
+const ROUNDING: Duration = Duration::from_secs(2);
 /// A window that is told to end later than this is not believed.
 const FARTHEST_END: f64 = 70.0;
 /// A call that opens a window is waited for this long before another one may try.
@@ -75,9 +77,15 @@ impl IntercomLimits {
         #[expect(clippy::cast_precision_loss)]
         let left = reset as f64 - self.clock.now(now);
         let plausible = (-2.0..=FARTHEST_END).contains(&left);
-        plausible.then(|| {
-            now + Duration::try_from_secs_f64(left.max(0.0)).unwrap_or_default() + self.lateness
-        })
+        let told = Duration::try_from_secs_f64(left.max(0.0)).unwrap_or_default();
+        // What is told is rounded up, but a window that has begun ends no later than its length from now. Where windows
+        // begin with a call, waiting for the rounded end would give away a second of every eleven.
+        let left = if told < WINDOW + ROUNDING {
+            told.min(WINDOW)
+        } else {
+            told
+        };
+        plausible.then(|| now + left + self.lateness)
     }
 
     fn take_in(&mut self, answered: &Answered<'_>, was_probe: bool) {
@@ -265,6 +273,9 @@ mod tests {
         leaves_itself_out: bool,
         round_down: bool,
         offset: f64,
+        /// A window begins with the first call after the last one ended, not on a grid; when it did.
+        follows_calls: bool,
+        begun: f64,
     }
 
     impl Server {
@@ -280,12 +291,21 @@ mod tests {
                 leaves_itself_out: true,
                 round_down: false,
                 offset: 0.0,
+                follows_calls: false,
+                begun: 0.0,
             }
         }
 
         fn call(&mut self, at: Instant) -> (HeaderMap, bool) {
             let now = self.clock + (at - self.start).as_secs_f64();
-            let window = ((now - self.offset) / 10.0).floor() as i64;
+            let window = if self.follows_calls {
+                if now >= self.begun + 10.0 {
+                    self.begun = now;
+                }
+                self.begun as i64
+            } else {
+                ((now - self.offset) / 10.0).floor() as i64
+            };
             if window != self.window {
                 self.full_windows.push(self.used);
                 (self.window, self.used) = (window, 0);
@@ -299,7 +319,11 @@ mod tests {
                 self.used += 1;
             }
             self.refused += u32::from(refused);
-            let end = (window + 1) as f64 * 10.0 + self.offset;
+            let end = if self.follows_calls {
+                self.begun + 10.0
+            } else {
+                (window + 1) as f64 * 10.0 + self.offset
+            };
             let reset = if self.round_down {
                 end.floor()
             } else {
@@ -403,6 +427,28 @@ mod tests {
             let used: i64 = full.iter().sum();
             let share = used as f64 / (limit * full.len() as i64) as f64;
             assert!(share >= 0.97, "limit {limit}: {share} of {full:?}");
+        }
+    }
+
+    #[test]
+    fn windows_that_begin_with_a_call_follow_one_another_without_a_pause() {
+        for (limit, latency_ms) in [(1667, 50), (167, 50), (83, 100)] {
+            let mut server = Server {
+                follows_calls: true,
+                ..Server::new(limit)
+            };
+            let mut limits = IntercomLimits::new(1667, 1);
+            run(
+                &mut limits,
+                &mut server,
+                64,
+                Duration::from_secs(121),
+                Duration::from_millis(latency_ms),
+            );
+            assert_eq!(server.refused, 0, "limit {limit}");
+            let used: i64 = server.full_windows.iter().sum();
+            let share = used as f64 / (limit * 12) as f64;
+            assert!(share >= 0.97, "limit {limit}: {share}");
         }
     }
 

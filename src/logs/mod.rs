@@ -45,9 +45,12 @@ impl FilterSwitch {
     }
 }
 
+/// Libraries whose talk tells an operator nothing; a directive of one's own for them goes before this.
+const QUIET: &str = "tokio_cron_scheduler=warn";
+
 /// What is logged, from the text of the setting.
 pub fn filter(text: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(text).with_context(|| {
+    EnvFilter::try_new(format!("{QUIET},{text}")).with_context(|| {
         format!("RUST_LOG (log.filter) is not a log filter, for example \"info\": {text:?}")
     })
 }

@@ -493,7 +493,12 @@ impl Remote {
         while let Some(next) = cause.source() {
             cause = next;
         }
-        format!("{name} {what}: {cause}")
+        let advice = if error.is_connect() {
+            format!("; check the network and {}", self.base_url_setting)
+        } else {
+            String::new()
+        };
+        format!("{name} {what}: {cause}{advice}")
     }
 }
 

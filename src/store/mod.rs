@@ -52,10 +52,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
 
 /// A database that does not even answer is given up this long after a statement's time, because that limit needs an answer too.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// A holder of the lease that is frozen in the middle of a transaction keeps its row locked no longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long it is tried to learn why no connection came.
+const LAST_TRY: Duration = Duration::from_secs(1);
 
 /// What tests, which bring their own pool, give a statement.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -63,8 +69,9 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// What can go wrong with the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("Postgres did not do what was asked")]
-    Database(#[from] sqlx::Error),
+    /// The cause stands in the text, because a log line in JSON shows no causes.
+    #[error("Postgres did not do what was asked: {0}")]
+    Database(sqlx::Error),
     #[error("Postgres did not answer within {} s", .0.as_secs())]
     Stalled(Duration),
     #[error("another process has taken the lease; nothing was recorded")]
@@ -73,6 +80,12 @@ pub enum StoreError {
     Schema(String),
     #[error("the row of {0} holds a value that this program never wrote")]
     BadRow(&'static str),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
 }
 
 impl StoreError {
@@ -150,7 +163,7 @@ impl Store {
     fn of(pool: PgPool, statement_timeout: Duration) -> Self {
         let (statement, idle) = (
             statement_timeout.as_millis(),
-            2 * statement_timeout.as_millis(),
+            statement_timeout.min(LONGEST_PAUSE).as_millis(),
         );
         // Set in each transaction, because a pooler keeps no session for us.
         let begin = format!(
@@ -177,10 +190,19 @@ impl Store {
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
-        Ok(self
+        let begun = self
             .pool
             .begin_with(AssertSqlSafe(self.begin.clone()))
-            .await?)
+            .await;
+        if matches!(begun, Err(sqlx::Error::PoolTimedOut)) {
+            // The pool has tried all the while and does not say why in vain.
+            let options = self.pool.connect_options();
+            let tried = PgConnection::connect_with(&options);
+            if let Ok(Err(error)) = tokio::time::timeout(LAST_TRY, tried).await {
+                return Err(error.into());
+            }
+        }
+        Ok(begun?)
     }
 }
 

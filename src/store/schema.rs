@@ -23,10 +23,17 @@ pub enum SchemaState {
 impl Store {
     pub async fn schema_state(&self) -> Result<SchemaState> {
         let applied: Vec<i64> = transaction!(self, tx, {
-            let exists: bool =
-                sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
-                    .fetch_one(&mut **tx)
-                    .await?;
+            // Each account has a schema: tables of another one further down the search path are not ours.
+            let (schema, exists): (Option<String>, bool) = sqlx::query_as(
+                "select current_schema()::text, to_regclass(quote_ident(current_schema()) || '._sqlx_migrations') is not null",
+            )
+            .fetch_one(&mut **tx)
+            .await?;
+            if schema.is_none() {
+                return Err(StoreError::Schema(
+                    "no schema of its search_path exists; create it first: create schema NAME authorization ROLE".into(),
+                ));
+            }
             if !exists {
                 return Ok(Vec::new());
             }

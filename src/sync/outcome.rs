@@ -74,8 +74,8 @@ pub enum Halt {
     LeaseLost,
     #[error("the daemon is stopping")]
     Cancelled,
-    #[error("the database failed")]
-    Store(#[source] StoreError),
+    #[error("{0}")]
+    Store(StoreError),
     /// Reading Keap does not come to an end, or its answers contradict each other.
     #[error("{0}")]
     Feed(String),

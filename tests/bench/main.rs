@@ -1,1 +1,93 @@
-fn main() {}
+//! `make bench`: counts and ratios of the daemon against stand-ins with a memory, as a table in markdown.
+//!
+//! Everything runs on loopback and stops by itself. `quick` takes under two minutes, the whole of it under ten.
+
+#[path = "../demo/daemon.rs"]
+mod daemon;
+#[path = "../demo/database.rs"]
+mod database;
+mod http;
+mod measure;
+mod phases;
+#[path = "../demo/process.rs"]
+mod process;
+#[path = "../sim/mod.rs"]
+mod sim;
+mod stand_ins;
+mod table;
+mod worker;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use database::Databases;
+use phases::Sizes;
+use table::Table;
+
+/// Longer than it ever takes, also on a slow machine.
+const MOST_TIME: Duration = Duration::from_secs(14 * 60);
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let ended = match words.as_slice() {
+        [daemon::WORD] => daemon::run().map(|()| true),
+        [stand_ins::WORD] => stand_ins::run().map(|()| true),
+        [worker::WORD, first, last] => worker::run(first, last).map(|()| true),
+        [] => in_a_runtime(&Sizes::FULL),
+        ["quick"] => in_a_runtime(&Sizes::QUICK),
+        _ => Err(anyhow::anyhow!("the only option is quick")),
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether every count is as promised; the databases are dropped in any case.
+fn in_a_runtime(sizes: &Sizes) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let databases = Databases::default();
+        let mut terminated = signal(SignalKind::terminate())?;
+        let ended = tokio::select! {
+            ended = bench(&databases, sizes) => ended,
+            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+            _ = terminated.recv() => Err(anyhow::anyhow!("interrupted")),
+            () = tokio::time::sleep(MOST_TIME) => Err(anyhow::anyhow!("given up: it takes too long")),
+        };
+        databases.remove().await?;
+        ended
+    })
+}
+
+async fn bench(databases: &Databases, sizes: &Sizes) -> anyhow::Result<bool> {
+    let started = Instant::now();
+    if cfg!(debug_assertions) {
+        eprintln!("This is no release build: its times say nothing.");
+    }
+    let mut table = Table::default();
+    phases::counts(&mut table, databases, sizes).await?;
+    phases::beside_the_worker(&mut table, databases, sizes).await?;
+    phases::limits(&mut table, databases).await?;
+    phases::memory(&mut table, databases, sizes).await?;
+    http::surface(&mut table, databases).await?;
+    if let Some(million) = sizes.resumed {
+        phases::killed_and_resumed(&mut table, databases, million).await?;
+    }
+    println!("{}\n", table::machine(&database::server()?).await?);
+    let missed = table.show();
+    for measure in missed {
+        println!("\nMissed: {measure}");
+    }
+    println!("\nIt took {:.0} s.", started.elapsed().as_secs_f64());
+    Ok(missed.is_empty())
+}

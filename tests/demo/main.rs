@@ -71,7 +71,7 @@ fn in_a_runtime(stay: bool) -> anyhow::Result<bool> {
                 interrupted.map(|()| stay)
             }
         };
-        database.drop().await?;
+        database.remove().await?;
         ended
     })
 }

@@ -1,8 +1,10 @@
 //! The HTTP surface over real HTTP, in front of the real application and a database of its own.
 
+mod document;
 mod doors;
 mod hooks;
 mod hostile;
+mod outages;
 mod sync;
 mod watch;
 mod webhook;

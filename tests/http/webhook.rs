@@ -160,7 +160,8 @@ async fn a_thousand_ids_are_stored_at_once_and_read_by_a_few_calls(pool: PgPool)
             assert!(world.keap.calls() <= 10, "{:?}", world.keap.kinds());
         }
     }
-    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
+    // A bound against a delivery that waits for the contacts; how fast it is, the bench says.
+    assert!(fastest < Duration::from_secs(5), "{fastest:?}");
     assert_eq!(world.intercom.count("create"), 1000);
     world.assert_agrees();
     daemon.stop().await.1.unwrap();

@@ -1,0 +1,428 @@
+//! What is measured, one function each.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::future::try_join_all;
+use serde_json::json;
+
+use crate::database::Databases;
+use crate::measure::{End, Goal, Site, Spent};
+use crate::stand_ins::{StandIns, Verdict};
+use crate::table::Table;
+
+const MEMORY_GOAL_KB: u64 = 40 * 1024;
+/// Contacts of a page.
+const PAGE: u64 = 1000;
+/// Intercom's windows.
+const WINDOW_MS: f64 = 10_000.0;
+/// What the remotes' keys permit by default.
+const KEAP_A_MINUTE: f64 = 240.0;
+const INTERCOM_A_MINUTE: f64 = 10_000.0;
+/// What a remote takes for an answer where it does not answer at once.
+const LATENCY_MS: u64 = 50;
+/// No session takes longer, but for the great one.
+const WITHIN: Duration = Duration::from_secs(150);
+
+pub struct Sizes {
+    /// Contacts of the phases that count calls.
+    counted: u64,
+    /// Contacts of each turn beside the worker, and how many pairs of turns.
+    beside: (u64, usize),
+    /// Contacts of each size at which memory is measured.
+    memory: &'static [u64],
+    /// Contacts of the run that is killed and goes on, and the longest it may take.
+    pub resumed: Option<(u64, Duration)>,
+}
+
+impl Sizes {
+    pub const FULL: Sizes = Sizes {
+        counted: 30_000,
+        beside: (10_000, 3),
+        memory: &[1_000, 100_000],
+        resumed: Some((1_000_000, Duration::from_secs(300))),
+    };
+    pub const QUICK: Sizes = Sizes {
+        counted: 6_000,
+        beside: (3_000, 2),
+        memory: &[1_000],
+        resumed: None,
+    };
+}
+
+async fn site(databases: &Databases) -> anyhow::Result<Site> {
+    let stand_ins = StandIns::start().await?;
+    Site::open(stand_ins, databases.create("bench").await?).await
+}
+
+/// Calls, commits, CPU time and speed for new, changed and unchanged contacts, with no remote limits.
+pub async fn counts(table: &mut Table, databases: &Databases, sizes: &Sizes) -> anyhow::Result<()> {
+    eprintln!("Counts, with no remote limits:");
+    let mut site = site(databases).await?;
+    site.measure_idleness().await?;
+    let count = sizes.counted;
+    site.stand_ins.add_people(count).await?;
+    let new = finished(site.daemon(Goal::Written(count), End::Stop, WITHIN).await?)?;
+    site.stand_ins.edit(count, "phone").await?;
+    let changed = finished(site.daemon(Goal::Written(count), End::Stop, WITHIN).await?)?;
+    site.stand_ins.edit(count, "touch").await?;
+    let unchanged = finished(site.daemon(Goal::Seen(count), End::Stop, WITHIN).await?)?;
+    let verdict = site.stand_ins.verify().await?;
+
+    let intercom = |spent: &Spent| spent.per_contact(spent.calls.intercom.calls);
+    let keap = |spent: &Spent| spent.per_contact(spent.calls.keap.calls);
+    let found = intercom(&changed);
+    table.count(
+        "Intercom calls per changed known contact",
+        format!("{found:.3}"),
+        "1.00",
+        found <= 1.0005,
+    );
+    let found = intercom(&unchanged);
+    table.count(
+        "Intercom calls per unchanged contact",
+        format!("{found:.3}"),
+        "0",
+        found == 0.0,
+    );
+    let found = intercom(&new);
+    table.count(
+        "Intercom calls per new contact",
+        format!("{found:.3}"),
+        "≤ 1.07",
+        found <= 1.07,
+    );
+    let found = keap(&changed);
+    table.count(
+        "Keap calls per changed contact in a backlog",
+        format!("{found:.4}"),
+        "≤ 0.002",
+        found <= 0.002,
+    );
+    for (name, spent) in [("changed", &changed), ("new", &new)] {
+        let found = spent.commits / spent.contacts as f64;
+        table.count(
+            &format!("Postgres commits per {name} contact"),
+            format!("{found:.4}"),
+            "≤ 0.02",
+            found <= 0.02,
+        );
+    }
+    agreed(table, "Lost or doubled after these", &verdict, count);
+    let refused = changed.calls.intercom.refused() + changed.calls.keap.refused();
+    anyhow::ensure!(refused == 0, "there were 429s without a limit");
+    for (name, spent) in [
+        ("Changed", &changed),
+        ("New", &new),
+        ("Unchanged", &unchanged),
+    ] {
+        let found = spent.rate();
+        table.goal(
+            &format!("{name} contacts a second, no remote limits"),
+            format!("{found:.0}"),
+            "≥ 3,000",
+            found >= 3000.0,
+        );
+    }
+    for (name, spent) in [("changed", &changed), ("new", &new)] {
+        let found = spent.cpu_per_contact();
+        table.goal(
+            &format!("CPU time per {name} contact"),
+            format!("{found:.3} ms"),
+            "≤ 0.3 ms",
+            found <= 0.3,
+        );
+    }
+    let found = changed.first_write_ms.context("nothing was written")?;
+    table.tell(
+        "Time to the first write after a start",
+        format!("{found:.0} ms"),
+    );
+    Ok(())
+}
+
+/// Turns of the daemon and of the worker, one after the other over the same contacts with the same edit.
+pub async fn beside_the_worker(
+    table: &mut Table,
+    databases: &Databases,
+    sizes: &Sizes,
+) -> anyhow::Result<()> {
+    eprintln!("Beside a client in the original worker's way:");
+    let mut site = site(databases).await?;
+    let (count, _) = sizes.beside;
+    let people = site.stand_ins.add_people(count).await?;
+    finished(site.daemon(Goal::Written(count), End::Stop, WITHIN).await?)?;
+
+    let turns = Turns::take(&mut site, sizes.beside, people).await?;
+    turns.tell_speed(table, "answers at once");
+    let both = |of: fn(&Spent) -> f64| (middle(&turns.ours, of), middle(&turns.theirs, of));
+    let (ours, theirs) = both(Spent::cpu_per_contact);
+    table.tell(
+        "CPU time per changed contact: daemon, worker",
+        format!("{ours:.3}, {theirs:.3} ms"),
+    );
+    let (ours, theirs) = both(|spent| spent.peak_kb as f64 / 1024.0);
+    table.tell(
+        "Peak memory: daemon, worker",
+        format!("{ours:.1}, {theirs:.1} MB"),
+    );
+    let keap = both(|spent| spent.per_contact(spent.calls.keap.calls));
+    let intercom = both(|spent| spent.per_contact(spent.calls.intercom.calls));
+    table.tell(
+        "Keap calls per changed contact: daemon, worker",
+        format!("{:.4}, {:.4}", keap.0, keap.1),
+    );
+    table.tell(
+        "Intercom calls per changed contact: daemon, worker",
+        format!("{:.3}, {:.3}", intercom.0, intercom.1),
+    );
+    let permitted =
+        |keap: f64, intercom: f64| (KEAP_A_MINUTE / keap).min(INTERCOM_A_MINUTE / intercom);
+    table.tell(
+        "… so the remotes' limits permit, in contacts a minute: daemon, worker",
+        format!(
+            "{:.0}, {:.0}",
+            permitted(keap.0, intercom.0),
+            permitted(keap.1, intercom.1)
+        ),
+    );
+
+    for remote in ["keap/knobs", "intercom/knobs"] {
+        site.stand_ins
+            .tell(remote, json!({"latency_ms": LATENCY_MS}))
+            .await?;
+    }
+    let (count, pairs) = sizes.beside;
+    let turns = Turns::take(&mut site, (count, pairs.min(2)), people).await?;
+    turns.tell_speed(table, "answers after 50 ms");
+    Ok(())
+}
+
+/// A daemon's turn, a worker's, and so on.
+#[derive(Default)]
+struct Turns {
+    ours: Vec<Spent>,
+    theirs: Vec<Spent>,
+    /// Contacts that the worker failed.
+    failed: u64,
+}
+
+impl Turns {
+    async fn take(
+        site: &mut Site,
+        (count, pairs): (u64, usize),
+        (first, last): (i64, i64),
+    ) -> anyhow::Result<Turns> {
+        let mut turns = Turns::default();
+        for _ in 0..pairs {
+            site.stand_ins.edit(count, "phone").await?;
+            site.stand_ins.tell("intercom/reindex", json!({})).await?;
+            let spent = site.daemon(Goal::Written(count), End::Stop, WITHIN).await?;
+            turns.ours.push(finished(spent)?);
+            site.stand_ins.edit(count, "phone").await?;
+            site.stand_ins.tell("intercom/reindex", json!({})).await?;
+            let (spent, failed) = site.worker(first, last).await?;
+            turns.failed += failed;
+            turns.theirs.push(spent);
+        }
+        Ok(turns)
+    }
+
+    fn tell_speed(&self, table: &mut Table, remotes: &str) {
+        let ratios = self.ours.iter().zip(&self.theirs);
+        let ratios = sorted(
+            ratios
+                .map(|(ours, theirs)| ours.rate() / theirs.rate())
+                .collect(),
+        );
+        table.tell(
+            &format!("Changed contacts a second, {remotes}: daemon, worker"),
+            format!(
+                "{:.0}, {:.0}",
+                middle(&self.ours, Spent::rate),
+                middle(&self.theirs, Spent::rate)
+            ),
+        );
+        table.tell(
+            "… ratio, median of pairs (worst pair)",
+            format!("{:.1} ({:.1})", median(&ratios), ratios[0]),
+        );
+        if self.failed > 0 {
+            table.tell("… contacts that the worker failed", self.failed.to_string());
+        }
+    }
+}
+
+fn middle(all: &[Spent], of: fn(&Spent) -> f64) -> f64 {
+    median(&sorted(all.iter().map(of).collect()))
+}
+
+/// The share of the permitted calls that is used, with both remotes' limits exact; four runs side by side.
+pub async fn limits(table: &mut Table, databases: &Databases) -> anyhow::Result<()> {
+    eprintln!(
+        "Exact limits, new contacts, answers after 50 ms, four runs side by side for a minute:"
+    );
+    let from_first = json!("FirstCall");
+    let on_a_grid = json!({"Grid": {"offset_ms": 3700}});
+    let kinds = [
+        (1667, 9_000, "windows from the first call", &from_first),
+        (1667, 9_000, "windows on a grid", &on_a_grid),
+        (167, 900, "windows from the first call", &from_first),
+        (167, 900, "windows on a grid", &on_a_grid),
+    ];
+    let runs = kinds.map(|(limit, count, _, start)| under_limit(databases, limit, count, start));
+    let mut refused = 0;
+    for ((limit, _, windows, _), (share, full, its_refused)) in
+        kinds.iter().zip(try_join_all(runs).await?)
+    {
+        refused += its_refused;
+        table.count(
+            &format!("Share used of {limit} calls in 10 s, {windows} ({full} of them)"),
+            format!("{:.1} %", share * 100.0),
+            "≥ 97 %",
+            share >= 0.97,
+        );
+    }
+    table.count(
+        "429s of both remotes in these",
+        refused.to_string(),
+        "0",
+        refused == 0,
+    );
+    Ok(())
+}
+
+/// Share, number of full windows, 429s.
+async fn under_limit(
+    databases: &Databases,
+    limit: u64,
+    count: u64,
+    window_start: &serde_json::Value,
+) -> anyhow::Result<(f64, usize, u64)> {
+    let mut site = site(databases).await?;
+    site.stand_ins.add_people(count).await?;
+    let intercom = json!({"limit": limit, "window_start": window_start, "latency_ms": LATENCY_MS});
+    site.stand_ins.limit(intercom).await?;
+    let spent = finished(site.daemon(Goal::Written(count), End::Stop, WITHIN).await?)?;
+    let windows = site.stand_ins.windows().await?;
+    // The first is entered at any time, the last ends with the work. Idle time between windows counts as unused.
+    let [first, .., last] = windows.get(1..).unwrap_or_default() else {
+        anyhow::bail!("the run was too short: {windows:?}");
+    };
+    let full = &windows[1..windows.len() - 1];
+    let used: u64 = full.iter().map(|window| window.used).sum();
+    let permitted = limit as f64 * (last.start_ms - first.start_ms) as f64 / WINDOW_MS;
+    let refused = spent.calls.intercom.refused() + spent.calls.keap.refused();
+    Ok((used as f64 / permitted, full.len(), refused))
+}
+
+/// Peak memory of a daemon that writes so many new contacts.
+pub async fn memory(table: &mut Table, databases: &Databases, sizes: &Sizes) -> anyhow::Result<()> {
+    eprintln!("Memory:");
+    for &count in sizes.memory {
+        let mut site = site(databases).await?;
+        site.stand_ins.add_people(count).await?;
+        let spent = finished(site.daemon(Goal::Written(count), End::Stop, WITHIN).await?)?;
+        peak(table, count, spent.peak_kb);
+        agreed(
+            table,
+            &format!("Lost or doubled of {count}"),
+            &site.stand_ins.verify().await?,
+            count,
+        );
+    }
+    Ok(())
+}
+
+/// A run over very many new contacts, killed early; its memory, and where the next start goes on.
+pub async fn killed_and_resumed(
+    table: &mut Table,
+    databases: &Databases,
+    (count, within): (u64, Duration),
+) -> anyhow::Result<()> {
+    eprintln!("{count} contacts, killed after a tenth:");
+    let mut site = site(databases).await?;
+    site.stand_ins.add_people(count).await?;
+    let before = finished(
+        site.daemon(Goal::Written(count / 10), End::Kill, within)
+            .await?,
+    )?;
+    let rest = count - before.contacts;
+    let after = site.daemon(Goal::Written(rest), End::Stop, within).await?;
+    let recorded = before.contacts + after.contacts;
+    let verdict = site.stand_ins.verify().await?;
+
+    peak(table, count, before.peak_kb.max(after.peak_kb));
+    if !after.goal_reached {
+        table.tell(
+            &format!("… stopped after {} s with", within.as_secs()),
+            format!("{recorded} contacts"),
+        );
+    }
+    let lists = before.calls.keap.of("list") + after.calls.keap.of("list");
+    let again = lists.saturating_sub(recorded.div_ceil(PAGE));
+    table.count(
+        "… Keap pages read twice because of the kill",
+        again.to_string(),
+        "≤ 5",
+        again <= 5,
+    );
+    let found = after.first_write_ms.context("nothing was written")?;
+    table.tell(
+        "… time to the first write after the kill",
+        format!("{found:.0} ms"),
+    );
+    table.tell(
+        "… contacts a second",
+        format!("{:.0}", recorded as f64 / (before.seconds + after.seconds)),
+    );
+    agreed(
+        table,
+        &format!("Lost or doubled of {recorded}"),
+        &verdict,
+        recorded,
+    );
+    Ok(())
+}
+
+fn peak(table: &mut Table, count: u64, peak_kb: u64) {
+    table.count(
+        &format!("Peak memory with {count} contacts"),
+        format!("{:.1} MB", peak_kb as f64 / 1024.0),
+        "≤ 40 MB",
+        peak_kb <= MEMORY_GOAL_KB,
+    );
+}
+
+/// Every contact that is recorded is in Intercom, once, as Keap has it.
+fn agreed(table: &mut Table, measure: &str, verdict: &Verdict, recorded: u64) {
+    let lost = recorded.saturating_sub(verdict.equal);
+    let wrong = lost + verdict.doubled + verdict.strangers + verdict.different;
+    table.count(measure, wrong.to_string(), "0", wrong == 0);
+}
+
+fn finished(spent: Spent) -> anyhow::Result<Spent> {
+    anyhow::ensure!(
+        spent.goal_reached,
+        "the daemon was too slow: {} contacts in {:.0} s, calls {:?}",
+        spent.contacts,
+        spent.seconds,
+        spent.calls
+    );
+    Ok(spent)
+}
+
+fn sorted(mut numbers: Vec<f64>) -> Vec<f64> {
+    numbers.sort_by(f64::total_cmp);
+    numbers
+}
+
+/// Of sorted numbers: the middle one, or that between the middle two.
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) {
+        (sorted[middle - 1] + sorted[middle]) / 2.0
+    } else {
+        sorted[middle]
+    }
+}

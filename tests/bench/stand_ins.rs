@@ -1,0 +1,185 @@
+//! Both stand-ins in a process of their own, so that what is measured is the daemon alone.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::daemon::{self, Settings};
+use crate::process::{Process, end_with_parent};
+use crate::sim::{self, client};
+
+/// The first word that makes a process the stand-ins.
+pub const WORD: &str = "stand-ins";
+
+pub struct StandIns {
+    // Ends with this value.
+    _process: Process,
+    urls: Urls,
+    limited: bool,
+}
+
+#[derive(Deserialize)]
+struct Urls {
+    keap: String,
+    keap_token: String,
+    intercom: String,
+    intercom_token: String,
+    control: String,
+}
+
+/// Calls so far, by what they ask for and by the status of their answers.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Calls {
+    pub keap: OfOne,
+    pub intercom: OfOne,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct OfOne {
+    pub calls: u64,
+    pub kinds: BTreeMap<String, u64>,
+    pub statuses: BTreeMap<u16, u64>,
+}
+
+impl OfOne {
+    pub fn refused(&self) -> u64 {
+        self.statuses.get(&429).copied().unwrap_or(0)
+    }
+
+    pub fn of(&self, kind: &str) -> u64 {
+        self.kinds.get(kind).copied().unwrap_or(0)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Windows {
+    pub windows: Vec<Window>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Window {
+    pub start_ms: i64,
+    pub used: u64,
+}
+
+/// Do both memories agree?
+#[derive(Debug, Deserialize)]
+pub struct Verdict {
+    pub equal: u64,
+    pub different: u64,
+    pub doubled: u64,
+    pub strangers: u64,
+}
+
+/// Is the stand-ins, until the parent ends.
+pub fn run() -> anyhow::Result<()> {
+    end_with_parent();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(sim::serve_forever(0, 0, 0))?)
+}
+
+impl StandIns {
+    pub async fn start() -> anyhow::Result<StandIns> {
+        let process = Process::start(&[WORD], &[])?;
+        let urls = serde_json::from_str(&process.first_line)?;
+        let stand_ins = StandIns {
+            _process: process,
+            urls,
+            limited: false,
+        };
+        // A ledger of a million calls would be measured as well.
+        stand_ins
+            .tell("ledger", json!({"keep_calls": false}))
+            .await?;
+        Ok(stand_ins)
+    }
+
+    /// The daemon's settings. Where a remote tells no limit, none is assumed that would be met.
+    pub fn settings(&self, database_url: &str) -> Settings {
+        let Urls {
+            keap,
+            keap_token,
+            intercom,
+            intercom_token,
+            ..
+        } = &self.urls;
+        let mut settings =
+            daemon::settings(database_url, (keap, keap_token), (intercom, intercom_token));
+        if !self.limited {
+            let no_limit = [
+                ("INTERCOM__CALLS_PER_10_SECONDS", "100000"),
+                ("KEAP__CALLS_PER_SECOND", "1000"),
+                ("KEAP__CALLS_PER_MINUTE", "60000"),
+            ];
+            settings.extend(no_limit.map(|(name, value)| (name, value.to_owned())));
+        }
+        settings
+    }
+
+    /// Steers them; the paths are those of `tests/sim/control.rs`.
+    pub async fn tell(&self, path: &str, order: Value) -> anyhow::Result<Value> {
+        let url = format!("{}/control/{path}", self.urls.control);
+        let headers = [("content-type", "application/json")];
+        let reply = client::send("POST", &url, &headers, order.to_string())
+            .await
+            .with_context(|| format!("the stand-ins do not answer to {path}"))?;
+        anyhow::ensure!(
+            reply.status == 200,
+            "the stand-ins refuse {path}: {}",
+            String::from_utf8_lossy(&reply.body)
+        );
+        Ok(reply.json())
+    }
+
+    /// The limits of both remotes, exactly; the daemon keeps its defaults.
+    pub async fn limit(&mut self, intercom: Value) -> anyhow::Result<()> {
+        let keap =
+            json!({"per_second": 10, "per_minute": 240, "per_day": 30_000, "tenant_headers": true});
+        self.tell("keap/knobs", keap).await?;
+        self.tell("intercom/knobs", intercom).await?;
+        self.limited = true;
+        Ok(())
+    }
+
+    /// New people in Keap; their ids, first and last.
+    pub async fn add_people(&self, count: u64) -> anyhow::Result<(i64, i64)> {
+        let added = self.tell("keap/seed", json!({"count": count})).await?;
+        let id = |name: &str| added[name].as_i64().context("nobody was added");
+        Ok((id("first")?, id("last")?))
+    }
+
+    /// Changes the first `count` people in one bulk edit, as `phone`, `touch`, … say.
+    pub async fn edit(&self, count: u64, what: &str) -> anyhow::Result<()> {
+        let edited = self
+            .tell("keap/edit", json!({"count": count, "what": what}))
+            .await?;
+        anyhow::ensure!(edited["edited"] == count, "not everybody was edited");
+        Ok(())
+    }
+
+    pub async fn calls(&self) -> anyhow::Result<Calls> {
+        Ok(serde_json::from_value(
+            self.tell("calls", Value::Null).await?,
+        )?)
+    }
+
+    pub async fn windows(&self) -> anyhow::Result<Vec<Window>> {
+        let told: Windows = serde_json::from_value(self.tell("windows", Value::Null).await?)?;
+        Ok(told.windows)
+    }
+
+    pub async fn verify(&self) -> anyhow::Result<Verdict> {
+        Ok(serde_json::from_value(
+            self.tell("verify", Value::Null).await?,
+        )?)
+    }
+
+    /// Clears the counts of calls; the memories stay.
+    pub async fn clear(&self) -> anyhow::Result<()> {
+        self.tell("clear", json!({})).await.map(drop)
+    }
+}
