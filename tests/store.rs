@@ -188,7 +188,7 @@ async fn a_role_without_ddl_is_enough_once_migrated(pool: PgPool) {
         "create role {role} login;
          revoke create on schema public from public;
          grant usage on schema public to {role};
-         grant select, insert, update, delete on keap_intercom_sync_logs, contact_link, contact_due, sync_cursor, sync_run, sync_lease, sync_batch, keap_hook to {role};
+         grant select, insert, update, delete on keap_intercom_sync_logs, contact_link, contact_due, sync_cursor, sync_run, sync_lease, sync_batch, keap_hook, sweep_candidate to {role};
          grant select on _sqlx_migrations to {role};"
     );
     sqlx::raw_sql(AssertSqlSafe(grants))
