@@ -48,7 +48,7 @@ bench: rust ## speed and memory against the stand-ins, in a release build
 
 deb: rust $(DEB)/bin/cargo-deb ## a Debian package in target/debian
 	cargo build --release --locked
-	"$(TARGET)/release/keap-intercom-sync" docs "$(TARGET)/docs"
+	"$(TARGET)/release/keap-intercom-sync" docs target/docs
 	"$(DEB)/bin/cargo-deb" --no-build --locked $(ARGS)
 
 $(DEB)/bin/cargo-deb: | rust

@@ -16,7 +16,7 @@ use crate::store::{Cursor, Feed, Store};
 use crate::sync::Syncer;
 
 /// How often the status is looked at; systemd is told only what has changed.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long Postgres gets to tell how far the polls have come.
 const LOOK_TIME: Duration = Duration::from_secs(1);
@@ -122,7 +122,7 @@ impl Reporter {
             return "Waiting for Postgres.".into();
         };
         if !syncer.holds_lease() {
-            return "Standing by: another process holds the lease.".into();
+            return "Standing by: this process does not hold the lease.".into();
         }
         let now = Utc::now();
         let troubles: Vec<String> = (self.standings)()
