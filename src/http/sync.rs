@@ -11,7 +11,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::openapi::Array;
 use utoipa::{IntoParams, ToSchema};
@@ -35,9 +36,15 @@ const LONGEST_WAIT_SECONDS: u64 = 25;
 #[into_params(parameter_in = Query)]
 pub struct Wait {
     /// Seconds to wait for the outcome; 0 does not wait, more than 25 counts as 25.
-    #[param(default = 20)]
-    #[serde(default)]
+    #[param(value_type = Option<i64>, minimum = 0, default = 20)]
+    #[serde(default, deserialize_with = "seconds")]
     wait: Option<u64>,
+}
+
+/// No more than the document allows.
+fn seconds<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
+    let seconds = i64::deserialize(value)?;
+    u64::try_from(seconds).map(Some).map_err(D::Error::custom)
 }
 
 impl Wait {

@@ -65,7 +65,7 @@ impl Delivered {
 #[utoipa::path(post, path = "/webhook/keap/{secret}", tag = "webhook",
     params(("secret" = String, Path, description = "A secret of KEAP_WEBHOOK_SECRET"),
         ("X-Hook-Secret" = Option<String>, Header, description = "Handshake: echoed while a verification of ours is pending")),
-    request_body(content = Value, description = "`event_key`, `object_keys[].id`; anything else is taken too, and ignored"),
+    request_body(content = Option<Value>, description = "`event_key`, `object_keys[].id`; anything else is taken too, and ignored"),
     responses(
         (status = 200, description = "Stored, or ignored because it holds nothing that is understood", body = Delivered),
         (status = 401, description = "The secret is missing or wrong", body = ProblemBody, content_type = "application/problem+json"),
@@ -87,7 +87,7 @@ pub async fn by_path(
 /// Takes a delivery of Keap's, or its handshake; the secret is in a header that a proxy adds
 #[utoipa::path(post, path = "/webhook/keap", tag = "webhook", security(("webhookSecret" = [])),
     params(("X-Hook-Secret" = Option<String>, Header, description = "Handshake: echoed while a verification of ours is pending")),
-    request_body(content = Value, description = "`event_key`, `object_keys[].id`; anything else is taken too, and ignored"),
+    request_body(content = Option<Value>, description = "`event_key`, `object_keys[].id`; anything else is taken too, and ignored"),
     responses(
         (status = 200, description = "Stored, or ignored because it holds nothing that is understood", body = Delivered),
         (status = 401, description = "The secret is missing or wrong", body = ProblemBody, content_type = "application/problem+json"),
