@@ -86,7 +86,7 @@ impl Site {
 
     /// Measures what a daemon with nothing to do commits; its start is not part of it.
     pub async fn measure_idleness(&mut self) -> anyhow::Result<()> {
-        let (short, long) = (self.idle(2).await?, self.idle(7).await?);
+        let (short, long) = (self.idle(1).await?, self.idle(6).await?);
         self.idle_commits = (long - short).max(0) as f64 / 5.0;
         Ok(())
     }

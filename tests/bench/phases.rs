@@ -193,7 +193,7 @@ pub async fn beside_the_worker(
             .await?;
     }
     let (count, pairs) = sizes.beside;
-    let turns = Turns::take(&mut site, (count, pairs.min(2)), people).await?;
+    let turns = Turns::take(&mut site, (count, pairs - 1), people).await?;
     turns.tell_speed(table, "answers after 50 ms");
     Ok(())
 }
@@ -265,10 +265,10 @@ pub async fn limits(table: &mut Table, databases: &Databases) -> anyhow::Result<
     let from_first = json!("FirstCall");
     let on_a_grid = json!({"Grid": {"offset_ms": 3700}});
     let kinds = [
-        (1667, 9_000, "windows from the first call", &from_first),
-        (1667, 9_000, "windows on a grid", &on_a_grid),
-        (167, 900, "windows from the first call", &from_first),
-        (167, 900, "windows on a grid", &on_a_grid),
+        (1667, 8_000, "windows from the first call", &from_first),
+        (1667, 8_000, "windows on a grid", &on_a_grid),
+        (167, 800, "windows from the first call", &from_first),
+        (167, 800, "windows on a grid", &on_a_grid),
     ];
     let runs = kinds.map(|(limit, count, _, start)| under_limit(databases, limit, count, start));
     let mut refused = 0;
@@ -360,12 +360,13 @@ pub async fn killed_and_resumed(
         );
     }
     let lists = before.calls.keap.of("list") + after.calls.keap.of("list");
-    let again = lists.saturating_sub(recorded.div_ceil(PAGE));
+    // Both starts look for the newest stamp, the page that was under way is read again, and the end is asked for twice.
+    let beside = lists.saturating_sub(recorded.div_ceil(PAGE));
     table.count(
-        "… Keap pages read twice because of the kill",
-        again.to_string(),
-        "≤ 5",
-        again <= 5,
+        "… Keap calls beside one a page, the kill included",
+        beside.to_string(),
+        "≤ 10",
+        beside <= 10,
     );
     let found = after.first_write_ms.context("nothing was written")?;
     table.tell(
