@@ -57,7 +57,7 @@ $(DEB)/bin/cargo-deb: | rust
 
 tarball: rust ## the same files without a package, for other distributions, in target/
 	cargo build --release --locked
-	packaging/tarball "$(TARGET)"
+	systemd/tarball "$(TARGET)"
 
 ci: ## what CI runs
 	.ci/run
