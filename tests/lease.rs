@@ -12,6 +12,8 @@ use crate::sim::{Call, Fault, What};
 use crate::world::{World, until};
 
 /// A daemon that does nothing by itself: no poll ever falls due but the one at its start.
+/// Calls that may be under way at once in small steps.
+const IN_FLIGHT: usize = 8;
 const NEVER: &str = "0 0 0 1 1 *";
 
 /// Much longer than any test waits: whoever takes over before has not waited for its end.
@@ -21,7 +23,7 @@ async fn small_steps(pool: PgPool, people: usize) -> World {
     let mut world = world(pool, people).await;
     world
         .set("SYNC__RECORD_GROUP", 10)
-        .set("SYNC__CONCURRENCY", 8);
+        .set("SYNC__CONCURRENCY", IN_FLIGHT);
     world
 }
 
@@ -196,7 +198,12 @@ async fn f89_one_that_stood_still_in_the_middle_of_recording_has_recorded_nothin
     first.says("this one stops its passes and stands by").await;
     second.stop().await;
     first.stop().await;
-    assert_eq!(world.writes(), writes);
+    // What was on its way when it stood still may arrive: it is refused as a double, or repeats what is there.
+    assert!(
+        world.writes() <= writes + IN_FLIGHT,
+        "{} after {writes}",
+        world.writes()
+    );
     assert_nothing_is_doubled(&world).await;
 }
 

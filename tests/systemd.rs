@@ -130,6 +130,8 @@ async fn ready_waits_for_postgres_and_a_second_process_is_ready_as_standby(pool:
     daemon.stop().await;
 
     world.set("DATABASE_URL", right);
+    // A manager that nobody listens for any more would fill up, and block whoever tells it something.
+    drop(manager);
     let first = Process::leader(&world).await;
     let mut manager = Manager::new();
     manager.adopt(&mut world, 400);
