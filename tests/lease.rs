@@ -11,9 +11,10 @@ use crate::process::{
 use crate::sim::{Call, Fault, What};
 use crate::world::{World, until};
 
-/// A daemon that does nothing by itself: no poll ever falls due but the one at its start.
 /// Calls that may be under way at once in small steps.
 const IN_FLIGHT: usize = 8;
+
+/// A daemon that does nothing by itself: no poll ever falls due but the one at its start.
 const NEVER: &str = "0 0 0 1 1 *";
 
 /// Much longer than any test waits: whoever takes over before has not waited for its end.
