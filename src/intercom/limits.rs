@@ -442,7 +442,8 @@ mod tests {
                 &mut limits,
                 &mut server,
                 64,
-                Duration::from_secs(121),
+                // Twelve windows and a moment for the answers that open them; with a second lost to each, eleven end.
+                Duration::from_secs(123),
                 Duration::from_millis(latency_ms),
             );
             assert_eq!(server.refused, 0, "limit {limit}");
