@@ -441,3 +441,30 @@ async fn f30_a_cursor_in_the_future_is_set_back_and_everything_is_read_once(pool
     let cursor = world.store().cursor(Feed::Changed).await.unwrap().unwrap();
     assert!(cursor.position < chrono::Utc::now() + chrono::TimeDelta::days(1));
 }
+
+#[sqlx::test]
+async fn a_fresh_change_does_not_wait_for_a_backfill(pool: PgPool) {
+    let mut world = World::with_people(pool, 600).await;
+    world
+        .set("KEAP__PAGE_SIZE", "50")
+        .set("SYNC__CONCURRENCY", "4");
+    world.intercom.knobs(|knobs| knobs.latency_ms = 40);
+    let daemon = world.daemon().await;
+    let place = async || {
+        let cursor = world.store().cursor(Feed::Backfill).await.unwrap();
+        cursor.and_then(|cursor| cursor.walk?.last_id)
+    };
+    crate::world::until("the backfill is under way", async || {
+        place().await.is_some_and(|last| last.get() >= 50)
+    })
+    .await;
+    // Behind everybody: the backfill would bring it last.
+    let fresh = world.keap.add(ann());
+    crate::world::until("the fresh one is there", async || {
+        !world.intercom.by_external_id(&fresh.to_string()).is_empty()
+    })
+    .await;
+    let place = place().await.expect("the backfill must still go on");
+    assert!(place.get() < 500, "{place}");
+    daemon.stop().await.1.unwrap();
+}

@@ -7,6 +7,7 @@ use keap_intercom_sync::app;
 use keap_intercom_sync::store::{SchemaState, Store};
 use sqlx::{AssertSqlSafe, PgPool, Row};
 
+use crate::sim::{Fault, What};
 use crate::world::{World, migrations};
 
 /// The table as the worker had it, column by column, with a row of its own.
@@ -237,17 +238,12 @@ async fn s16_no_column_holds_a_person(pool: PgPool) {
             .refuse_emails
             .insert("canary.person@example.org".into())
     });
-    world
-        .intercom
-        .fault(
-            crate::sim::Fault::on("create")
-                .key("9")
-                .times(2)
-                .what(crate::sim::What::Status(
-                    500,
-                    "canary.person@example.org".into(),
-                )),
-        );
+    world.intercom.fault(
+        Fault::on("create")
+            .key("9")
+            .times(2)
+            .what(What::Status(500, "canary.person@example.org".into())),
+    );
     let worker = world.worker().await;
     worker.sync().await;
     worker.work_off().await;
@@ -308,13 +304,11 @@ async fn s19_no_write_begins_after_the_lease_has_ended(pool: PgPool) {
     let worker = world.worker().await;
     // The lease ends while the searches are under way.
     let lease = worker.lease.clone();
-    world.intercom.fault(
-        crate::sim::Fault::on("search")
-            .nth(1)
-            .what(crate::sim::What::run(move |_| {
-                lease.send_replace(None);
-            })),
-    );
+    world
+        .intercom
+        .fault(Fault::on("search").nth(1).what(What::run(move |_| {
+            lease.send_replace(None);
+        })));
     assert!(worker.try_sync().await.is_err());
     assert_eq!(world.writes(), 0);
 }
@@ -352,4 +346,31 @@ async fn a_statement_that_waits_for_a_lock_is_given_up_by_setting(pool: PgPool) 
     assert!(asked.elapsed() < Duration::from_secs(10));
     blocker.rollback().await.unwrap();
     assert_eq!(store.count_due().await.unwrap(), (0, 0));
+}
+
+#[sqlx::test]
+async fn f89_writes_that_wait_for_a_limit_when_the_lease_ends_are_not_made(pool: PgPool) {
+    let world = World::with_people(pool, 60).await;
+    world.sync().await;
+    world
+        .intercom
+        .knobs(|knobs| (knobs.limit, knobs.window_secs) = (Some(10), 1));
+    world.keap.bulk_edit(world.keap.ids(), |person| {
+        person.family_name = Some("Waits".into());
+    });
+    world.intercom.clear_ledger();
+    let worker = world.worker().await;
+    // All sixty have begun and wait for their turn at Intercom by then.
+    let lease = worker.lease.clone();
+    world
+        .intercom
+        .fault(Fault::on("update").nth(15).what(What::run(move |_| {
+            lease.send_replace(None);
+        })));
+    assert!(worker.try_sync().await.is_err());
+    let made = world.intercom.count("update");
+    assert!(
+        (15..=25).contains(&made),
+        "{made} writes: none may follow those under way"
+    );
 }
