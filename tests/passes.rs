@@ -40,6 +40,31 @@ async fn the_first_run_brings_everybody_and_the_second_writes_nothing(pool: PgPo
 }
 
 #[sqlx::test]
+async fn every_feed_counts_what_it_costs(pool: PgPool) {
+    let world = World::with_people(pool, 30).await;
+    let worker = world.worker().await;
+    let spent =
+        || [world.keap.calls(), world.intercom.calls()].map(|calls| i64::try_from(calls).unwrap());
+    let before = spent();
+    let walked = worker.sync().await;
+    let after = spent();
+    assert_eq!(
+        [walked.keap_calls, walked.intercom_calls],
+        [after[0] - before[0], after[1] - before[1]]
+    );
+    world
+        .keap
+        .edit(7, |person| person.given_name = Some("Renamed".into()));
+    let looked = worker.request(&[7, 8, 9]).await;
+    assert_eq!((looked.updated, looked.unchanged), (1, 2), "{looked:?}");
+    assert_eq!(
+        [looked.keap_calls, looked.intercom_calls],
+        [spent()[0] - after[0], spent()[1] - after[1]]
+    );
+    assert_eq!(looked.intercom_calls, 1);
+}
+
+#[sqlx::test]
 async fn a_change_costs_one_call_and_no_change_costs_none(pool: PgPool) {
     let world = World::with_people(pool, 30).await;
     world.sync().await;

@@ -74,8 +74,10 @@ pub struct Group {
     /// Makes a repeated commit harmless.
     pub id: Uuid,
     pub outcomes: Vec<Recorded>,
-    /// The run that the outcomes are counted in, and what the reading and writing cost beside them.
-    pub run: Option<(Uuid, Counts)>,
+    /// What the reading and writing cost beside the outcomes.
+    pub cost: Counts,
+    /// The run that all of it is counted in.
+    pub run: Option<Uuid>,
     /// This group is the run's last.
     pub ends_run: bool,
     pub cursor: Option<(Feed, Cursor)>,
@@ -86,6 +88,7 @@ impl Group {
         Self {
             id: Uuid::new_v4(),
             outcomes,
+            cost: Counts::default(),
             run: None,
             ends_run: false,
             cursor: None,
@@ -93,7 +96,7 @@ impl Group {
     }
 
     pub fn counts(&self) -> Counts {
-        let mut counts = self.run.map_or_else(Counts::default, |(_, cost)| cost);
+        let mut counts = self.cost;
         self.outcomes
             .iter()
             .for_each(|outcome| counts.add(&outcome.counts));
@@ -153,7 +156,7 @@ impl Store {
                     .execute(&mut **tx)
                     .await?;
             }
-            if let Some((id, _)) = &group.run {
+            if let Some(id) = &group.run {
                 count(tx, *id, group.id, &group.counts(), group.ends_run).await?;
             }
             if let Some((feed, cursor)) = &group.cursor {

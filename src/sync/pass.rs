@@ -398,18 +398,18 @@ impl Syncer {
     ) -> Result<Counts, Halt> {
         let Group {
             outcomes,
+            cost,
             run,
             ends_run,
             cursor,
             ..
         } = group;
-        let run_id = run.map(|(id, _)| id);
         let feed = cursor.as_ref().map_or(Feed::Due, |(feed, _)| *feed);
         let mut counts = Counts::default();
         for outcome in outcomes {
-            let held = record::refused(&outcome, feed, run_id);
+            let held = record::refused(&outcome, feed, run);
             let of_one = |outcome| Group {
-                run: run_id.map(|id| (id, Counts::default())),
+                run,
                 ..Group::of(vec![outcome])
             };
             let single = of_one(outcome);
@@ -429,6 +429,7 @@ impl Syncer {
             counts.add(&single.counts());
         }
         let rest = Group {
+            cost,
             run,
             ends_run,
             cursor,

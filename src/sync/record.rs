@@ -66,7 +66,8 @@ impl Recording {
         cursor: Option<(Feed, Cursor)>,
     ) -> (Vec<Claim>, Group) {
         let group = Group {
-            run: self.run_id.map(|id| (id, cost)),
+            cost,
+            run: self.run_id,
             ends_run,
             cursor,
             ..Group::of(self.outcomes)
