@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Root's home is closed to the account that runs PostgreSQL for root.
 STATE := $(if $(filter 0,$(shell id -u)),/var/lib,$(or $(XDG_STATE_HOME),$(HOME)/.local/state))/keap-intercom-sync
 
-.PHONY: help demo demo-stay run test check deny bench deb tarball ci rust
+.PHONY: help demo demo-stay run test check deny bench deb package-test tarball ci rust
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -54,6 +54,10 @@ deb: rust $(DEB)/bin/cargo-deb ## a Debian package in target/debian
 $(DEB)/bin/cargo-deb: | rust
 	@echo "building cargo-deb once, about three minutes"
 	cargo install --quiet --locked --root "$(DEB)" cargo-deb@$(lastword $(subst -, ,$(DEB)))
+
+package-test: deb ## that package on a Debian machine that boots in a folder; as root, a few minutes
+	cargo build --locked --example demo
+	exec tests/with-postgres tests/package.test "$(TARGET)"/debian/*.deb "$(TARGET)/debug/examples/demo" --stand-ins
 
 tarball: rust ## the same files without a package, for other distributions, in target/
 	cargo build --release --locked

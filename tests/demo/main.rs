@@ -1,6 +1,7 @@
 //! `make demo`: two stand-ins, a thousand invented people, the real daemon, killed and stopped in the middle of its work.
 //!
-//! It ends well only if both stand-ins' memories and the rows in Postgres agree. `--stay` leaves it all running.
+//! It ends well only if both stand-ins' memories and the rows in Postgres agree. `--stay` leaves it all running; `--stand-ins` is
+//! the stand-ins alone, for a daemon that is started elsewhere.
 
 mod cast;
 mod daemon;
@@ -45,7 +46,8 @@ fn main() -> ExitCode {
         [daemon::WORD] => daemon::run().map(|()| true),
         [] => in_a_runtime(false),
         ["--stay"] => in_a_runtime(true),
-        _ => Err(anyhow::anyhow!("the only option is --stay")),
+        ["--stand-ins"] => stand_ins().map(|()| true),
+        _ => Err(anyhow::anyhow!("the options are --stay and --stand-ins")),
     };
     match ended {
         Ok(true) => ExitCode::SUCCESS,
@@ -55,6 +57,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells their addresses and tokens as a line of JSON, and serves until a signal ends it.
+fn stand_ins() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(sim::serve_forever(0, 0, 0))?)
 }
 
 /// Whether all went well; the database is dropped in any case.
