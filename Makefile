@@ -47,6 +47,7 @@ bench: rust ## speed and memory against the stand-ins, in a release build
 	exec tests/with-postgres cargo run --release --quiet --locked --example bench -- $(ARGS)
 
 deb: rust $(DEB)/bin/cargo-deb ## a Debian package in target/debian
+	rm -rf "$(TARGET)/debian"
 	cargo build --release --locked
 	"$(TARGET)/release/keap-intercom-sync" docs target/docs
 	"$(DEB)/bin/cargo-deb" --no-build --locked $(ARGS)
@@ -55,12 +56,14 @@ $(DEB)/bin/cargo-deb: | rust
 	@echo "building cargo-deb once, about three minutes"
 	cargo install --quiet --locked --root "$(DEB)" cargo-deb@$(lastword $(subst -, ,$(DEB)))
 
-package-test: deb ## that package on a Debian machine that boots in a folder; as root, a few minutes
+package-test: deb tarball ## both on a Debian machine that boots in a folder; as root, a few minutes
 	cargo build --locked --example demo
-	exec tests/with-postgres tests/package.test "$(TARGET)"/debian/*.deb "$(TARGET)/debug/examples/demo" --stand-ins
+	exec tests/with-postgres tests/package.test "$(TARGET)"/debian/*.deb "$(TARGET)"/keap-intercom-sync-*.tar.gz \
+	  "$(TARGET)/debug/examples/demo" --stand-ins
 
 tarball: rust ## the same files without a package, for other distributions, in target/
 	cargo build --release --locked
+	rm -f "$(TARGET)"/keap-intercom-sync-*.tar.gz
 	systemd/tarball "$(TARGET)"
 
 ci: ## what CI runs

@@ -44,7 +44,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show cursors, due and held contacts, the last runs and who holds the lease.
+    /// Say whether it works, how far behind it is, what is wrong and what to do; with the last runs.
     Status {
         /// Exit with status 1 unless a poll has succeeded within this many seconds.
         #[arg(long, value_name = "SECONDS")]
@@ -53,6 +53,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Exit with status 0 if the daemon on this machine is alive: it asks GET /health at http.listen. For containers.
+    Health,
     /// List the contacts that need a person, or try them again.
     Held {
         #[command(subcommand)]
@@ -134,6 +136,7 @@ fn start(cli: Cli) -> Ended {
             Command::Status { stale_after, json } => {
                 commands::status::run(&settings, stale_after, json).await
             }
+            Command::Health => commands::health::run(&settings).await,
             Command::Held { command, json } => commands::held::run(&settings, command, json).await,
             Command::Hooks { command, json } => {
                 commands::hooks::run(&settings, command, json).await

@@ -307,22 +307,35 @@ async fn status_tells_where_everything_stands(pool: PgPool) {
     assert_eq!(
         lines(&text),
         [
-            "lease     free: no daemon is running passes; start one with `keap-intercom-sync run`",
+            "working   no: no daemon is running passes",
+            "lease     free",
             "changed   no cursor yet: the first poll has not happened",
             "backfill  none so far",
             "sweep     none so far",
             "linked    0 contacts",
             "due       0",
             "held      0",
+            "remotes   unknown: no daemon answers on this machine (http.listen)",
+            "",
+            "to do",
+            "  no daemon is running passes:",
+            "    start one: `systemctl start keap-intercom-sync`, or `keap-intercom-sync run`",
+            "  no poll has succeeded yet:",
+            "    wait, if it has just been started; else the daemon's log says why: `journalctl -u keap-intercom-sync -p warning`",
         ]
     );
     let status = command(&world, &["status", "--json"])
         .await
         .expect(0)
         .json();
+    let troubles: Vec<_> = status["troubles"].as_array().unwrap().iter().collect();
+    assert_eq!(troubles.len(), 2, "{status}");
+    assert!(troubles.iter().all(|trouble| trouble["stops"] == true));
+    let mut status = status;
+    status.as_object_mut().unwrap().remove("troubles");
     assert_eq!(
         status,
-        json!({ "lease": null, "changed": null, "backfill": null, "sweep": null, "due": 0, "held": 0, "linked": 0, "runs": [], "stale": null })
+        json!({ "working": false, "keap": null, "intercom": null, "webhooks": null, "lease": null, "changed": null, "backfill": null, "sweep": null, "due": 0, "held": 0, "linked": 0, "runs": [], "stale": null })
     );
 
     let no_mail = world.keap.add(Person::named("Canary", "Canarysson"));
@@ -343,7 +356,8 @@ async fn status_tells_where_everything_stands(pool: PgPool) {
         " s behind Keap; newest change recorded ",
         "backfill  done",
         "linked    12 contacts",
-        "held      1  (see `keap-intercom-sync held`)",
+        "held      1\n",
+        "1 contact(s) need a person:\n    `keap-intercom-sync held` lists",
     ] {
         assert!(text.contains(words), "{words:?} is missing in {text}");
     }
@@ -371,10 +385,69 @@ async fn status_tells_where_everything_stands(pool: PgPool) {
     world.set("RUST_LOG", "info");
     let daemon = Process::leader(&world).await;
     let text = command(&world, &["status"]).await.expect(0).stdout;
-    assert!(text.starts_with("lease     held by "), "{text}");
+    assert!(
+        text.starts_with("working   yes\nlease     held by "),
+        "{text}"
+    );
     assert!(
         text.contains(&format!("process {} on ", daemon.pid())),
         "{text}"
+    );
+    daemon.stop().await;
+}
+
+/// A port that is free now.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[sqlx::test]
+async fn status_tells_what_is_wrong_and_what_to_do(pool: PgPool) {
+    let mut world = World::with_people(pool, 3).await;
+    // Listening everywhere, as in a container: the commands ask at loopback.
+    world.set("HTTP_LISTEN", format!("0.0.0.0:{}", free_port()));
+    let ended = command(&world, &["health"]).await.expect(1);
+    assert!(
+        ended
+            .stdout
+            .starts_with("unhealthy: no daemon answers at http://127.0.0.1:"),
+        "{}",
+        ended.stdout
+    );
+    let daemon = Process::leader(&world).await;
+    caught_up(&world).await;
+    assert_eq!(
+        command(&world, &["health"]).await.expect(0).stdout,
+        "healthy\n"
+    );
+    let text = command(&world, &["status"]).await.expect(0).stdout;
+    assert!(text.starts_with("working   yes\n"), "{text}");
+    assert!(
+        text.contains("\nremotes   Keap ok, Intercom ok, webhooks off\n"),
+        "{text}"
+    );
+    assert!(!text.contains("to do"), "{text}");
+
+    world.keap.set_token("another token");
+    until("the status tells that Keap refuses", async || {
+        let text = command(&world, &["status"]).await.expect(0).stdout;
+        text.starts_with("working   no: Keap refuses this program\n")
+            && text.contains("remotes   Keap refused, Intercom ok")
+            && text.contains("renew KEAP_API_KEY")
+    })
+    .await;
+    let status = command(&world, &["status", "--json"])
+        .await
+        .expect(0)
+        .json();
+    assert_eq!(
+        (&status["working"], &status["keap"], &status["intercom"]),
+        (&json!(false), &json!("refused"), &json!("ok"))
+    );
+    assert_eq!(
+        command(&world, &["health"]).await.expect(0).stdout,
+        "healthy\n"
     );
     daemon.stop().await;
 }

@@ -30,7 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const LIVES_IN: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("axum", &["http"]),
-    ("reqwest", &["remote", "keap", "intercom"]),
+    ("reqwest", &["remote", "keap", "intercom", "commands"]),
     ("tokio_cron_scheduler", &["schedule", "config"]),
     ("sd_notify", &["systemd"]),
     ("listenfd", &["systemd"]),

@@ -1,7 +1,9 @@
 //! The commands: one file each, and what they share.
 
+mod ask;
 pub mod check;
 pub mod explain;
+pub mod health;
 pub mod held;
 pub mod hooks;
 pub mod migrate;

@@ -1,0 +1,21 @@
+//! `health`: is the daemon on this machine alive? For containers, which have no other client.
+
+use super::{Ended, SOME_FAILED, WELL, ask, exit};
+use crate::config::Settings;
+
+pub async fn run(settings: &Settings) -> Ended {
+    match ask::daemon(settings, "/health").await {
+        Ok((status, _)) if status.is_success() => {
+            println!("healthy");
+            exit(WELL)
+        }
+        Ok((status, document)) => {
+            println!("unhealthy: {status} {document}");
+            exit(SOME_FAILED)
+        }
+        Err(error) => {
+            println!("unhealthy: {error:#}");
+            exit(SOME_FAILED)
+        }
+    }
+}
