@@ -234,7 +234,7 @@ impl Look {
             println!("  {what}:\n    {todo}");
         }
         if !self.runs.is_empty() {
-            println!("\nlast runs");
+            println!("\nlast runs (UTC)");
         }
         self.runs.iter().for_each(print_run);
     }
