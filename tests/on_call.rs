@@ -65,6 +65,29 @@ async fn explain_says_why_a_contact_is_or_is_not_in_intercom(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn explain_tells_of_a_contact_that_is_gone_from_keap(pool: PgPool) {
+    let mut world = world(pool, 3).await;
+    world.set("SWEEP__BRAKE_PERCENT", 100);
+    command(&world, &["migrate"]).await.expect(0);
+    world.sync().await;
+    let id = world.keap.ids()[1];
+    let user = world.user(id).id;
+    world.keap.delete(id);
+    command(&world, &["sync", "--sweep"]).await.expect(0);
+    let (text, json) = explain(&world, id).await;
+    let verdict =
+        format!("It is not in Intercom any more: Keap does not have it, and {user} was archived.");
+    assert_eq!(json["verdict"], verdict.as_str(), "{text}");
+    assert!(
+        json["next"]
+            .as_str()
+            .unwrap()
+            .starts_with("Nothing until it changes, or is back, in Keap."),
+        "{text}"
+    );
+}
+
+#[sqlx::test(migrations = false)]
 async fn explain_tells_a_hold_with_its_candidates_and_a_retry_with_its_time(pool: PgPool) {
     let world = world(pool, 2).await;
     command(&world, &["migrate"]).await.expect(0);

@@ -51,7 +51,18 @@ fn verdict(known: &Explained) -> String {
         None if known.due.as_ref().is_some_and(|due| due.held) => {
             "It is not in Intercom: it is held for a person.".into()
         }
-        None => "It is not in Intercom, as far as is recorded here.".into(),
+        None => match known.outcomes.first() {
+            Some(last) => match (last.action.as_deref(), &last.intercom_contact_id) {
+                (Some("archived"), Some(intercom)) => format!(
+                    "It is not in Intercom any more: Keap does not have it, and {intercom} was archived."
+                ),
+                (Some("unlinked"), Some(intercom)) => format!(
+                    "Keap does not have it; {intercom} was left in Intercom, without a link."
+                ),
+                _ => "It is not in Intercom: the last outcome says why.".into(),
+            },
+            None => "It is not in Intercom, as far as is recorded here.".into(),
+        },
     }
 }
 
@@ -100,8 +111,13 @@ fn next(
     if changed.is_none_or(|cursor| cursor.polled_age.is_none()) {
         return "The first poll has not ended yet; it may still come to it.".into();
     }
+    if !known.outcomes.is_empty() {
+        return format!(
+            "Nothing until it changes, or is back, in Keap. To look at it now: keap-intercom-sync sync {id}."
+        );
+    }
     format!(
-        "Nothing was ever recorded of it since: Keap does not have it, or it has not changed since the first poll (poll.first_run). To look at it now: keap-intercom-sync sync {id}."
+        "Nothing was ever recorded of it: Keap does not have it, or it has not changed since the first poll (poll.first_run). To look at it now: keap-intercom-sync sync {id}."
     )
 }
 
