@@ -22,8 +22,22 @@ struct Cli {
     /// A TOML file with settings; the environment goes before it.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Settings and secrets of the systemd service on this machine, or with =ACCOUNT those of its instance. As root:
+    /// `keap-intercom-sync --service status`.
+    #[arg(long, global = true, value_name = "ACCOUNT", num_args = 0..=1, require_equals = true, conflicts_with = "config")]
+    #[arg(value_parser = account)]
+    service: Option<Option<String>>,
     #[command(subcommand)]
     command: Command,
+}
+
+/// What may stand between `@` and `.service`, and is no path.
+fn account(name: &str) -> Result<String, String> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if name.starts_with('.') || name.is_empty() || !name.bytes().all(is_plain) {
+        return Err("an account is a name of letters, digits, '-', '_' and '.'".into());
+    }
+    Ok(name.into())
 }
 
 #[derive(Debug, Subcommand)]
@@ -116,7 +130,10 @@ fn start(cli: Cli) -> Ended {
         Command::Run => systemd::passed_listener()?,
         _ => None,
     };
-    let sources = Sources::from_process(cli.config);
+    let sources = match cli.service {
+        Some(account) => Sources::of_service(account.as_deref()),
+        None => Sources::from_process(cli.config),
+    };
     let settings = config::load(&sources)?;
     let filter = logs::start(&settings.log)?;
     for warning in &settings.warnings {

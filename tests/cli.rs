@@ -58,7 +58,8 @@ async fn help_teaches_each_command(pool: PgPool) {
         "sync     Sync once in the foreground",
         "check    Check settings, Postgres, Keap and Intercom, a line each",
         "migrate  Apply what is missing of the database schema",
-        "status   Show cursors, due and held contacts",
+        "status   Say whether it works, how far behind it is, what is wrong",
+        "health   Exit with status 0 if the daemon on this machine is alive",
         "held     List the contacts that need a person",
     ] {
         assert!(help.contains(words), "{words:?} is missing in {help}");
@@ -295,6 +296,24 @@ async fn a_database_of_a_newer_version_is_refused(pool: PgPool) {
     for arguments in [["run"], ["migrate"]] {
         let ended = command(&world, &arguments).await.expect(2);
         assert!(ended.stderr.contains("newer"), "{ended:#?}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_service_has_its_settings_and_secrets_in_etc(pool: PgPool) {
+    let world = World::new(pool).await;
+    let ended = command(&world, &["--service=nobody-has-this", "status"]).await;
+    let stderr = ended.expect(78).stderr;
+    for path in ["config.toml cannot be read", "credentials cannot be listed"] {
+        let path = format!("/etc/keap-intercom-sync/nobody-has-this/{path}");
+        assert!(stderr.contains(&path), "{stderr}");
+    }
+    for name in ["../acme", "a/b", ".", ""] {
+        let ended = command(&world, &["status", &format!("--service={name}")]).await;
+        assert!(
+            ended.expect(2).stderr.contains("an account is a name"),
+            "{name}"
+        );
     }
 }
 

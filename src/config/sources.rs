@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Where the units of `systemd/` have their settings and secrets.
+const SERVICE: &str = "/etc/keap-intercom-sync";
 
 /// Where settings come from, apart from the built-in defaults.
 #[derive(Clone, Default)]
@@ -38,6 +41,20 @@ impl Sources {
                 .map(|(name, value)| (text(name), text(value)))
                 .collect(),
             credentials_dir: credentials.filter(|dir| !dir.is_empty()).map(PathBuf::from),
+        }
+    }
+
+    /// The same sources as the service of this machine has, so that a command sees what the daemon sees. An account of several
+    /// has a folder of its own.
+    pub fn of_service(account: Option<&str>) -> Self {
+        let folder = account.map_or(PathBuf::from(SERVICE), |account| {
+            Path::new(SERVICE).join(account)
+        });
+        let process = Self::from_process(Some(folder.join("config.toml")));
+        let credentials = folder.join("credentials");
+        Self {
+            credentials_dir: process.credentials_dir.clone().or(Some(credentials)),
+            ..process
         }
     }
 }
