@@ -3,6 +3,7 @@
 use keap_intercom_sync::store::Feed;
 use sqlx::PgPool;
 
+use crate::sim::people::{self, Shape};
 use crate::sim::{EmailConflict, Fault, Person, Seed, What};
 use crate::world::{World, ann};
 
@@ -575,22 +576,31 @@ async fn a_linked_contact_whose_new_email_belongs_to_another_user_keeps_its_part
     );
 }
 
+/// The tables that a dump holds and a lost database has lost.
+const STATE: [&str; 6] = [
+    "contact_link",
+    "contact_due",
+    "sync_cursor",
+    "sync_run",
+    "sweep_candidate",
+    "keap_intercom_sync_logs",
+];
+
 #[sqlx::test]
 async fn a_lost_database_is_rebuilt_by_matching_without_doubling_anybody(pool: PgPool) {
     let world = World::with_people(pool, 120).await;
     world.sync().await;
-    for table in [
-        "contact_link",
-        "contact_due",
-        "sync_cursor",
-        "sync_run",
-        "keap_intercom_sync_logs",
-    ] {
+    for table in STATE {
         sqlx::query(sqlx::AssertSqlSafe(format!("truncate {table}")))
             .execute(&world.pool)
             .await
             .unwrap();
     }
+    // A new database has a key of its own, too.
+    sqlx::query("update sync_digest_key set key = sha256(key)")
+        .execute(&world.pool)
+        .await
+        .unwrap();
     world.intercom.clear_ledger();
     // Search has not caught up with half of them.
     let worker = world.worker().await;
@@ -598,4 +608,57 @@ async fn a_lost_database_is_rebuilt_by_matching_without_doubling_anybody(pool: P
     assert_eq!((counts.linked, counts.created), (120, 0), "{counts:?}");
     world.assert_agrees();
     assert!(world.store().cursor(Feed::Changed).await.unwrap().is_some());
+}
+
+#[sqlx::test]
+async fn a_restored_dump_is_caught_up_without_doubling_anybody(pool: PgPool) {
+    let world = World::with_people(pool, 60).await;
+    world.sync().await;
+    let run = async |statement: String| {
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .execute(&world.pool)
+            .await
+            .unwrap();
+    };
+    for table in STATE {
+        run(format!("create table dump_of_{table} as table {table}")).await;
+    }
+
+    // After the dump: people come, change, and lose their e-mail address or get another.
+    let new: Vec<i64> = (0..20)
+        .map(|at| {
+            world
+                .keap
+                .add(people::invented(900_000 + at, Shape::default()))
+        })
+        .collect();
+    for id in 1..=20 {
+        world
+            .keap
+            .edit(id, |person| person.given_name = Some("Renamed".into()));
+    }
+    world
+        .keap
+        .edit(21, |person| *person = ann().email("another@example.com"));
+    world.sync().await;
+    world.assert_agrees();
+    let users = world.intercom.count_users(|_| true);
+
+    // The dump is back. Meanwhile one of the new ones changed once more.
+    for table in STATE {
+        run(format!("truncate {table}")).await;
+        run(format!("insert into {table} select * from dump_of_{table}")).await;
+    }
+    world
+        .keap
+        .edit(new[3], |person| person.given_name = Some("Later".into()));
+    world.intercom.reindex_now();
+    let counts = world.worker().await.sync().await;
+    assert_eq!(
+        (counts.created, counts.linked, counts.held, counts.failed),
+        (0, 20, 0, 0),
+        "{counts:?}"
+    );
+    world.assert_agrees();
+    assert_eq!(world.intercom.count_users(|_| true), users);
 }

@@ -212,6 +212,18 @@ async fn a_role_without_ddl_is_enough_once_migrated(pool: PgPool) {
     .await
     .unwrap();
     assert!(world.store().missing_rights().await.unwrap().is_empty());
+    assert!(!world.store().may_migrate().await.unwrap());
+    assert!(store(&world.pool).may_migrate().await.unwrap());
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "grant create on schema public to {role}"
+    )))
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    assert!(
+        !world.store().may_migrate().await.unwrap(),
+        "the tables are another role's"
+    );
     app::prepare_database(&world.store(), keap_intercom_sync::config::Migrate::Auto)
         .await
         .unwrap();

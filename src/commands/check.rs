@@ -4,7 +4,7 @@ use super::{Ended, SOME_FAILED, WELL, exit};
 use std::sync::Arc;
 
 use crate::app::{self, Parts};
-use crate::config::{Needed, Settings};
+use crate::config::{Migrate, Needed, Settings};
 use crate::keap::HookState;
 use crate::remote::Remote;
 use crate::store::SchemaState;
@@ -20,8 +20,11 @@ pub async fn run(settings: &Settings) -> Ended {
         Needed::IntercomAccessToken,
     ])?;
     let parts = Parts::build(settings)?;
-    let (postgres, keap, intercom) =
-        tokio::join!(postgres(&parts), keap(&parts), intercom(&parts, settings));
+    let (postgres, keap, intercom) = tokio::join!(
+        postgres(&parts, settings),
+        keap(&parts),
+        intercom(&parts, settings)
+    );
     let settings_finding = Ok(match settings.warnings.as_slice() {
         [] => "all keys are known and well formed".to_owned(),
         warnings => warnings.join("; "),
@@ -45,7 +48,7 @@ pub async fn run(settings: &Settings) -> Ended {
     exit(if wrong { SOME_FAILED } else { WELL })
 }
 
-async fn postgres(parts: &Parts) -> Finding {
+async fn postgres(parts: &Parts, settings: &Settings) -> Finding {
     let unreachable = |error: crate::store::StoreError| {
         format!(
             "{:#}; check DATABASE_URL, the server and its access rules",
@@ -59,9 +62,19 @@ async fn postgres(parts: &Parts) -> Finding {
             );
         }
         SchemaState::Behind(missing) => {
-            return Err(format!(
-                "{missing} migration(s) are missing; run `keap-intercom-sync migrate` (or `run`, which migrates by itself)"
-            ));
+            // Before the first start of all, that is as it should be.
+            let may = parts.store.may_migrate().await.map_err(unreachable)?;
+            return match (settings.database.migrate, may) {
+                (Migrate::Auto, true) => Ok(format!(
+                    "reachable; {missing} migration(s) are missing, which `run` applies when it starts"
+                )),
+                (Migrate::Auto, false) => Err(format!(
+                    "{missing} migration(s) are missing, and this role may not make or change tables in its schema: run `keap-intercom-sync migrate` as the owner of the schema"
+                )),
+                (Migrate::Refuse, _) => Err(format!(
+                    "{missing} migration(s) are missing; run `keap-intercom-sync migrate` as the owner of the schema"
+                )),
+            };
         }
         SchemaState::Current => {}
     }

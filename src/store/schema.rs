@@ -99,6 +99,22 @@ impl Store {
         Ok(DigestKey::new(&key))
     }
 
+    /// Whether this role may apply what is missing: make tables in its schema, and change those that are there.
+    pub async fn may_migrate(&self) -> Result<bool> {
+        transaction!(self, tx, {
+            Ok(sqlx::query_scalar(
+                "select coalesce(has_schema_privilege(current_schema(), 'create'), false)
+                    and not exists (select from pg_class
+                                     where relnamespace = current_schema()::regnamespace and relkind = 'r'
+                                       and relname = any(array['keap_intercom_sync_logs', 'contact_link', 'contact_due', 'sync_cursor', 'sync_run',
+                                                               'sync_lease', 'sync_batch', 'keap_hook', 'sweep_candidate', '_sqlx_migrations'])
+                                       and not pg_has_role(relowner, 'member'))",
+            )
+            .fetch_one(&mut **tx)
+            .await?)
+        })
+    }
+
     /// Tables on which this role may not do what passes need.
     pub async fn missing_rights(&self) -> Result<Vec<String>> {
         transaction!(self, tx, {
