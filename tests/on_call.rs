@@ -1,5 +1,7 @@
 //! What somebody looks at who is called at night: `explain`, `status --stale-after`; and that old rows go by themselves.
 
+mod monitoring;
+
 use std::time::{Duration, Instant};
 
 use keap_intercom_sync::sync::retention::{Keep, delete_old};

@@ -6,8 +6,9 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use metrics::{describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use tokio_util::sync::CancellationToken;
 
 use super::HttpState;
@@ -19,6 +20,8 @@ const SECONDS: &[f64] = &[
 ];
 /// How often what histograms have gathered is put together.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// A gauge that a look does not set is left out: while the database is down its last numbers would hide how bad things are.
+const FORGOTTEN_AFTER: Duration = Duration::from_millis(100);
 
 /// The recorder of this process; there can be but one.
 fn recorder() -> Option<&'static PrometheusHandle> {
@@ -26,11 +29,14 @@ fn recorder() -> Option<&'static PrometheusHandle> {
     RECORDER
         .get_or_init(|| {
             let built = PrometheusBuilder::new()
+                .idle_timeout(MetricKindMask::GAUGE, Some(FORGOTTEN_AFTER))
                 .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), SECONDS)
                 .and_then(PrometheusBuilder::install_recorder);
             match built {
                 Ok(handle) => {
                     describe();
+                    // A count that begins with its first event would show no increase.
+                    counter!("keap_intercom_sync_late_total").increment(0);
                     Some(handle)
                 }
                 Err(error) => {
@@ -74,6 +80,10 @@ fn describe() {
         "keap_intercom_sync_deliveries_total",
         "Deliveries of webhooks, by what was made of them."
     );
+    describe_counter!(
+        "keap_intercom_sync_late_total",
+        "Contacts that every poll had missed and the sweep found."
+    );
     describe_gauge!(
         "keap_intercom_sync_limit_left",
         "Calls that a limit of a remote still leaves, as its headers last said."
@@ -115,6 +125,10 @@ fn describe() {
         "Our subscriptions in Keap, by state."
     );
     describe_gauge!(
+        "keap_intercom_sync_sweep_braked",
+        "1 when the brake ended the last sweep, so that nothing was done to what it missed in Keap."
+    );
+    describe_gauge!(
         "keap_intercom_sync_build_info",
         "The version of this program."
     );
@@ -147,8 +161,9 @@ pub async fn metrics(State(state): State<Arc<HttpState>>) -> Result<Response, Pr
     Ok((headers, recorder.render()).into_response())
 }
 
-/// Sets what is looked at rather than counted.
+/// Sets what is looked at rather than counted. Nothing is waited for between the first gauge and the answer.
 async fn look(state: &HttpState) {
+    let overview = state.looks.overview().await;
     #[expect(clippy::cast_precision_loss, reason = "counts of contacts and calls")]
     let float = |number: i64| number as f64;
     gauge!("keap_intercom_sync_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -164,7 +179,6 @@ async fn look(state: &HttpState) {
                 .set(float(left));
         }
     }
-    let overview = state.looks.overview().await;
     let up = f64::from(u8::from(overview.is_some()));
     gauge!("keap_intercom_sync_database_up").set(up);
     let Some(overview) = overview else { return };
@@ -173,6 +187,8 @@ async fn look(state: &HttpState) {
     gauge!("keap_intercom_sync_hooks", "state" => "verified").set(float(overview.hooks_verified));
     gauge!("keap_intercom_sync_hooks", "state" => "other")
         .set(float(overview.hooks - overview.hooks_verified));
+    let braked = f64::from(u8::from(overview.sweep_braked));
+    gauge!("keap_intercom_sync_sweep_braked").set(braked);
     for feed in overview.feeds {
         gauge!("keap_intercom_sync_lag_seconds", "feed" => feed.feed).set(feed.lag.as_secs_f64());
         if let Some(age) = feed.age {

@@ -242,14 +242,19 @@ impl Limits for IntercomLimits {
         }
     }
 
-    fn headroom(&self, _now: Instant) -> Vec<Headroom> {
+    fn headroom(&self, now: Instant) -> Vec<Headroom> {
         self.window
             .iter()
             .filter(|window| window.reset.is_some())
             .map(|window| Headroom {
                 name: "per 10 seconds".into(),
                 limit: window.limit,
-                available: window.remaining,
+                available: if now < window.ends {
+                    window.remaining.max(0)
+                } else {
+                    // A new one begins with the next call.
+                    window.limit
+                },
             })
             .collect()
     }
@@ -556,6 +561,26 @@ mod tests {
             }
             assert_eq!(calls, 20);
         }
+    }
+
+    #[test]
+    fn a_window_that_is_over_leaves_everything() {
+        let mut server = Server::new(100);
+        let mut limits = IntercomLimits::new(100, 10);
+        let now = server.start;
+        for _ in 0..100 {
+            let ticket = limits.start(now);
+            let (headers, refused) = server.call(now);
+            limits.answered(&Answered {
+                sent: now,
+                received: now,
+                headers: &headers,
+                refused,
+                ticket,
+            });
+        }
+        let left = |after| limits.headroom(now + Duration::from_secs(after))[0].available;
+        assert_eq!((left(0), left(30)), (0, 100));
     }
 
     #[test]

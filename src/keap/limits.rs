@@ -311,7 +311,12 @@ impl Limits for KeapLimits {
             .map(|told| Headroom {
                 name: told.name.to_owned(),
                 limit: told.limit,
-                available: told.available,
+                available: if told.per == Per::Day || told.at + MINUTE > now {
+                    told.available
+                } else {
+                    // The minute is over.
+                    told.limit
+                },
             })
             .collect()
     }
@@ -501,6 +506,30 @@ mod tests {
             false,
         );
         assert!(limits.headroom(now).is_empty());
+    }
+
+    #[test]
+    fn a_minute_that_is_over_leaves_everything_and_a_day_goes_on() {
+        let mut limits = limits(10, 240);
+        let now = Instant::now();
+        let told = headers(&[
+            ("date", "Tue, 24 Nov 2026 14:00:00 GMT"),
+            ("x-keap-product-throttle-limit", "240"),
+            ("x-keap-product-throttle-available", "0"),
+            ("x-keap-product-quota-limit", "30000"),
+            ("x-keap-product-quota-available", "7"),
+        ]);
+        answer(&mut limits, now, &told, false);
+        let left = |after| {
+            let headroom = limits.headroom(now + Duration::from_secs(after));
+            headroom
+                .iter()
+                .map(|told| told.available)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(left(30), [0, 7]);
+        assert_eq!(left(61), [240, 7]);
+        assert_eq!(left(11 * 3600), [240]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub use record::{DueAgain, Group, LinkRow, Recorded};
 pub use retention::Old;
 pub use run::{Counts, Run, RunState};
 pub use schema::SchemaState;
-pub use sweep::{SweepStanding, SweptPage};
+pub use sweep::{BRAKE, SweepStanding, SweptPage};
 
 use std::future::Future;
 use std::str::FromStr;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::Row;
 
-use super::{Feed, Result, Store};
+use super::{BRAKE, Feed, Result, Store};
 
 /// The whole at one look.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +16,8 @@ pub struct Overview {
     pub held: i64,
     pub hooks: i64,
     pub hooks_verified: i64,
+    /// The brake ended the last sweep.
+    pub sweep_braked: bool,
 }
 
 /// How far a feed has come.
@@ -40,10 +42,13 @@ impl Store {
         transaction!(self, tx, {
             let row = sqlx::query(
                 "select (select holder from sync_lease where name = 'writer' and expires_at >= now()),
-                        due.due, due.held, hook.hooks, hook.verified
+                        due.due, due.held, hook.hooks, hook.verified,
+                        coalesce((select starts_with(error, $1) from sync_run where feed = 'sweep' and finished_at is not null
+                                   order by finished_at desc limit 1), false)
                    from (select count(*) filter (where not held) as due, count(*) filter (where held) as held from contact_due) due,
                         (select count(*) as hooks, count(*) filter (where state = 'verified') as verified from keap_hook) hook",
             )
+            .bind(BRAKE)
             .fetch_one(&mut **tx)
             .await?;
             let feeds = sqlx::query(
@@ -59,6 +64,7 @@ impl Store {
                 held: row.try_get(2)?,
                 hooks: row.try_get(3)?,
                 hooks_verified: row.try_get(4)?,
+                sweep_braked: row.try_get(5)?,
                 feeds: Vec::new(),
             };
             for row in feeds {

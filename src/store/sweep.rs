@@ -34,6 +34,8 @@ pub struct SweepStanding {
 
 /// The reason of a run that the brake does not stop.
 const FORCED: &str = "forced";
+/// What the error of a run begins with that the brake has ended.
+pub const BRAKE: &str = "brake: ";
 
 impl Store {
     /// Asks for a sweep on schedule, unless one is asked for or under way.

@@ -15,7 +15,7 @@ use super::Rows;
 use crate::contact::KeapId;
 use crate::remote::Lane;
 use crate::store::{
-    Counts, Cursor, Feed, Lease, Store, StoreError, SweepStanding, SweptPage, Walk,
+    BRAKE, Counts, Cursor, Feed, Lease, Store, StoreError, SweepStanding, SweptPage, Walk,
 };
 use crate::sync::claims::OpenPage;
 use crate::sync::outcome::Halt;
@@ -68,7 +68,7 @@ impl Brake {
             ("sweep.brake_percent", format!("{} %", self.percent))
         };
         Some(format!(
-            "brake: Keap answers 404 for {confirmed} of {linked} linked contacts, and {unconfirmed} more that it does not list were not looked at; \
+            "{BRAKE}Keap answers 404 for {confirmed} of {linked} linked contacts, and {unconfirmed} more that it does not list were not looked at; \
              that is more than {key} = {limit}, so nothing was done to any of them. Look into Keap, and whether KEAP_API_KEY is that of the right \
              account. If they are meant to be gone: keap-intercom-sync sync --sweep --force, or raise {key}"
         ))
@@ -214,6 +214,8 @@ impl Syncer {
         if counts.late > 0 {
             tracing::warn!(run.id = %run_id, contacts = counts.late, "Late arrivals: Keap shows contacts that every poll had missed; they are due now.");
         }
+        metrics::counter!("keap_intercom_sync_late_total")
+            .increment(u64::try_from(counts.late).unwrap_or_default());
         self.progress.send_modify(|progress| progress.add(&counts));
         Ok(Swept::Step)
     }
