@@ -33,7 +33,7 @@ async fn health_says_what_it_said_before_and_the_version(pool: PgPool) {
     let asked = Instant::now();
     let (status, body) = look(&daemon, "/health").await;
     assert!(
-        asked.elapsed() < Duration::from_millis(50),
+        asked.elapsed() < Duration::from_secs(1),
         "{:?}",
         asked.elapsed()
     );
@@ -131,7 +131,7 @@ async fn ready_says_what_is_wrong(pool: PgPool) {
     assert_eq!(look(&daemon, "/ready").await.0, 503);
     assert_eq!(look(&daemon, "/health").await.0, 200);
     assert!(
-        asked.elapsed() < Duration::from_millis(50),
+        asked.elapsed() < Duration::from_secs(1),
         "{:?}",
         asked.elapsed()
     );
