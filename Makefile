@@ -43,6 +43,8 @@ $(DENY)/bin/cargo-deny: | rust
 	cargo install --quiet --locked --root "$(DENY)" cargo-deny@$(lastword $(subst -, ,$(DENY)))
 
 bench: rust ## speed and memory against the stand-ins, in a release build
+# The program apart, else it has the features that only tests need.
+	cargo build --release --locked
 	cargo build --release --locked --example bench
 	exec tests/with-postgres cargo run --release --quiet --locked --example bench -- $(ARGS)
 

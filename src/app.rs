@@ -328,6 +328,25 @@ async fn run_lanes(
             cancel.clone(),
         ));
     }
+    let keep = Keep {
+        log_rows: settings.retention.log_rows(),
+        runs: settings.retention.runs(),
+    };
+    if keep.ends() {
+        let trigger = Arc::new(Trigger::default());
+        lines.push(schedule::Line {
+            setting: "retention.schedule (RETENTION__SCHEDULE)",
+            line: &settings.retention.schedule,
+            trigger: Arc::clone(&trigger),
+        });
+        tasks.spawn(retention::keep_to(
+            keep,
+            parts.store.clone(),
+            trigger,
+            lease.clone(),
+            cancel.clone(),
+        ));
+    }
     let mut scheduler = schedule::start(lines).await?;
     // Passes stop first, then the lease is given back.
     let lanes = TaskTracker::new();
@@ -341,17 +360,6 @@ async fn run_lanes(
     tasks.spawn(lanes.track_future(Arc::clone(&syncer).urgent_lane(urgent)));
     tasks.spawn(lanes.track_future(Arc::clone(&syncer).bulk_lane(bulk)));
     lanes.close();
-    let keep = Keep {
-        log_rows: settings.retention.log_rows(),
-        runs: settings.retention.runs(),
-    };
-    let store = parts.store.clone();
-    tasks.spawn(retention::keep_to(
-        keep,
-        store,
-        lease.clone(),
-        cancel.clone(),
-    ));
     started.send_replace(Some(syncer));
     let ended = tokio::select! {
         // First: parts that end because they were told to are no accident.

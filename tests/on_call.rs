@@ -10,7 +10,7 @@ use sqlx::PgPool;
 
 use crate::process::{caught_up, command, world};
 use crate::sim::Person;
-use crate::world::{World, ann};
+use crate::world::{World, ann, keap_id, until};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -229,6 +229,124 @@ async fn old_rows_go_and_young_ones_stay(pool: PgPool) {
         delete_old(keep, &worker.store, &lease).await.unwrap(),
         (0, 0)
     );
+}
+
+#[sqlx::test]
+async fn old_rows_go_when_the_schedule_says_so(pool: PgPool) {
+    let mut world = World::with_people(pool, 1).await;
+    world
+        .set("RETENTION__SCHEDULE", "* * * * * *")
+        .set("RETENTION__LOG_DAYS", 50);
+    fill(&world.pool, 2_500, 100).await;
+    let daemon = world.daemon().await;
+    until("the old rows are gone", async || {
+        count(
+            &world.pool,
+            "keap_intercom_sync_logs where created_at < now() - interval '50 days 1 minute'",
+        )
+        .await
+            == 0
+    })
+    .await;
+    // Half of them are young, and the contact has its own.
+    assert!(count(&world.pool, "keap_intercom_sync_logs").await >= 1_250);
+    daemon.stop().await.1.unwrap();
+}
+
+/// Whole readings of the log, those of the migrations included, and entries read in its index by age. Connections that are
+/// open may not be counted yet.
+async fn reads_of_the_log(pool: &PgPool) -> (i64, i64) {
+    sqlx::query_as(
+        "select seq_scan, (select idx_tup_read from pg_stat_user_indexes where indexrelname = 'keap_intercom_sync_logs_created_at')
+           from pg_stat_user_tables where relname = 'keap_intercom_sync_logs'",
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap()
+}
+
+/// F102. Deleted rows stay in the index until a vacuum, which cannot come while anybody has an older snapshot, as a backup has.
+#[sqlx::test]
+async fn no_batch_passes_over_the_rows_of_those_before_it(pool: PgPool) {
+    let rows = 8_000;
+    let world = World::with_people(pool, 1).await;
+    fill(&world.pool, rows, 100).await;
+    sqlx::query("analyze keap_intercom_sync_logs")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let (whole_before, _) = reads_of_the_log(&world.pool).await;
+    let mut backup = world.pool.begin().await.unwrap();
+    sqlx::query("set transaction isolation level repeatable read")
+        .execute(&mut *backup)
+        .await
+        .unwrap();
+    let _snapshot = sqlx::query("select from contact_due")
+        .fetch_all(&mut *backup)
+        .await
+        .unwrap();
+    let worker = world.worker().await;
+    let keep = Keep {
+        log_rows: Some(DAY),
+        runs: None,
+    };
+    let deleted = delete_old(keep, &worker.store, &worker.lease.subscribe())
+        .await
+        .unwrap()
+        .0 as i64;
+    assert!(deleted > rows * 9 / 10, "{deleted}");
+    worker.store.close(Duration::from_secs(5)).await;
+    until("Postgres has counted the readings", async || {
+        reads_of_the_log(&world.pool).await.1 >= deleted
+    })
+    .await;
+    let (whole, entries) = reads_of_the_log(&world.pool).await;
+    assert_eq!(whole, whole_before);
+    assert!(
+        entries < deleted * 2,
+        "{entries} entries for {deleted} rows"
+    );
+    backup.rollback().await.unwrap();
+}
+
+/// However long the log is, and also when the planner expects to meet a contact's rows soon by going through it by age.
+#[sqlx::test]
+async fn looking_at_a_contact_reads_its_own_log_rows_only(pool: PgPool) {
+    let world = World::with_people(pool, 1).await;
+    sqlx::query(
+        "insert into keap_intercom_sync_logs (keap_contact_id, sync_status, sync_direction, synced_at, created_at)
+         select (n % 20 + 1)::text, 'synced', 'keap_to_intercom', at, at
+           from (select n, now() - make_interval(secs => n) as at from generate_series(1, 20000) n) rows",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    sqlx::query("analyze keap_intercom_sync_logs")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let (whole_before, _) = reads_of_the_log(&world.pool).await;
+    let store = world.store();
+    for (id, told) in [(7, true), (99_999, false)] {
+        let id = keap_id(id);
+        let explained = store.explain(id).await.unwrap();
+        let outcomes: Vec<_> = explained.outcomes.iter().map(|one| one.at).collect();
+        assert_eq!(outcomes.len(), if told { 20 } else { 0 });
+        assert!(outcomes.is_sorted_by(|newer, older| newer > older));
+        let log = store.contact_state(id).await.unwrap().log;
+        assert_eq!(log.len(), if told { 10 } else { 0 });
+        assert!(
+            log.iter()
+                .map(|entry| entry.at)
+                .eq(outcomes.into_iter().take(10))
+        );
+    }
+    store.close(Duration::from_secs(5)).await;
+    // Postgres before version 15 counts a moment later.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (whole, entries) = reads_of_the_log(&world.pool).await;
+    assert_eq!(whole, whole_before);
+    assert!(entries < 100, "{entries}");
 }
 
 /// F102. With more rows by `RETENTION_ROWS`, to measure: the figures are printed.

@@ -159,6 +159,7 @@ pub(super) static KEYS: &[Key] = &[
 
     Key::plain("lease.ttl_seconds", Kind::Int(5, 300)),
 
+    Key::plain("retention.schedule", Kind::Text(&forms::SCHEDULE)),
     Key::plain("retention.log_days", Kind::Int(0, 36_500)),
     Key::plain("retention.run_days", Kind::Int(0, 36_500)),
 

@@ -224,6 +224,8 @@ pub struct Lease {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retention {
+    /// When it is looked for rows that are older: a cron line.
+    pub schedule: String,
     /// Days for rows of the log; 0 for ever.
     pub log_days: u64,
     /// Days for runs that have ended; 0 for ever.

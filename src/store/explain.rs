@@ -82,9 +82,12 @@ impl Store {
             .bind(id.get())
             .fetch_optional(&mut **tx)
             .await?;
+            // Its rows first, and then the newest of them: else Postgres may go through the log by age for a contact without a row.
             let outcomes = sqlx::query_as(
-                "select created_at as at, sync_status as status, action, error_message as reason, intercom_contact_id, feed, run_id, request_id
-                   from keap_intercom_sync_logs where keap_contact_id = $1 order by created_at desc limit $2",
+                "with told as materialized (
+                     select created_at as at, sync_status as status, action, error_message as reason, intercom_contact_id, feed, run_id, request_id
+                       from keap_intercom_sync_logs where keap_contact_id = $1)
+                 select * from told order by at desc limit $2",
             )
             .bind(id.to_string())
             .bind(OUTCOMES)

@@ -109,9 +109,12 @@ impl Store {
                 })
             })
             .transpose()?;
+            // Its rows first, and then the newest of them: else Postgres may go through the log by age for a contact without a row.
             let rows = sqlx::query(
-                "select created_at, sync_status, action, intercom_contact_id, error_message, feed, run_id
-                   from keap_intercom_sync_logs where keap_contact_id = $1 order by created_at desc limit 10",
+                "with told as materialized (
+                     select created_at, sync_status, action, intercom_contact_id, error_message, feed, run_id
+                       from keap_intercom_sync_logs where keap_contact_id = $1)
+                 select * from told order by created_at desc limit 10",
             )
             .bind(id.to_string())
             .fetch_all(&mut **tx)

@@ -42,7 +42,7 @@ pub use log::{LogRow, SyncStatus};
 pub use look::{ContactState, DueState, LinkState, LogEntry};
 pub use overview::{FeedAge, Overview};
 pub use record::{DueAgain, Group, LinkRow, Recorded};
-pub use retention::Old;
+pub use retention::{DeletedRows, Old};
 pub use run::{Counts, Run, RunState};
 pub use schema::SchemaState;
 pub use sweep::{BRAKE, SweepStanding, SweptPage};

@@ -120,6 +120,20 @@ async fn connections(process: &Process, sent: &str, answered: bool) -> anyhow::R
     Ok(kb / 1024.0 * 1000.0 / CONNECTIONS as f64)
 }
 
+/// Milliseconds until a request is answered, so many times, by a daemon that has started.
+pub async fn times_ms(process: &Process, request: &str, times: usize) -> anyhow::Result<Vec<f64>> {
+    settle(process).await?;
+    let mut stream = TcpStream::connect(process.first_line.as_str()).await?;
+    stream.set_nodelay(true)?;
+    let mut found = Vec::with_capacity(times);
+    for _ in 0..times {
+        let asked = Instant::now();
+        ask(&mut stream, request).await?;
+        found.push(asked.elapsed().as_secs_f64() * 1000.0);
+    }
+    Ok(found)
+}
+
 /// A daemon that has started, and has answered once.
 async fn settle(process: &Process) -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;

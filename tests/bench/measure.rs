@@ -187,7 +187,7 @@ impl Goal {
     }
 }
 
-async fn stop(process: Process) -> anyhow::Result<()> {
+pub async fn stop(process: Process) -> anyhow::Result<()> {
     let log = process.log.clone();
     let (status, _) = process.stop().await?;
     if status.success() {
@@ -198,7 +198,7 @@ async fn stop(process: Process) -> anyhow::Result<()> {
 }
 
 /// Looks at how far the daemon is, over a connection of its own; each look is a commit.
-struct Progress {
+pub struct Progress {
     connection: PgConnection,
     sql: &'static str,
     before: i64,
@@ -206,7 +206,7 @@ struct Progress {
 }
 
 impl Progress {
-    async fn open(database: &Database, goal: Goal) -> anyhow::Result<Progress> {
+    pub async fn open(database: &Database, goal: Goal) -> anyhow::Result<Progress> {
         let sql = match goal {
             Goal::Written(_) => {
                 "select coalesce(sum(created + linked + updated), 0)::bigint from sync_run"
@@ -230,12 +230,12 @@ impl Progress {
             .await?)
     }
 
-    async fn look(&mut self) -> anyhow::Result<u64> {
+    pub async fn look(&mut self) -> anyhow::Result<u64> {
         let now = self.read().await?;
         Ok(u64::try_from(now - self.before)?)
     }
 
-    async fn close(self) -> anyhow::Result<i64> {
+    pub async fn close(self) -> anyhow::Result<i64> {
         self.connection.close().await?;
         Ok(self.looks)
     }
@@ -265,4 +265,19 @@ pub fn memory_kb(process: &Process, name: &str) -> anyhow::Result<u64> {
         .and_then(|line| line.split_whitespace().next())
         .and_then(|kb| kb.parse().ok())
         .with_context(|| format!("the status of a process has a {name}"))
+}
+
+pub fn sorted(mut numbers: Vec<f64>) -> Vec<f64> {
+    numbers.sort_by(f64::total_cmp);
+    numbers
+}
+
+/// Of sorted numbers: the middle one, or that between the middle two.
+pub fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) {
+        (sorted[middle - 1] + sorted[middle]) / 2.0
+    } else {
+        sorted[middle]
+    }
 }

@@ -7,7 +7,8 @@ use futures_util::future::try_join_all;
 use serde_json::json;
 
 use crate::database::Databases;
-use crate::measure::{End, Goal, Site, Spent};
+use crate::measure::{End, Goal, Site, Spent, median, sorted};
+use crate::retention;
 use crate::stand_ins::{StandIns, Verdict};
 use crate::table::Table;
 
@@ -22,7 +23,7 @@ const INTERCOM_A_MINUTE: f64 = 10_000.0;
 /// What a remote takes for an answer where it does not answer at once.
 const LATENCY_MS: u64 = 50;
 /// No session takes longer, but for the great one.
-const WITHIN: Duration = Duration::from_secs(150);
+pub const WITHIN: Duration = Duration::from_secs(150);
 
 pub struct Sizes {
     /// Contacts of the phases that count calls.
@@ -31,6 +32,8 @@ pub struct Sizes {
     beside: (u64, usize),
     /// Contacts of each size at which memory is measured.
     memory: &'static [u64],
+    /// The log whose old rows are deleted beside passes.
+    pub retention: retention::Size,
     /// Contacts of the run that is killed and goes on, and the longest it may take.
     pub resumed: Option<(u64, Duration)>,
 }
@@ -40,17 +43,27 @@ impl Sizes {
         counted: 30_000,
         beside: (10_000, 3),
         memory: &[1_000, 100_000],
+        retention: retention::Size {
+            rows: 5_000_000,
+            contacts: 30_000,
+            pairs: 5,
+        },
         resumed: Some((1_000_000, Duration::from_secs(300))),
     };
     pub const QUICK: Sizes = Sizes {
         counted: 6_000,
         beside: (3_000, 2),
         memory: &[1_000],
+        retention: retention::Size {
+            rows: 200_000,
+            contacts: 10_000,
+            pairs: 4,
+        },
         resumed: None,
     };
 }
 
-async fn site(databases: &Databases) -> anyhow::Result<Site> {
+pub async fn site(databases: &Databases) -> anyhow::Result<Site> {
     let stand_ins = StandIns::start().await?;
     Site::open(stand_ins, databases.create("bench").await?).await
 }
@@ -396,13 +409,13 @@ fn peak(table: &mut Table, count: u64, peak_kb: u64) {
 }
 
 /// Every contact that is recorded is in Intercom, once, as Keap has it.
-fn agreed(table: &mut Table, measure: &str, verdict: &Verdict, recorded: u64) {
+pub fn agreed(table: &mut Table, measure: &str, verdict: &Verdict, recorded: u64) {
     let lost = recorded.saturating_sub(verdict.equal);
     let wrong = lost + verdict.doubled + verdict.strangers + verdict.different;
     table.count(measure, wrong.to_string(), "0", wrong == 0);
 }
 
-fn finished(spent: Spent) -> anyhow::Result<Spent> {
+pub fn finished(spent: Spent) -> anyhow::Result<Spent> {
     anyhow::ensure!(
         spent.goal_reached,
         "the daemon was too slow: {} contacts in {:.0} s, calls {:?}",
@@ -411,19 +424,4 @@ fn finished(spent: Spent) -> anyhow::Result<Spent> {
         spent.calls
     );
     Ok(spent)
-}
-
-fn sorted(mut numbers: Vec<f64>) -> Vec<f64> {
-    numbers.sort_by(f64::total_cmp);
-    numbers
-}
-
-/// Of sorted numbers: the middle one, or that between the middle two.
-fn median(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) {
-        (sorted[middle - 1] + sorted[middle]) / 2.0
-    } else {
-        sorted[middle]
-    }
 }
