@@ -28,7 +28,8 @@ run: rust ## the daemon on your own accounts, its database in your state folder 
 test: rust ## all tests, on a private PostgreSQL
 	tests/with-postgres.test
 	cargo test --locked --no-run
-	exec tests/with-postgres cargo test --locked $(ARGS)
+# Tests wait more than they compute.
+	exec env RUST_TEST_THREADS="$${RUST_TEST_THREADS:-4}" tests/with-postgres cargo test --locked $(ARGS)
 
 check: rust ## format and lints, as errors
 	cargo fmt --all --check
@@ -39,8 +40,8 @@ deny: $(DENY)/bin/cargo-deny ## licences, banned crates and sources of all depen
 	$< --offline check $(ARGS) licenses bans sources
 
 $(DENY)/bin/cargo-deny: | rust
-	@echo "building cargo-deny once, about five minutes"
-	cargo install --quiet --locked --root "$(DENY)" cargo-deny@$(lastword $(subst -, ,$(DENY)))
+	@echo "building cargo-deny once, about a minute"
+	cargo install --quiet --locked --debug --root "$(DENY)" cargo-deny@$(lastword $(subst -, ,$(DENY)))
 
 bench: rust ## speed and memory against the stand-ins, in a release build
 # The program apart, else it has the features that only tests need.
@@ -55,8 +56,8 @@ deb: rust $(DEB)/bin/cargo-deb ## a Debian package in target/debian
 	"$(DEB)/bin/cargo-deb" --no-build --locked $(ARGS)
 
 $(DEB)/bin/cargo-deb: | rust
-	@echo "building cargo-deb once, about three minutes"
-	cargo install --quiet --locked --root "$(DEB)" cargo-deb@$(lastword $(subst -, ,$(DEB)))
+	@echo "building cargo-deb once, less than a minute"
+	cargo install --quiet --locked --debug --root "$(DEB)" cargo-deb@$(lastword $(subst -, ,$(DEB)))
 
 package-test: deb tarball ## both on a Debian machine that boots in a folder; as root, a few minutes
 	cargo build --locked --example demo
