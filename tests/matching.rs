@@ -662,3 +662,62 @@ async fn a_restored_dump_is_caught_up_without_doubling_anybody(pool: PgPool) {
     world.assert_agrees();
     assert_eq!(world.intercom.count_users(|_| true), users);
 }
+
+#[sqlx::test]
+async fn whoever_waits_for_an_address_gets_it_when_it_is_free(pool: PgPool) {
+    let world = World::new(pool).await;
+    let person = |email: &str| Person::named("Canary", "Canarysson").email(email);
+    let set = |id: i64, email: Option<&str>| {
+        let email = email.map(str::to_owned);
+        world.keap.edit(id, move |person| {
+            *person = match &email {
+                Some(email) => Person::named("Canary", "Canarysson").email(email),
+                None => Person::named("Canary", "Canarysson"),
+            }
+        });
+    };
+    let worker = world.worker().await;
+    let owners: Vec<i64> = (0..3)
+        .map(|at| world.keap.add(person(&format!("canary{at}@example.com"))))
+        .collect();
+    worker.sync().await;
+
+    // In one poll: the owner moves away, somebody new takes the address.
+    set(owners[0], Some("moved@example.com"));
+    let new = world.keap.add(person("canary0@example.com"));
+    worker.sync().await;
+    worker.work_off().await;
+    assert_eq!(world.held().await.len(), 0);
+    assert_eq!(
+        world.user(new).email.as_deref(),
+        Some("canary0@example.com")
+    );
+
+    // Held first, and freed later: by another address, or by none.
+    for (owner, email, freed) in [
+        (owners[1], "canary1@example.com", Some("away@example.com")),
+        (owners[2], "canary2@example.com", None),
+    ] {
+        let waits = world.keap.add(person(email));
+        worker.sync().await;
+        let held = world.only_held(waits).await;
+        assert!(
+            held.reason
+                .starts_with(&format!("email_linked_to {owner}:")),
+            "{}",
+            held.reason
+        );
+        // Another change of the owner's does not free it.
+        world
+            .keap
+            .edit(owner, |person| person.given_name = Some("Renamed".into()));
+        worker.sync().await;
+        world.only_held(waits).await;
+        set(owner, freed);
+        worker.sync().await;
+        worker.work_off().await;
+        assert_eq!(world.held().await.len(), 0);
+        assert_eq!(world.user(waits).email.as_deref(), Some(email));
+    }
+    world.assert_agrees();
+}

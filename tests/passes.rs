@@ -132,6 +132,29 @@ async fn from_now_brings_only_what_changes_from_then_on(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn from_now_leaves_an_import_alone_that_was_the_last_change(pool: PgPool) {
+    let mut world = World::with_people(pool, 40).await;
+    world
+        .set("POLL__FIRST_RUN", "from_now")
+        .set("POLL__OVERLAP_SECONDS", "60");
+    let an_hour_ago = world.keap.clock().now_ms() - 3_600_000;
+    for id in world.keap.ids() {
+        world.keap.set_stamp_ms(id, Some(an_hour_ago));
+    }
+    let worker = world.worker().await;
+    let first = worker.sync().await;
+    assert_eq!((first.seen, world.intercom.live_users().len()), (0, 0));
+    world
+        .keap
+        .edit(5, |person| person.given_name = Some("Now".into()));
+    let new = world.keap.add(ann());
+    worker.sync().await;
+    assert_eq!(world.user(5).name.as_deref(), Some("Now Abel"));
+    assert_eq!(world.user(new).external_id, Some(new.to_string()));
+    assert_eq!(world.intercom.live_users().len(), 2);
+}
+
+#[sqlx::test]
 async fn f08_thousands_with_one_stamp_cross_page_borders_and_are_not_read_again(pool: PgPool) {
     let mut world = World::with_people(pool, 2500).await;
     world.set("KEAP__PAGE_SIZE", "200");

@@ -56,23 +56,30 @@ impl Store {
         let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let rows = transaction!(self, tx, {
             Ok(sqlx::query(concat!(
-                "select distinct on (keap_contact_id) ",
+                "select ",
                 LOG_COLUMNS!(),
                 " from keap_intercom_sync_logs
                   where keap_contact_id = any($1) and created_at >= $2
-                  order by keap_contact_id, created_at desc"
+                  order by created_at"
             ))
             .bind(&texts)
             .bind(since)
             .fetch_all(&mut **tx)
             .await?)
         })?;
-        rows.iter()
-            .map(|row| {
-                let row = log_row(row)?;
-                Ok((super::link::keap_id(row.keap_contact_id)?, row))
-            })
-            .collect()
+        let mut outcomes: HashMap<KeapId, LogRow> = HashMap::new();
+        for row in &rows {
+            let row = log_row(row)?;
+            let id = super::link::keap_id(row.keap_contact_id)?;
+            // Whoever asks while another's request is carried out hears what was done, not that nothing was left to do.
+            let was_done = outcomes.get(&id).is_some_and(|before| {
+                matches!(before.action.as_str(), "created" | "linked" | "updated")
+            });
+            if !(was_done && row.action == "unchanged") {
+                outcomes.insert(id, row);
+            }
+        }
+        Ok(outcomes)
     }
 
     /// Everything that is known about a contact; nothing known gives empty parts.

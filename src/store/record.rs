@@ -18,6 +18,17 @@ pub struct LinkRow {
     pub email_digest: Option<Digest>,
 }
 
+/// The Keap id behind `email_linked_to` in a reason, in SQL.
+macro_rules! WAITS_FOR {
+    ($reason:literal) => {
+        concat!(
+            "substring(",
+            $reason,
+            " from '^email_linked_to ([0-9]{1,18}):')::bigint"
+        )
+    };
+}
+
 /// A contact that is to be looked at again, or held.
 #[derive(Debug, Clone)]
 pub struct DueAgain {
@@ -30,6 +41,8 @@ pub struct DueAgain {
     pub held: bool,
     pub candidates: Vec<IntercomId>,
     pub sighting: Option<Digest>,
+    /// Of its e-mail address: whether the contact that it is held for still has that one.
+    pub email_digest: Option<Digest>,
     /// The version of the row that was looked at: a request that came meanwhile wins.
     pub version: Option<i64>,
 }
@@ -204,6 +217,7 @@ async fn put_links(
             LinkState::Skipped => None,
         })
         .collect();
+    release_waiting_for(tx, &ids, &rows).await?;
     // Intercom has given the contact to another Keap id: the older link is wrong and would block the new one.
     sqlx::query(
         "delete from contact_link link using unnest($1::bigint[], $2::text[]) as new (keap_contact_id, intercom_contact_id)
@@ -232,6 +246,42 @@ async fn put_links(
     .bind(rows.iter().map(|row| row.email_digest.map(|digest| digest.as_bytes().to_vec())).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.link.keap_updated_at).collect::<Vec<Option<DateTime<Utc>>>>())
     .bind(rows.iter().map(|row| row.link.replaced_at).collect::<Vec<Option<DateTime<Utc>>>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Whoever is held because a contact has its e-mail address is looked at again when that contact gets another one.
+async fn release_waiting_for(
+    tx: &mut Transaction<'static, Postgres>,
+    ids: &[i64],
+    rows: &[&LinkRow],
+) -> Result<()> {
+    let emails: Vec<_> = rows
+        .iter()
+        .map(|row| row.email_digest.map(|digest| digest.as_bytes().to_vec()))
+        .collect();
+    let changed: Vec<i64> = sqlx::query_scalar(
+        "select new.id from unnest($1::bigint[], $2::bytea[]) as new (id, email)
+           join contact_link link on link.keap_contact_id = new.id and link.email_digest is distinct from new.email",
+    )
+    .bind(ids)
+    .bind(&emails)
+    .fetch_all(&mut **tx)
+    .await?;
+    if changed.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(concat!(
+        "update contact_due set held = false, due_at = now(), attempts = 0, reason = $2, priority = $3, sighting = null,
+                version = version + 1, updated_at = now()
+          where held and ",
+        WAITS_FOR!("last_error"),
+        " = any($1)"
+    ))
+    .bind(&changed)
+    .bind(DueReason::Again.as_str())
+    .bind(DueReason::Again.priority())
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -292,14 +342,19 @@ async fn put_due(
             .collect::<Vec<_>>()
             .join(",")
     };
-    sqlx::query(
+    // The contact that has the e-mail address may have got another one since the page was read: then it is looked at again
+    // instead of being held, a few times at most.
+    sqlx::query(concat!(
         "with new as (
              select * from unnest($1::bigint[], $2::text[], $3::smallint[], $4::float8[], $5::integer[], $6::text[], $7::boolean[],
-                                  $8::text[], $9::bytea[], $10::bigint[])
-                 as new (id, reason, priority, delay, attempts, error, held, candidates, sighting, version)
+                                  $8::text[], $9::bytea[], $10::bigint[], $11::bytea[])
+                 as new (id, reason, priority, delay, attempts, error, held, candidates, sighting, version, email)
          )
          insert into contact_due as due (keap_contact_id, reason, priority, due_at, attempts, last_error, held, candidates, sighting)
-         select id, reason, priority, now() + make_interval(secs => delay), attempts, error, held,
+         select id, reason, priority, now() + make_interval(secs => delay), attempts, error,
+                held and not (attempts < 3 and exists (
+                    select from contact_link link
+                     where link.keap_contact_id = ", WAITS_FOR!("error"), " and link.email_digest is distinct from new.email)),
                 string_to_array(candidates, ','), sighting
            from new
          on conflict (keap_contact_id) do update
@@ -307,7 +362,7 @@ async fn put_due(
                 last_error = excluded.last_error, held = excluded.held, candidates = excluded.candidates,
                 sighting = excluded.sighting, updated_at = now()
           where due.version = (select new.version from new where new.id = due.keap_contact_id)",
-    )
+    ))
     .bind(again.iter().map(|row| row.id.get()).collect::<Vec<_>>())
     .bind(again.iter().map(|row| row.reason.as_str()).collect::<Vec<_>>())
     .bind(again.iter().map(|row| row.reason.priority()).collect::<Vec<_>>())
@@ -318,6 +373,7 @@ async fn put_due(
     .bind(again.iter().map(candidates).collect::<Vec<_>>())
     .bind(again.iter().map(|row| row.sighting.map(|digest| digest.as_bytes().to_vec())).collect::<Vec<_>>())
     .bind(again.iter().map(|row| row.version).collect::<Vec<_>>())
+    .bind(again.iter().map(|row| row.email_digest.map(|digest| digest.as_bytes().to_vec())).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -152,6 +152,7 @@ pub fn refused(recorded: &Recorded, feed: Feed, run_id: Option<Uuid>) -> Recorde
         held: true,
         candidates: Vec::new(),
         sighting: None,
+        email_digest: None,
         version: recorded.done,
     };
     let counts = Counts {
@@ -418,6 +419,7 @@ impl Entry<'_> {
             held: held_for.is_some(),
             candidates: held_for.unwrap_or_default(),
             sighting: Some(self.planned.sighting),
+            email_digest: self.planned.email_digest,
             version: self.planned.waiting.as_ref().map(|waiting| waiting.version),
         });
     }

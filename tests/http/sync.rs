@@ -165,6 +165,22 @@ async fn many_callers_for_one_contact_are_answered_by_one_write(pool: PgPool) {
         assert_eq!(reply.json()["intercomContactId"], json!(world.user(id).id));
     }
     assert_eq!(world.writes(), 1);
+
+    // Who asks while it is being written hears what was done, and so does who asked first.
+    world.intercom.knobs(|knobs| knobs.latency_ms = 600);
+    world.keap.edit(id, |person| person.phones.clear());
+    let second = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        post(&daemon, "/sync/contact", &body).await
+    };
+    let (first, second) = tokio::join!(post(&daemon, "/sync/contact", &body), second);
+    for reply in [first, second] {
+        assert_eq!(
+            (reply.status, &reply.json()["action"]),
+            (200, &json!("updated"))
+        );
+    }
+    assert_eq!(world.writes(), 2);
     daemon.stop().await.1.unwrap();
 }
 

@@ -296,7 +296,17 @@ impl Syncer {
         // Nothing in Keap yet: whatever comes is new.
         let (newest, date) = self.newest_in_keap().await?;
         let newest = believable(newest, date).unwrap_or(DateTime::UNIX_EPOCH);
-        let settled = TimeDelta::from_std(self.overlap + ROUNDING)
+        // What comes late has an older stamp: the first walk finds it anyway, and it is no later change. Only the newest second
+        // may not be over yet.
+        let is_over = date.is_some_and(|date| date - newest > TimeDelta::seconds(2));
+        let back = if self.everything_first {
+            self.overlap + ROUNDING
+        } else if is_over {
+            Duration::ZERO
+        } else {
+            ROUNDING
+        };
+        let settled = TimeDelta::from_std(back)
             .ok()
             .and_then(|back| newest.checked_sub_signed(back))
             .unwrap_or(newest);
