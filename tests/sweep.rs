@@ -356,6 +356,57 @@ async fn f27_a_held_loser_is_held_no_longer(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn f27_a_winner_with_an_intercom_contact_of_its_own_keeps_it_and_gets_the_email(
+    pool: PgPool,
+) {
+    let world = World::with_people(pool, 40).await;
+    world
+        .intercom
+        .knobs(|knobs| knobs.put_email_conflict = true);
+    let worker = settled(&world).await;
+    let (loser, winner) = (8, 9);
+    let (losers, winners) = (world.user(loser).id, world.user(winner).id);
+    let email = world.keap.person(loser).unwrap().emails[0].1.clone();
+    world
+        .keap
+        .edit(winner, |person| person.emails[0].1 = email.clone());
+    worker.sync().await;
+    let held = world.only_held(winner).await;
+    assert!(
+        held.reason
+            .starts_with(&format!("email_linked_to {loser}:")),
+        "{}",
+        held.reason
+    );
+    assert!(world.keap.merge(loser, winner));
+    let (counts, run) = sweep(&worker, false).await;
+    assert_eq!((counts.archived, counts.unlinked), (1, 0), "{run:?}");
+    worker.request(&[winner]).await;
+    assert!(world.held().await.is_empty(), "{:?}", world.held().await);
+    assert_eq!(
+        (
+            world.user(winner).id,
+            world.user(winner).email.clone().map(String::from)
+        ),
+        (winners, Some(email))
+    );
+    // What was archived is still archived, and only the e-mail is taken from it.
+    let contact = world.intercom.contact(&losers).unwrap();
+    assert_eq!(
+        (
+            contact.standing,
+            contact.external_id.as_deref(),
+            contact.email.as_deref()
+        ),
+        (Standing::Archived, Some("8"), Some(""))
+    );
+    assert!(contact.name.is_some());
+    assert_eq!(world.intercom.count("archive"), 2);
+    worker.sync().await;
+    world.assert_agrees();
+}
+
+#[sqlx::test]
 async fn f29_an_empty_or_half_list_archives_nobody(pool: PgPool) {
     let mut world = World::with_people(pool, 120).await;
     world.set("KEAP__PAGE_SIZE", "50");

@@ -292,7 +292,7 @@ impl Write<'_> {
             return self.after_nameless_conflict().await;
         };
         if !named.insert(id.clone()) || target.as_ref() == Some(&id) {
-            return Err(hold(HoldReason::Conflict, [id]));
+            return Err(self.in_the_way(id).await?);
         }
         if !conflict.archived {
             let found = self.read_named(&id).await?;
@@ -301,11 +301,17 @@ impl Write<'_> {
             return if settled {
                 Ok(self.match_one(&found))
             } else {
-                Err(hold(HoldReason::Conflict, [id]))
+                Err(self.in_the_way(id).await?)
             };
         }
-        if action != Action::Created {
-            return Err(hold(HoldReason::Conflict, [id]));
+        if let Some(target) = target {
+            if !self.free_email(&id).await? {
+                return Err(self.in_the_way(id).await?);
+            }
+            return Ok(match action {
+                Action::Linked => Decision::Link(target),
+                _ => Decision::Update(target),
+            });
         }
         if !self.rules.unarchive {
             return Err(hold(HoldReason::Archived, [id]));
@@ -333,6 +339,44 @@ impl Write<'_> {
             self.intercom.archive(self.lane, &id).await?;
         }
         Ok(decision)
+    }
+
+    /// The hold for a contact that another one's Intercom contact is in the way of: told by whose it is, so that the next
+    /// change of that one is known to concern it.
+    async fn in_the_way(&self, id: IntercomId) -> Result<End, End> {
+        let owner = self.store.linked_owners(std::slice::from_ref(&id)).await?;
+        let reason = match owner.get(&id).filter(|owner| **owner != self.contact.id) {
+            Some(owner) => HoldReason::EmailLinkedTo(*owner),
+            None => HoldReason::Conflict,
+        };
+        Ok(hold(reason, [id]))
+    }
+
+    /// Takes the e-mail from an archived contact that we let go of, for a contact that has a partner of its own: what Keap
+    /// merged are two in Intercom. The archived one stays archived. `false`: it is not ours to change.
+    async fn free_email(&self, id: &IntercomId) -> Result<bool, End> {
+        if !self.rules.unarchive {
+            return Ok(false);
+        }
+        let Some(former) = self.let_go(id).await? else {
+            return Ok(false);
+        };
+        if self.intercom.unarchive(self.lane, id).await? != Unarchived::Live {
+            return Ok(false);
+        }
+        let found = self.intercom.read(self.lane, id).await;
+        let cleared = match &found {
+            Ok(Found::Contact(found)) if found.belongs_to(former) => self
+                .intercom
+                .clear_email(self.lane, id)
+                .await
+                .map(|()| true),
+            _ => Ok(false),
+        };
+        // It goes back to where it was, whatever came of it.
+        self.intercom.archive(self.lane, id).await?;
+        found?;
+        Ok(cleared?)
     }
 
     /// A conflict whose text names nobody: the external id first, then one search, then a person.
