@@ -576,6 +576,56 @@ async fn a_linked_contact_whose_new_email_belongs_to_another_user_keeps_its_part
     );
 }
 
+#[sqlx::test]
+async fn a_new_email_that_another_linked_contact_has_is_held_for_that_one(pool: PgPool) {
+    let world = World::new(pool).await;
+    world
+        .intercom
+        .knobs(|knobs| knobs.put_email_conflict = true);
+    let (owner, id) = (
+        world.keap.add(ann()),
+        world
+            .keap
+            .add(Person::named("Bob", "Lee").email("bob@example.org")),
+    );
+    world.sync().await;
+    let (owners, partner) = (world.user(owner).id, world.user(id).id);
+    let worker = world.worker().await;
+    world
+        .keap
+        .edit(id, |person| person.emails[0].1 = "ann@example.org".into());
+    worker.sync().await;
+    let held = world.only_held(id).await;
+    assert!(
+        held.reason
+            .starts_with(&format!("email_linked_to {owner}:")),
+        "{}",
+        held.reason
+    );
+    assert_eq!(held.candidates, [owners.clone()]);
+    assert_eq!(world.user(id).email.as_deref(), Some("bob@example.org"));
+    // An agent archives the owner's contact: it is the owner's all the same.
+    world.intercom.archive(&owners);
+    worker.request(&[id]).await;
+    let held = world.only_held(id).await;
+    assert!(
+        held.reason
+            .starts_with(&format!("email_linked_to {owner}:")),
+        "{}",
+        held.reason
+    );
+    assert_eq!(world.intercom.count("unarchive"), 0);
+    // The owner gets another e-mail, and with it its contact back.
+    world.keap.edit(owner, |person| {
+        person.emails[0].1 = "new@example.org".into()
+    });
+    worker.sync().await;
+    worker.request(&[id]).await;
+    assert!(world.held().await.is_empty(), "{:?}", world.held().await);
+    assert_eq!(world.user(id).id, partner);
+    world.assert_agrees();
+}
+
 /// The tables that a dump holds and a lost database has lost.
 const STATE: [&str; 6] = [
     "contact_link",

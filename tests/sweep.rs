@@ -4,7 +4,8 @@ use keap_intercom_sync::store::{Counts, Feed, Run, RunState};
 use sqlx::PgPool;
 
 use crate::process::command;
-use crate::sim::{Fault, What};
+use crate::sim::people::{Shape, invented};
+use crate::sim::{Fault, Standing, What};
 use crate::world::{Worker, World, ann, until};
 
 /// Everybody is in Intercom, and nothing is called from here on but for what the test does.
@@ -81,10 +82,7 @@ async fn f26_a_deleted_contact_is_archived_within_one_sweep_and_the_log_says_why
     assert_eq!(world.intercom.calls(), 0, "an idle sweep");
 
     // A contact that comes back is brought back.
-    world.keap.add_with_id(
-        17,
-        crate::sim::people::invented(16, crate::sim::people::Shape::Plain),
-    );
+    world.keap.add_with_id(17, invented(16, Shape::Plain));
     worker.sync().await;
     worker.work_off().await;
     world.assert_agrees();
@@ -127,6 +125,182 @@ async fn f27_the_loser_of_a_merge_is_archived_and_the_winner_is_synced(pool: PgP
     worker.sync().await;
     world.assert_agrees();
     assert_eq!(world.last_action(8).await, "archived");
+}
+
+/// The seventh contact is deleted, and the sweep has dealt with it; with the Intercom contact that it had.
+async fn deleted(world: &World) -> (Worker, String) {
+    let worker = settled(world).await;
+    let intercom = world.user(7).id;
+    world.intercom.reindex_now();
+    assert!(world.keap.delete(7));
+    sweep(&worker, false).await;
+    world.intercom.clear_ledger();
+    (worker, intercom)
+}
+
+/// It is made again in Keap, and gets a new id.
+fn made_again(world: &World) -> i64 {
+    world.keap.add(invented(6, Shape::Plain))
+}
+
+#[sqlx::test]
+async fn f47_who_comes_back_under_a_new_id_gets_the_intercom_contact_that_was_archived(
+    pool: PgPool,
+) {
+    let world = World::with_people(pool, 40).await;
+    let (worker, intercom) = deleted(&world).await;
+    world.intercom.reindex_now();
+    let new = made_again(&world);
+    worker.sync().await;
+    worker.work_off().await;
+    assert!(world.held().await.is_empty(), "{:?}", world.held().await);
+    assert_eq!(world.user(new).id, intercom);
+    assert_eq!(world.last_action(new).await, "linked");
+    assert_eq!(
+        (
+            world.intercom.count("unarchive"),
+            world.intercom.count("archive"),
+            live(&world)
+        ),
+        (1, 0, 40)
+    );
+    world.assert_agrees();
+    // The new one is its partner from now on: it goes when that goes, and comes back again.
+    world.keap.delete(new);
+    sweep(&worker, false).await;
+    assert_eq!(world.last_action(new).await, "archived");
+    world.intercom.reindex_now();
+    let newer = made_again(&world);
+    worker.sync().await;
+    worker.work_off().await;
+    assert_eq!(world.user(newer).id, intercom);
+    world.assert_agrees();
+}
+
+#[sqlx::test]
+async fn f47_an_index_that_still_shows_the_archived_contact_is_in_nobodys_way(pool: PgPool) {
+    let world = World::with_people(pool, 40).await;
+    let (worker, intercom) = deleted(&world).await;
+    let new = made_again(&world);
+    worker.sync().await;
+    worker.work_off().await;
+    assert!(world.held().await.is_empty(), "{:?}", world.held().await);
+    assert_eq!(world.user(new).id, intercom);
+    assert_eq!(world.last_action(new).await, "linked");
+    world.assert_agrees();
+}
+
+#[sqlx::test]
+async fn f47_who_comes_back_under_a_new_id_gets_the_intercom_contact_that_was_unlinked(
+    pool: PgPool,
+) {
+    let mut world = World::with_people(pool, 40).await;
+    world.set("SWEEP__DELETED", "unlink");
+    let (worker, intercom) = deleted(&world).await;
+    let new = made_again(&world);
+    worker.sync().await;
+    worker.work_off().await;
+    assert!(world.held().await.is_empty(), "{:?}", world.held().await);
+    assert_eq!(world.user(new).id, intercom);
+    assert_eq!(world.last_action(new).await, "linked");
+    assert_eq!(world.intercom.count("create"), 0);
+    world.assert_agrees();
+    // The same where search does not know the e-mail, and only the conflict names the contact.
+    world.keap.delete(new);
+    sweep(&worker, false).await;
+    world
+        .keap
+        .edit(11, |person| person.emails[0].1 = "ann@example.org".into());
+    worker.sync().await;
+    world.keap.delete(11);
+    sweep(&worker, false).await;
+    let other = world.intercom.by_external_id("11").remove(0).id;
+    let newest = world.keap.add(ann());
+    worker.sync().await;
+    worker.work_off().await;
+    assert_eq!(
+        (world.user(newest).id, world.intercom.count("create")),
+        (other, 1)
+    );
+    assert_eq!(world.last_action(newest).await, "linked");
+}
+
+#[sqlx::test]
+async fn f47_an_archived_contact_whose_keap_contact_is_there_is_not_taken(pool: PgPool) {
+    let world = World::with_people(pool, 40).await;
+    let (worker, intercom) = deleted(&world).await;
+    world.intercom.reindex_now();
+    // The old one is in Keap again, and no list shows it yet: nothing is linked to it.
+    world.keap.knobs(|knobs| knobs.unlisted.insert(7));
+    world.keap.add_with_id(7, invented(6, Shape::Plain));
+    let new = made_again(&world);
+    worker.sync().await;
+    worker.work_off().await;
+    let is_held = async || {
+        let held = world.only_held(new).await;
+        assert!(
+            held.reason.starts_with("external_id_taken"),
+            "{}",
+            held.reason
+        );
+        let contact = world.intercom.contact(&intercom).unwrap();
+        assert_eq!(
+            (contact.standing, contact.external_id.as_deref()),
+            (Standing::Archived, Some("7"))
+        );
+    };
+    is_held().await;
+    // Keap shows it: known again, though it has no e-mail and so no Intercom contact.
+    world.keap.knobs(|knobs| knobs.unlisted.clear());
+    world.keap.clock().advance_ms(5_000);
+    world.keap.edit(7, |person| person.emails.clear());
+    worker.sync().await;
+    assert_eq!(world.last_action(7).await, "skipped");
+    let id = keap_intercom_sync::contact::IntercomId::new(&*intercom).unwrap();
+    assert_eq!(worker.store.let_go(&id).await.unwrap(), None);
+    worker.request(&[new]).await;
+    is_held().await;
+    // It is gone for good: trying again gives the other one what it left.
+    world.keap.delete(7);
+    sqlx::query("delete from contact_link where keap_contact_id = 7")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(worker.request(&[new]).await.linked, 1);
+    assert_eq!(world.user(new).id, intercom);
+    assert!(world.held().await.is_empty());
+    world.assert_agrees();
+}
+
+#[sqlx::test]
+async fn f47_without_a_word_in_the_log_nobodys_archived_contact_is_taken(pool: PgPool) {
+    let world = World::with_people(pool, 40).await;
+    let (worker, intercom) = deleted(&world).await;
+    // Its rows have gone with the years; an id that Keap does not know may be that of another system.
+    sqlx::query("delete from keap_intercom_sync_logs where keap_contact_id = '7'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    for indexed in [false, true] {
+        if indexed {
+            world.intercom.reindex_now();
+        }
+        let new = made_again(&world);
+        worker.sync().await;
+        worker.work_off().await;
+        let held = world.only_held(new).await;
+        assert!(
+            held.reason.starts_with("external_id_taken"),
+            "{}",
+            held.reason
+        );
+        assert_eq!(
+            world.intercom.contact(&intercom).unwrap().standing,
+            Standing::Archived
+        );
+        world.keap.delete(new);
+        worker.request(&[new]).await;
+    }
 }
 
 /// Two contacts with one e-mail: the first is linked, the second is held for it.
@@ -177,6 +351,57 @@ async fn f27_a_held_loser_is_held_no_longer(pool: PgPool) {
     worker.work_off().await;
     assert!(world.held().await.is_empty());
     assert_eq!(world.last_action(loser).await, "skipped");
+    worker.sync().await;
+    world.assert_agrees();
+}
+
+#[sqlx::test]
+async fn f27_a_winner_with_an_intercom_contact_of_its_own_keeps_it_and_gets_the_email(
+    pool: PgPool,
+) {
+    let world = World::with_people(pool, 40).await;
+    world
+        .intercom
+        .knobs(|knobs| knobs.put_email_conflict = true);
+    let worker = settled(&world).await;
+    let (loser, winner) = (8, 9);
+    let (losers, winners) = (world.user(loser).id, world.user(winner).id);
+    let email = world.keap.person(loser).unwrap().emails[0].1.clone();
+    world
+        .keap
+        .edit(winner, |person| person.emails[0].1 = email.clone());
+    worker.sync().await;
+    let held = world.only_held(winner).await;
+    assert!(
+        held.reason
+            .starts_with(&format!("email_linked_to {loser}:")),
+        "{}",
+        held.reason
+    );
+    assert!(world.keap.merge(loser, winner));
+    let (counts, run) = sweep(&worker, false).await;
+    assert_eq!((counts.archived, counts.unlinked), (1, 0), "{run:?}");
+    worker.request(&[winner]).await;
+    assert!(world.held().await.is_empty(), "{:?}", world.held().await);
+    assert_eq!(
+        (
+            world.user(winner).id,
+            world.user(winner).email.clone().map(String::from)
+        ),
+        (winners, Some(email))
+    );
+    // What was archived is still archived, and only the e-mail is taken from it.
+    let contact = world.intercom.contact(&losers).unwrap();
+    assert_eq!(
+        (
+            contact.standing,
+            contact.external_id.as_deref(),
+            contact.email.as_deref()
+        ),
+        (Standing::Archived, Some("8"), Some(""))
+    );
+    assert!(contact.name.is_some());
+    assert_eq!(world.intercom.count("archive"), 2);
     worker.sync().await;
     world.assert_agrees();
 }
@@ -384,10 +609,7 @@ async fn f12_what_becomes_visible_after_the_overlap_is_found_by_the_sweep(pool: 
     worker.sync().await;
     assert!(world.intercom.by_external_id(&late.to_string()).is_empty());
     // One that the next poll brings is no late arrival.
-    let fresh = world.keap.add(crate::sim::people::invented(
-        900,
-        crate::sim::people::Shape::Plain,
-    ));
+    let fresh = world.keap.add(invented(900, Shape::Plain));
     let (counts, run) = sweep(&worker, false).await;
     assert_eq!((counts.late, run.counts.late), (1, 1), "{counts:?}");
     worker.work_off().await;

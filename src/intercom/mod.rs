@@ -165,6 +165,24 @@ impl IntercomClient {
         self.written(reply)
     }
 
+    /// Takes its e-mail from a contact, and changes nothing else of it.
+    pub async fn clear_email(&self, lane: Lane, id: &IntercomId) -> Result<(), Failure> {
+        let reply = self
+            .write(
+                lane,
+                Method::PUT,
+                &["contacts", id.as_str()],
+                &serde_json::json!({ "email": null }),
+            )
+            .await?;
+        match self.written(reply)? {
+            Written::Done(_) => Ok(()),
+            _ => Err(Failure::again(
+                "Intercom does not clear the e-mail of a contact that it shows",
+            )),
+        }
+    }
+
     /// Reads by id are immediate; an archived contact looks like a missing one.
     pub async fn read(&self, lane: Lane, id: &IntercomId) -> Result<Found, Failure> {
         self.found(

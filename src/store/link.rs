@@ -92,6 +92,32 @@ impl Store {
             .collect()
     }
 
+    /// Which Keap contact had this Intercom contact when Keap lost it and we let go of it. `None` as soon as either is
+    /// known again.
+    pub async fn let_go(&self, intercom: &IntercomId) -> Result<Option<KeapId>> {
+        transaction!(self, tx, {
+            let last: Option<String> = sqlx::query_scalar(
+                "select keap_contact_id from keap_intercom_sync_logs
+                  where intercom_contact_id = $1 and action in ('archived', 'unlinked')
+                  order by synced_at desc limit 1",
+            )
+            .bind(intercom.as_str())
+            .fetch_optional(&mut **tx)
+            .await?;
+            let Some(last) = last.and_then(|id| KeapId::new(id.parse().ok()?)) else {
+                return Ok(None);
+            };
+            let known: bool = sqlx::query_scalar(
+                "select exists (select from contact_link where keap_contact_id = $1 or intercom_contact_id = $2)",
+            )
+            .bind(last.get())
+            .bind(intercom.as_str())
+            .fetch_one(&mut **tx)
+            .await?;
+            Ok((!known).then_some(last))
+        })
+    }
+
     /// How many contacts are linked.
     pub async fn count_linked(&self) -> Result<i64> {
         transaction!(self, tx, {

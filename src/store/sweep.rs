@@ -168,6 +168,7 @@ impl Store {
     }
 
     /// Contacts that are held because these have the Intercom contact with their e-mail; the lowest where there are several.
+    /// One that is linked keeps its own and inherits nothing.
     pub async fn heirs(&self, gone: &[KeapId]) -> Result<HashMap<KeapId, KeapId>> {
         let ids: Vec<i64> = gone.iter().map(|id| id.get()).collect();
         let rows: Vec<(i64, i64)> = transaction!(self, tx, {
@@ -175,7 +176,10 @@ impl Store {
                 "select gone, min(keap_contact_id)
                    from (select keap_contact_id, substring(last_error from '^email_linked_to ([0-9]{1,18}):')::bigint as gone
                            from contact_due where held) as held
-                  where gone = any($1) and keap_contact_id <> all($1) group by gone",
+                  where gone = any($1) and keap_contact_id <> all($1)
+                    and not exists (select from contact_link link
+                                     where link.keap_contact_id = held.keap_contact_id and link.state = 'linked')
+                  group by gone",
             )
             .bind(&ids)
             .fetch_all(&mut **tx)

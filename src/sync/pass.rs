@@ -226,6 +226,8 @@ impl Syncer {
             Some(why) => Outcome::Again { why: why.clone() },
             None => {
                 let write = Write {
+                    store: &self.store,
+                    keap: &self.keap,
                     intercom: &self.intercom,
                     rules: self.rules,
                     lane,

@@ -8,7 +8,9 @@ use super::decide::{Decision, Hold, HoldReason, SkipReason, match_up};
 use super::outcome::{Action, Halt, Outcome};
 use crate::contact::{Candidate, Contact, EmailField, IntercomId, KeapId, Link};
 use crate::intercom::{Conflict, Found, IntercomClient, Unarchived, Wanted, Written};
+use crate::keap::KeapClient;
 use crate::remote::{Failure, Lane};
+use crate::store::{Store, StoreError};
 
 /// No contact needs more turns: update, vanished, create, archived, unarchive, update, and one to spare.
 const MOST_TURNS: usize = 8;
@@ -22,6 +24,8 @@ pub struct Rules {
 
 /// One contact on its way to Intercom.
 pub struct Write<'a> {
+    pub store: &'a Store,
+    pub keap: &'a KeapClient,
     pub intercom: &'a IntercomClient,
     pub rules: Rules,
     pub lane: Lane,
@@ -52,6 +56,12 @@ impl From<Failure> for End {
                 needs_person: false,
             }),
         }
+    }
+}
+
+impl From<StoreError> for End {
+    fn from(error: StoreError) -> Self {
+        Self::Halt(error.into())
     }
 }
 
@@ -112,7 +122,13 @@ impl Write<'_> {
                         forget: replaced,
                     });
                 }
-                Decision::Hold(hold) => return Ok(Outcome::Held(hold)),
+                Decision::Hold(hold) => match self.inherit(&hold).await? {
+                    Some(next) => {
+                        decision = next;
+                        continue;
+                    }
+                    None => return Ok(Outcome::Held(hold)),
+                },
                 Decision::Match => {
                     decision = self.search().await?;
                     continue;
@@ -221,6 +237,49 @@ impl Write<'_> {
         )
     }
 
+    /// The Keap contact that this Intercom contact was let go of for. `None` unless Keap still does not have it.
+    ///
+    /// Our log must say so: an id that Keap does not know may as well be that of another system.
+    async fn let_go(&self, id: &IntercomId) -> Result<Option<KeapId>, End> {
+        let former = self.store.let_go(id).await?;
+        let Some(former) = former.filter(|former| *former != self.contact.id) else {
+            return Ok(None);
+        };
+        match self.keap.by_id(self.lane, former).await {
+            Ok(None) => Ok(Some(former)),
+            // Only a 404 says that it is gone.
+            Ok(Some(_)) | Err(Failure::Never { .. }) => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// An Intercom contact that carries another Keap id, and that we let go of when Keap lost that one, is free: somebody
+    /// deleted the contact in Keap and made it again.
+    async fn inherit(&self, hold: &Hold) -> Result<Option<Decision>, End> {
+        let (HoldReason::ExternalIdTaken, [id]) = (&hold.reason, hold.candidates.as_slice()) else {
+            return Ok(None);
+        };
+        let Some(former) = self.let_go(id).await? else {
+            return Ok(None);
+        };
+        Ok(match self.intercom.read(self.lane, id).await? {
+            Found::Contact(found) if found.belongs_to(former) => Some(self.take_over(id, former)),
+            // Archived, and search has not noticed: creating names it.
+            Found::Missing => Some(Decision::Create),
+            Found::Contact(_) | Found::Merged(_) => None,
+        })
+    }
+
+    fn take_over(&self, id: &IntercomId, former: KeapId) -> Decision {
+        tracing::info!(
+            keap.contact_id = self.contact.id.get(),
+            keap.former_id = former.get(),
+            intercom.contact_id = id.as_str(),
+            "The Intercom contact of a contact that Keap does not have any more is taken over."
+        );
+        Decision::Link(id.clone())
+    }
+
     /// A 409 is an answer: it names the contact that exists (`api/intercom.md` 5).
     async fn after_conflict(
         &self,
@@ -233,7 +292,7 @@ impl Write<'_> {
             return self.after_nameless_conflict().await;
         };
         if !named.insert(id.clone()) || target.as_ref() == Some(&id) {
-            return Err(hold(HoldReason::Conflict, [id]));
+            return Err(self.in_the_way(id).await?);
         }
         if !conflict.archived {
             let found = self.read_named(&id).await?;
@@ -242,15 +301,23 @@ impl Write<'_> {
             return if settled {
                 Ok(self.match_one(&found))
             } else {
-                Err(hold(HoldReason::Conflict, [id]))
+                Err(self.in_the_way(id).await?)
             };
         }
-        if action != Action::Created {
-            return Err(hold(HoldReason::Conflict, [id]));
+        if let Some(target) = target {
+            if !self.free_email(&id).await? {
+                return Err(self.in_the_way(id).await?);
+            }
+            return Ok(match action {
+                Action::Linked => Decision::Link(target),
+                _ => Decision::Update(target),
+            });
         }
         if !self.rules.unarchive {
             return Err(hold(HoldReason::Archived, [id]));
         }
+        // Asked before it is brought back, so that a Keap that does not answer leaves it where it is.
+        let former = self.let_go(&id).await?;
         match self.intercom.unarchive(self.lane, &id).await? {
             Unarchived::Live => {}
             Unarchived::NotRestorable => return Err(hold(HoldReason::NotRestorable, [id])),
@@ -260,12 +327,56 @@ impl Write<'_> {
                 }));
             }
         }
-        let decision = self.match_one(&self.read_named(&id).await?);
+        let found = self.read_named(&id).await?;
+        let decision = match former {
+            Some(former) if found.id == id && found.belongs_to(former) => {
+                self.take_over(&id, former)
+            }
+            _ => self.match_one(&found),
+        };
         if !matches!(decision, Decision::Link(_)) {
             // It is not ours: it goes back to where it was.
             self.intercom.archive(self.lane, &id).await?;
         }
         Ok(decision)
+    }
+
+    /// The hold for a contact that another one's Intercom contact is in the way of: told by whose it is, so that the next
+    /// change of that one is known to concern it.
+    async fn in_the_way(&self, id: IntercomId) -> Result<End, End> {
+        let owner = self.store.linked_owners(std::slice::from_ref(&id)).await?;
+        let reason = match owner.get(&id).filter(|owner| **owner != self.contact.id) {
+            Some(owner) => HoldReason::EmailLinkedTo(*owner),
+            None => HoldReason::Conflict,
+        };
+        Ok(hold(reason, [id]))
+    }
+
+    /// Takes the e-mail from an archived contact that we let go of, for a contact that has a partner of its own: what Keap
+    /// merged are two in Intercom. The archived one stays archived. `false`: it is not ours to change.
+    async fn free_email(&self, id: &IntercomId) -> Result<bool, End> {
+        if !self.rules.unarchive {
+            return Ok(false);
+        }
+        let Some(former) = self.let_go(id).await? else {
+            return Ok(false);
+        };
+        if self.intercom.unarchive(self.lane, id).await? != Unarchived::Live {
+            return Ok(false);
+        }
+        let found = self.intercom.read(self.lane, id).await;
+        let cleared = match &found {
+            Ok(Found::Contact(found)) if found.belongs_to(former) => self
+                .intercom
+                .clear_email(self.lane, id)
+                .await
+                .map(|()| true),
+            _ => Ok(false),
+        };
+        // It goes back to where it was, whatever came of it.
+        self.intercom.archive(self.lane, id).await?;
+        found?;
+        Ok(cleared?)
     }
 
     /// A conflict whose text names nobody: the external id first, then one search, then a person.

@@ -80,6 +80,8 @@ pub struct KeapKnobs {
     /// A change shows in lists only so long after its stamp (the old version, or nothing for a new contact, till
     /// then); a read by id shows it at once. Takes effect for changes made while it is set.
     pub visibility_delay_ms: i64,
+    /// No list shows these contacts; a read by id does.
+    pub unlisted: HashSet<i64>,
     /// 500 for every list page that would hold one of these contacts.
     pub poison: HashSet<i64>,
     /// 500 for a read of a poisoned contact by id, too.
@@ -153,6 +155,7 @@ impl Default for KeapKnobs {
             ids_as_numbers: IdsAsNumbers::Never,
             omit_nulls: false,
             visibility_delay_ms: 0,
+            unlisted: HashSet::new(),
             poison: HashSet::new(),
             poison_by_id: false,
             empty_page_with_token: 0,

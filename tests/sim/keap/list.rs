@@ -101,6 +101,9 @@ impl Query {
 
     fn fits<'a>(&self, id: i64, row: &'a Row, knobs: &KeapKnobs, now_ms: i64) -> Option<Shown<'a>> {
         let version = row.shown(now_ms)?;
+        if knobs.unlisted.contains(&id) {
+            return None;
+        }
         self.filter
             .fits(id, version, knobs)
             .then_some((id, row, version))
