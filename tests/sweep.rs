@@ -432,6 +432,111 @@ async fn f29_an_empty_or_half_list_archives_nobody(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn f29_lists_that_leave_out_many_end_the_sweep_after_few_calls(pool: PgPool) {
+    let world = World::with_people(pool, 400).await;
+    let worker = settled(&world).await;
+    // Two are gone indeed, among those that are only hidden.
+    world.keap.knobs(|knobs| knobs.unlisted.extend(1..=300));
+    world.keap.delete(3);
+    world.keap.delete(303);
+    let (counts, run) = sweep(&worker, false).await;
+    assert_eq!(
+        (counts.archived, counts.late, run.state),
+        (0, 0, RunState::Failed)
+    );
+    let why = run.error.unwrap();
+    assert!(
+        why.contains("lists leave out contacts that exist") && why.contains("nothing was done"),
+        "{why}"
+    );
+    assert!(!why.starts_with("brake: "), "nobody is asked to force it");
+    assert!(
+        world.keap.count("read") <= 40,
+        "{}",
+        world.keap.count("read")
+    );
+    // The calls of the steps that ended it are counted once.
+    assert_eq!(
+        run.counts.keap_calls,
+        i64::try_from(world.keap.calls()).unwrap()
+    );
+    assert_eq!((live(&world), world.intercom.calls()), (400, 0));
+    assert_eq!(worker.store.count_linked().await.unwrap(), 400);
+    assert_eq!(candidates(&world).await, 0);
+    let cursor = worker.store.cursor(Feed::Sweep).await.unwrap().unwrap();
+    assert!(cursor.walk.is_none() && cursor.polled_age.is_none());
+
+    // Forced, each is asked for by itself, and only what Keap answers 404 for is gone.
+    world.keap.clear_ledger();
+    let (counts, run) = sweep(&worker, true).await;
+    assert_eq!((counts.archived, run.state), (2, RunState::Done), "{run:?}");
+    assert!(
+        world.keap.count("read") >= 300,
+        "{}",
+        world.keap.count("read")
+    );
+    assert_eq!(live(&world), 398);
+
+    // Keap lists them again: the next sweep finds what there is to find.
+    world.keap.knobs(|knobs| knobs.unlisted.clear());
+    world.keap.delete(4);
+    let (counts, run) = sweep(&worker, false).await;
+    assert_eq!((counts.archived, run.state), (1, RunState::Done), "{run:?}");
+    world.assert_agrees();
+}
+
+#[sqlx::test]
+async fn f29_the_next_sweep_counts_from_nothing_and_a_few_hidden_ones_stop_none(pool: PgPool) {
+    let mut world = World::with_people(pool, 200).await;
+    world.set("SWEEP__BRAKE_PERCENT", "20");
+    let worker = settled(&world).await;
+    // As many as the brake lets pass, though more than the bound: each is asked for, and nothing else comes of it.
+    world.keap.knobs(|knobs| knobs.unlisted.extend(1..=30));
+    world.keap.delete(150);
+    for _ in 0..2 {
+        world.keap.clear_ledger();
+        let (_, run) = sweep(&worker, false).await;
+        assert_eq!(run.state, RunState::Done, "{run:?}");
+        assert!(world.keap.count("read") >= 30);
+    }
+    assert_eq!(world.last_action(150).await, "archived");
+    assert_eq!(live(&world), 199);
+    // More than that are only hidden: it ends.
+    world.keap.knobs(|knobs| knobs.unlisted.extend(1..=60));
+    let (_, run) = sweep(&worker, false).await;
+    assert!(
+        run.error.as_deref().unwrap().contains("lists leave out"),
+        "{run:?}"
+    );
+    // Where most are gone indeed, lists are as good as before.
+    world
+        .keap
+        .knobs(|knobs| knobs.unlisted = (66..=95).collect());
+    for id in 31..=65 {
+        world.keap.delete(id);
+    }
+    let (counts, run) = sweep(&worker, false).await;
+    assert_eq!(
+        (counts.archived, run.state),
+        (35, RunState::Done),
+        "{run:?}"
+    );
+    // And more than the brake lets pass are the brake's.
+    world
+        .keap
+        .knobs(|knobs| knobs.unlisted = (1..=20).collect());
+    for id in 96..=145 {
+        world.keap.delete(id);
+    }
+    let (_, run) = sweep(&worker, false).await;
+    assert!(
+        run.error.as_deref().unwrap().starts_with("brake: "),
+        "{run:?}"
+    );
+    assert_eq!(live(&world), 164);
+}
+
+#[sqlx::test]
 async fn f29_a_refusal_in_the_middle_archives_nobody_and_the_sweep_goes_on_later(pool: PgPool) {
     let mut world = World::with_people(pool, 120).await;
     world.set("KEAP__PAGE_SIZE", "50");

@@ -4,7 +4,7 @@
 //! before the walk is whole and every candidate is looked at, because then the brake can tell how many they are.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::DateTime;
 use tokio::sync::watch;
@@ -27,6 +27,18 @@ use crate::trigger::Trigger;
 const SINGLE_READS: usize = 20;
 /// Fewer than this are no mass change, whatever their share, unless they are all that is linked.
 const FEW: i64 = 5;
+/// So many that no list shows, and that are there all the same, are no lag of some rows but lists that cannot be trusted.
+const MOST_UNLISTED: usize = 20;
+
+/// Why the sweep is given up where Keap's lists cannot be trusted. Not the brake's words: nobody was found gone, so there is
+/// nothing to be forced.
+fn unlisted(shown: usize, read: usize, candidates: i64, linked: i64) -> String {
+    format!(
+        "Keap's lists leave out contacts that exist: {candidates} of {linked} linked contacts are in no list, and {shown} of the {read} of them that \
+         were asked for one by one are there. So nothing can be told from the lists, and nothing was done to anybody; the next sweep tries again. \
+         If that fails as well, see whether the owner of KEAP_API_KEY may list all contacts in Keap, or report it to Keap"
+    )
+}
 
 /// What becomes of the Intercom contact of a contact that Keap does not have any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +60,18 @@ pub struct Brake {
 }
 
 impl Brake {
+    /// The limit that so many exceed, with its setting.
+    fn limit(self, contacts: i64, linked: i64) -> Option<(&'static str, String)> {
+        let counts = contacts >= FEW || contacts == linked;
+        if contacts > self.contacts {
+            Some(("sweep.brake_contacts", self.contacts.to_string()))
+        } else if counts && contacts > 0 && contacts * 100 > linked * self.percent {
+            Some(("sweep.brake_percent", format!("{} %", self.percent)))
+        } else {
+            None
+        }
+    }
+
     /// Why nothing is done, and what a person can do about it.
     fn stops(self, standing: SweepStanding) -> Option<String> {
         let SweepStanding {
@@ -56,22 +80,29 @@ impl Brake {
             linked,
             forced,
         } = standing;
-        let many = confirmed > self.contacts;
-        let counts = confirmed >= FEW || confirmed == linked;
-        let share = counts && confirmed > 0 && confirmed * 100 > linked * self.percent;
-        if forced || !(many || share) {
-            return None;
-        }
-        let (key, limit) = if many {
-            ("sweep.brake_contacts", self.contacts.to_string())
-        } else {
-            ("sweep.brake_percent", format!("{} %", self.percent))
-        };
+        let (key, limit) = self.limit(confirmed, linked).filter(|_| !forced)?;
         Some(format!(
             "{BRAKE}Keap answers 404 for {confirmed} of {linked} linked contacts, and {unconfirmed} more that it does not list were not looked at; \
              that is more than {key} = {limit}, so nothing was done to any of them. Look into Keap, and whether KEAP_API_KEY is that of the right \
              account. If they are meant to be gone: keap-intercom-sync sync --sweep --force, or raise {key}"
         ))
+    }
+}
+
+/// How the single reads of a sweep came out. Kept in memory: a restart costs some reads more.
+#[derive(Default)]
+pub struct SingleReads(Mutex<(Option<Uuid>, usize, usize)>);
+
+impl SingleReads {
+    /// Adds reads of a run, of which so many showed their contact; says both of all its steps.
+    fn add(&self, run_id: Uuid, read: usize, shown: usize) -> (usize, usize) {
+        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sums.0 != Some(run_id) {
+            *sums = (Some(run_id), 0, 0);
+        }
+        sums.1 += read;
+        sums.2 += shown;
+        (sums.1, sums.2)
     }
 }
 
@@ -246,7 +277,7 @@ impl Syncer {
             return self.give_up_sweep(step.run_id, step.calls, &why).await;
         }
         if standing.unconfirmed > 0 {
-            return self.confirm(&step).await;
+            return self.confirm(&step, standing).await;
         }
         let limit = self.walker.page_size();
         let gone = self.store.candidates(true, limit).await?;
@@ -271,14 +302,26 @@ impl Syncer {
     }
 
     /// Lists some candidates by their ids and reads those that are left out one by one. Whatever is no 404 is no deletion.
-    async fn confirm(&self, step: &Step) -> Result<Swept, Halt> {
+    /// Where many are there, it ends: thousands of single reads would find nobody gone.
+    async fn confirm(&self, step: &Step, standing: SweepStanding) -> Result<Swept, Halt> {
         let ids = self.store.candidates(false, self.ids_per_call).await?;
         let (mut rows, mut alone) = self.list_by_id(Lane::Bulk, &ids).await?;
         let later: HashSet<KeapId> = alone
             .split_off(alone.len().min(SINGLE_READS))
             .into_iter()
             .collect();
+        let (reads, listed) = (alone.len(), rows.contacts.len());
         let gone = self.read_alone(Lane::Bulk, alone, &mut rows).await?;
+        let shown_now = rows.contacts.len() - listed;
+        let (read, shown) = self.single_reads.add(step.run_id, reads, shown_now);
+        if !standing.forced && shown > MOST_UNLISTED && shown * 2 > read {
+            let before = i64::try_from(shown - shown_now).unwrap_or(i64::MAX);
+            let candidates = standing.unconfirmed + standing.confirmed + before;
+            if self.brake.limit(candidates, standing.linked).is_some() {
+                let why = unlisted(shown, read, candidates, standing.linked);
+                return self.give_up_sweep(step.run_id, step.calls, &why).await;
+            }
+        }
         let there: Vec<KeapId> = ids
             .into_iter()
             .filter(|id| !later.contains(id) && !gone.contains(id))
