@@ -39,7 +39,7 @@ enum End {
 impl From<Failure> for End {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Again { why } => Self::Outcome(Outcome::Again { why }),
+            Failure::Again { why, put_off } => Self::Outcome(Outcome::Again { why, put_off }),
             Failure::Never { why } => hold(HoldReason::Refused(why), []),
             Failure::Stop { why, retry_in } => Self::Halt(Halt::Remote {
                 why,
@@ -101,7 +101,9 @@ impl Write<'_> {
                     Some(id),
                 ),
                 Decision::Archive(id) => {
-                    self.intercom.archive(self.lane, &id).await?;
+                    self.intercom
+                        .archive(self.lane, &id, self.contact.id)
+                        .await?;
                     return Ok(gone(Action::Archived, id, None));
                 }
                 Decision::Unlink(id) => return Ok(gone(Action::Unlinked, id, None)),
@@ -206,9 +208,9 @@ impl Write<'_> {
         match found {
             Found::Contact(found) => Ok(found),
             Found::Merged(other) => Err(hold(HoldReason::Conflict, [id.clone(), other])),
-            Found::Missing => Err(End::Outcome(Outcome::Again {
-                why: "Intercom named a contact that it does not show".into(),
-            })),
+            Found::Missing => Err(End::Outcome(Outcome::again(
+                "Intercom named a contact that it does not show",
+            ))),
         }
     }
 
@@ -251,19 +253,25 @@ impl Write<'_> {
         if !self.rules.unarchive {
             return Err(hold(HoldReason::Archived, [id]));
         }
-        match self.intercom.unarchive(self.lane, &id).await? {
+        match self
+            .intercom
+            .unarchive(self.lane, &id, self.contact.id)
+            .await?
+        {
             Unarchived::Live => {}
             Unarchived::NotRestorable => return Err(hold(HoldReason::NotRestorable, [id])),
             Unarchived::Missing => {
-                return Err(End::Outcome(Outcome::Again {
-                    why: "Intercom named an archived contact that it does not show".into(),
-                }));
+                return Err(End::Outcome(Outcome::again(
+                    "Intercom named an archived contact that it does not show",
+                )));
             }
         }
         let decision = self.match_one(&self.read_named(&id).await?);
         if !matches!(decision, Decision::Link(_)) {
             // It is not ours: it goes back to where it was.
-            self.intercom.archive(self.lane, &id).await?;
+            self.intercom
+                .archive(self.lane, &id, self.contact.id)
+                .await?;
         }
         Ok(decision)
     }
