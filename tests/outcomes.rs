@@ -472,3 +472,199 @@ async fn f83_what_cannot_be_recorded_is_not_written(pool: PgPool) {
         "nobody was created twice"
     );
 }
+
+/// The most attempts that any waiting contact has used up.
+async fn most_attempts(world: &World) -> i32 {
+    let sql = "select coalesce(max(attempts), 0) from contact_due";
+    sqlx::query_scalar(sql)
+        .fetch_one(&world.pool)
+        .await
+        .unwrap()
+}
+
+fn edit_all(world: &World, name: &'static str) {
+    world.keap.clock().advance_ms(3_000);
+    world.keap.bulk_edit(world.keap.ids(), |person| {
+        person.family_name = Some(name.into())
+    });
+}
+
+#[sqlx::test]
+async fn f39_writes_that_fail_while_reads_go_well_are_no_storm(pool: PgPool) {
+    let mut world = World::with_people(pool, 200).await;
+    world.sync().await;
+    world.set("POLL__SCHEDULE", "*/10 * * * * *");
+    world
+        .intercom
+        .fault(Fault::on("update").always().what(What::status(500)));
+    edit_all(&world, "Stormy");
+    world.intercom.clear_ledger();
+    world.keap.clear_ledger();
+    let daemon = world.daemon().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let url = format!("http://{}/ready", daemon.address);
+    let ready = crate::sim::client::send("GET", &url, &[], "")
+        .await
+        .unwrap()
+        .json();
+    assert!(
+        ready.to_string().contains("failing"),
+        "the remote must be shown as failing: {ready}"
+    );
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    let (writes, lists) = (world.intercom.count("update"), world.keap.count("list"));
+    assert!(
+        writes <= 64 + 10,
+        "{writes} writes to an Intercom that takes none"
+    );
+    // Polls that are due, and one list for each trial at most, by either lane.
+    assert!(lists <= 14, "{lists} lists of Keap");
+    assert!(most_attempts(&world).await <= 1);
+    world.intercom.clear_faults();
+    until("all is caught up", async || {
+        crate::sim::verify::verify(&world.keap, &world.intercom).agrees()
+            && world.store().count_due().await.unwrap() == (0, 0)
+    })
+    .await;
+    assert!(world.held().await.is_empty());
+    let written = world.intercom.count("update") - writes;
+    assert!(
+        (200..=220).contains(&written),
+        "{written} writes afterwards"
+    );
+    daemon.stop().await.1.unwrap();
+}
+
+/// Intercom answers every call of a kind so for a while: nobody is to blame, and it is caught up.
+async fn everybody_gets(pool: PgPool, kind: &'static str, what: What) {
+    let mut world = World::with_people(pool, 40).await;
+    world
+        .set("SYNC__MAX_ATTEMPTS", "3")
+        .set("SYNC__RETRY_CAP_SECONDS", "1");
+    if kind == "update" {
+        world.sync().await;
+        edit_all(&world, "Garbled");
+    }
+    world
+        .intercom
+        .fault(Fault::on(kind).always().what(what.clone()));
+    let worker = world.worker().await;
+    world.intercom.clear_ledger();
+    let started = std::time::Instant::now();
+    while started.elapsed() < Duration::from_secs(3) {
+        let _ = worker.try_sync().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let tries = world.intercom.count(kind);
+    // All at once, before it is known, and a trial or two.
+    assert!(tries <= 44, "{tries} calls that nobody answers");
+    assert!(most_attempts(&world).await <= 1);
+    assert!(world.held().await.is_empty(), "{:?}", world.held().await);
+    world.intercom.clear_faults();
+    until("Intercom is back", async || worker.try_sync().await.is_ok()).await;
+    worker.work_off().await;
+    world.assert_agrees();
+    assert!(world.held().await.is_empty(), "{:?}", world.held().await);
+}
+
+macro_rules! everybody_gets {
+    ($($name:ident: $kind:literal, $what:expr;)*) => {
+        $(#[sqlx::test]
+        async fn $name(pool: PgPool) {
+            everybody_gets(pool, $kind, $what).await;
+        })*
+    };
+}
+
+everybody_gets! {
+    f39_creates_that_fail_are_nobodys_fault: "create", What::status(503);
+    f39_searches_that_fail_are_nobodys_fault: "search", What::status(500);
+    f22_writes_answered_with_a_page_are_nobodys_fault: "update", What::Html(200);
+    f22_writes_answered_with_nothing_are_nobodys_fault: "update", What::Status(200, String::new());
+    f22_writes_answered_with_an_empty_object_are_nobodys_fault: "update", What::Status(200, "{}".into());
+    f22_writes_answered_with_half_an_object_are_nobodys_fault: "update", What::Status(200, r#"{"type":"contact","id":"abc"#.into());
+    f22_writes_refused_with_a_page_are_nobodys_fault: "update", What::Html(405);
+    f22_writes_refused_with_another_programs_object_are_nobodys_fault: "update", What::Status(422, r#"{"error":"blocked"}"#.into());
+    f22_creates_refused_without_a_word_are_nobodys_fault: "create", What::Status(400, String::new());
+    f22_writes_not_found_by_another_program_are_nobodys_fault: "update", What::Status(404, "{}".into());
+    f22_creates_in_conflict_with_another_program_are_nobodys_fault: "create", What::Status(409, "{}".into());
+    f22_creates_done_and_answered_with_garbage_are_not_doubled: "create", What::ApplyThenSay("<html>");
+    f22_updates_done_and_answered_with_garbage_are_repeated: "update", What::ApplyThenSay("{}");
+    f22_searches_answered_with_an_empty_object_are_nobodys_fault: "search", What::Status(200, "{}".into());
+    f22_searches_refused_with_a_page_are_nobodys_fault: "search", What::Html(400);
+}
+
+#[sqlx::test]
+async fn a_contact_that_alone_gets_garbage_is_held_after_its_last_try(pool: PgPool) {
+    let mut world = World::with_people(pool, 12).await;
+    world.set("SYNC__MAX_ATTEMPTS", "4");
+    for (key, what) in [
+        ("3", What::Status(200, "{}".into())),
+        ("9", What::Html(400)),
+    ] {
+        world
+            .intercom
+            .fault(Fault::on("create").key(key).always().what(what));
+    }
+    let worker = world.worker().await;
+    // Five failures in a row are asked about by a probe, whoever they are about.
+    let _ = worker.try_sync().await;
+    until("both are held", async || {
+        let _ = worker.try_sync().await;
+        world.held().await.len() == 2
+    })
+    .await;
+    for held in world.held().await {
+        assert!(
+            held.attempts == 4
+                && held
+                    .reason
+                    .starts_with("last_try: Intercom sent an answer that is not understood"),
+            "{held:?}"
+        );
+    }
+    assert_eq!(world.intercom.live_users().len(), 10);
+}
+
+#[sqlx::test]
+async fn a_poison_contact_on_trial_does_not_keep_the_others_out(pool: PgPool) {
+    let mut world = World::with_people(pool, 30).await;
+    world.set("SYNC__MAX_ATTEMPTS", "4");
+    world.sync().await;
+    edit_all(&world, "Poisoned");
+    // The first contact of every page, which is on trial first.
+    let poison = || {
+        Fault::on("update")
+            .key("1")
+            .always()
+            .what(What::status(500))
+    };
+    world
+        .intercom
+        .fault(Fault::on("update").always().what(What::status(500)));
+    let worker = world.worker().await;
+    assert!(worker.try_sync().await.is_err());
+    world.intercom.clear_faults();
+    world.intercom.fault(poison());
+    let calls = world.intercom.calls();
+    until("the others are written", async || {
+        let _ = worker.try_sync().await;
+        let stale = |id| {
+            let name = world.user(id).name;
+            name.is_none_or(|name| !name.ends_with("Poisoned"))
+        };
+        (2..=30).all(|id| !stale(id))
+    })
+    .await;
+    until("the poison contact is held", async || {
+        let _ = worker.try_sync().await;
+        !world.held().await.is_empty()
+    })
+    .await;
+    let held = world.only_held(1).await;
+    assert_eq!(
+        (held.attempts, held.reason.as_str()),
+        (4, "last_try: Intercom failed with 500")
+    );
+    assert!(world.intercom.calls() - calls < 70);
+}

@@ -11,10 +11,11 @@ use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::contact::{Candidate, Contact, Email, IntercomId, KeapId};
-use crate::remote::{BuildError, Call, Failure, Guard, Lane, Remote, RemoteOptions, Reply};
+use crate::remote::{BuildError, Call, Failure, Guard, Kind, Lane, Remote, RemoteOptions, Reply};
 use limits::IntercomLimits;
 use wire::Asking;
 
@@ -115,6 +116,7 @@ impl IntercomClient {
             credential_setting: "INTERCOM_ACCESS_TOKEN",
             headers,
             probe: &["me"],
+            probe_understood: |reply| wire::is_filled_object(&reply.body),
             limits: Box::new(IntercomLimits::new(
                 options.calls_per_10_seconds,
                 options.urgent_share_percent,
@@ -143,7 +145,13 @@ impl IntercomClient {
 
     pub async fn create(&self, lane: Lane, contact: &Contact) -> Result<Written, Failure> {
         let reply = self
-            .post(lane, &["contacts"], &wire::Write::create(contact))
+            .write(
+                lane,
+                Method::POST,
+                &["contacts"],
+                contact.id,
+                &wire::Write::create(contact),
+            )
             .await?;
         self.written(reply)
     }
@@ -159,6 +167,7 @@ impl IntercomClient {
                 lane,
                 Method::PUT,
                 &["contacts", id.as_str()],
+                contact.id,
                 &wire::Write::update(contact),
             )
             .await?;
@@ -166,12 +175,13 @@ impl IntercomClient {
     }
 
     /// Takes its e-mail from a contact, and changes nothing else of it.
-    pub async fn clear_email(&self, lane: Lane, id: &IntercomId) -> Result<(), Failure> {
+    pub async fn clear_email(&self, lane: Lane, id: &IntercomId, whose: KeapId) -> Result<(), Failure> {
         let reply = self
             .write(
                 lane,
                 Method::PUT,
                 &["contacts", id.as_str()],
+                whose,
                 &serde_json::json!({ "email": null }),
             )
             .await?;
@@ -185,23 +195,21 @@ impl IntercomClient {
 
     /// Reads by id are immediate; an archived contact looks like a missing one.
     pub async fn read(&self, lane: Lane, id: &IntercomId) -> Result<Found, Failure> {
-        self.found(
-            self.remote
-                .send(lane, &Call::get(&["contacts", id.as_str()]))
-                .await?,
-        )
+        self.found(self.read_one(lane, &["contacts", id.as_str()]).await?)
+    }
+
+    async fn read_one(&self, lane: Lane, path: &[&str]) -> Result<Reply, Failure> {
+        let call = Call {
+            understood: |reply| is_own::<wire::ContactWire>(reply),
+            ..Call::get(path)
+        };
+        self.remote.send(lane, &call).await
     }
 
     /// The user that carries this Keap id.
     pub async fn find_by_external_id(&self, lane: Lane, id: KeapId) -> Result<Found, Failure> {
-        self.found(
-            self.remote
-                .send(
-                    lane,
-                    &Call::get(&["contacts", "find_by_external_id", &id.to_string()]),
-                )
-                .await?,
-        )
+        let path = &["contacts", "find_by_external_id", &id.to_string()];
+        self.found(self.read_one(lane, path).await?)
     }
 
     /// Cuts a list of wanted contacts into parts that one search call can ask for.
@@ -257,6 +265,9 @@ impl IntercomClient {
             let body = wire::search(wanted, asking, cursor.as_deref());
             let call = Call {
                 method: Method::POST,
+                kind: Kind::Search,
+                about: wanted.iter().map(|one| one.keap.get()).collect(),
+                understood: |reply| is_own::<wire::Found>(reply),
                 ..Call::get(&["contacts", "search"])
             };
             let reply = self.accepted(self.send(lane, call, &body).await?)?;
@@ -276,11 +287,18 @@ impl IntercomClient {
     }
 
     /// Brings an archived contact back.
-    pub async fn unarchive(&self, lane: Lane, id: &IntercomId) -> Result<Unarchived, Failure> {
+    pub async fn unarchive(
+        &self,
+        lane: Lane,
+        id: &IntercomId,
+        whose: KeapId,
+    ) -> Result<Unarchived, Failure> {
         let reply = self
-            .post(
+            .write(
                 lane,
+                Method::POST,
                 &["contacts", id.as_str(), "unarchive"],
+                whose,
                 &serde_json::json!({}),
             )
             .await?;
@@ -301,11 +319,13 @@ impl IntercomClient {
         }
     }
 
-    pub async fn archive(&self, lane: Lane, id: &IntercomId) -> Result<(), Failure> {
+    pub async fn archive(&self, lane: Lane, id: &IntercomId, whose: KeapId) -> Result<(), Failure> {
         let reply = self
-            .post(
+            .write(
                 lane,
+                Method::POST,
                 &["contacts", id.as_str(), "archive"],
+                whose,
                 &serde_json::json!({}),
             )
             .await?;
@@ -323,20 +343,12 @@ impl IntercomClient {
         Ok(Workspace { id_code, region })
     }
 
-    async fn post(
-        &self,
-        lane: Lane,
-        path: &[&str],
-        body: &impl Serialize,
-    ) -> Result<Reply, Failure> {
-        self.write(lane, Method::POST, path, body).await
-    }
-
     async fn write(
         &self,
         lane: Lane,
         method: Method,
         path: &[&str],
+        whose: KeapId,
         body: &impl Serialize,
     ) -> Result<Reply, Failure> {
         let only_while = self.may_write.get().map(|guard| &**guard);
@@ -345,6 +357,10 @@ impl IntercomClient {
             Call {
                 method,
                 only_while,
+                kind: Kind::Write,
+                about: vec![whose.get()],
+                // Every write is answered with the contact, or at least with its id.
+                understood: |reply| is_own::<wire::WrittenWire>(reply),
                 ..Call::get(path)
             },
             body,
@@ -457,6 +473,18 @@ impl IntercomClient {
             406 | 415 => self.remote.stop(format!("refuses the form of our calls {told}; check INTERCOM_VERSION and INTERCOM_BASE_URL")),
             _ => Failure::never(format!("Intercom refuses the contact {told}")),
         }
+    }
+}
+
+/// Whether Intercom itself has answered: what was asked for, or a list of errors. A page, half an answer or an object of
+/// another program's comes from what stands before Intercom, and says nothing of the contact.
+fn is_own<T: DeserializeOwned>(reply: &Reply) -> bool {
+    match reply.status {
+        200..=299 => serde_json::from_slice::<T>(&reply.body).is_ok(),
+        // About the token, or the address: a person is told.
+        402 | 403 | 406 | 415 => true,
+        404 if reply.is_html() => true,
+        _ => !wire::Errors::of(&reply.body).errors.is_empty(),
     }
 }
 

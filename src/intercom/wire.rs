@@ -278,6 +278,12 @@ pub fn survivor(link: &str) -> Option<IntercomId> {
     })
 }
 
+/// Whether this is a JSON object with anything in it.
+pub fn is_filled_object(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body)
+        .is_ok_and(|object| !object.is_empty())
+}
+
 #[derive(Deserialize)]
 pub struct Me {
     #[serde(default)]

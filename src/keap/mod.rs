@@ -126,6 +126,7 @@ impl KeapClient {
             credential_setting: "KEAP_API_KEY",
             headers,
             probe: USER_INFO,
+            probe_understood: |reply| !reply.is_html(),
             limits: Box::new(KeapLimits::new(rules)),
             idle_connections: 2,
             connect_timeout: options.connect_timeout,

@@ -5,9 +5,13 @@ use std::time::Duration;
 /// Why a call did not bring what was asked for. The text holds ids, statuses and codes only: remotes quote people in theirs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// This call failed in passing: the same call may succeed later.
+    /// This call failed in passing: the same call may succeed later. `put_off`: it was on trial for a remote that fails
+    /// for everybody, so no contact is to blame, and whoever it was about makes way for others for so long.
     #[error("{why}")]
-    Again { why: String },
+    Again {
+        why: String,
+        put_off: Option<Duration>,
+    },
     /// This call will be refused however often it is repeated.
     #[error("{why}")]
     Never { why: String },
@@ -21,7 +25,10 @@ pub enum Failure {
 
 impl Failure {
     pub fn again(why: impl Into<String>) -> Self {
-        Self::Again { why: why.into() }
+        Self::Again {
+            why: why.into(),
+            put_off: None,
+        }
     }
 
     pub fn never(why: impl Into<String>) -> Self {

@@ -5,6 +5,7 @@ mod clock;
 mod failure;
 mod pacer;
 
+pub use breaker::Kind;
 pub use clock::RemoteClock;
 pub use failure::Failure;
 pub use pacer::{Admission, Answered, Headroom, Lane, Limits, Pacer, number};
@@ -17,10 +18,11 @@ use chrono::{DateTime, Utc};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, redirect};
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use url::Url;
 
-use breaker::Breaker;
+use breaker::{Breaker, Fault};
 use pacer::Started;
 
 /// No answer that we ask for comes near this; whatever is larger is not read to its end.
@@ -44,6 +46,8 @@ pub struct RemoteOptions {
     pub headers: HeaderMap,
     /// A route that is always there and costs little: it tells whether the remote is back.
     pub probe: &'static [&'static str],
+    /// Whether an answer to it is the remote's own.
+    pub probe_understood: fn(&Reply) -> bool,
     pub limits: Box<dyn Limits>,
     pub idle_connections: usize,
     pub connect_timeout: Duration,
@@ -70,9 +74,12 @@ pub struct Remote {
     base_url_setting: &'static str,
     credential_setting: &'static str,
     probe: &'static [&'static str],
+    probe_understood: fn(&Reply) -> bool,
     client: Client,
     pacer: Pacer,
     breaker: Mutex<Breaker>,
+    /// A trial is over.
+    tried: Notify,
     stopped: Mutex<Option<Stopped>>,
     stop_recheck: Duration,
     request_timeout: Duration,
@@ -97,6 +104,28 @@ struct Stopped {
     until: Instant,
 }
 
+/// What the side says to a call.
+enum Checked<'a> {
+    May(Ticket<'a>),
+    /// A trial is under way; it lasts so long at most.
+    Wait(Duration),
+}
+
+/// The leave to make a call. Its end is the end of the trial, if it is one, however the call ends.
+struct Ticket<'a> {
+    remote: &'a Remote,
+    trial: bool,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if self.trial {
+            lock(&self.remote.breaker).tried();
+            self.remote.tried.notify_waiters();
+        }
+    }
+}
+
 /// A call to be made. It may be sent more than once: only when the remote refused it unread (429).
 pub struct Call<'a> {
     pub method: Method,
@@ -104,6 +133,11 @@ pub struct Call<'a> {
     pub path: &'a [&'a str],
     pub query: Vec<(&'static str, String)>,
     pub body: Option<Vec<u8>>,
+    pub kind: Kind,
+    /// The Keap contacts that it is for, where it is for some only.
+    pub about: Vec<i64>,
+    /// Whether an answer is the remote's own. What a proxy or a page says in its place is a failure of the remote's.
+    pub understood: fn(&Reply) -> bool,
     /// Asked at the last moment, after all waiting: whether the call may still be made.
     pub only_while: Option<&'a Guard>,
 }
@@ -118,6 +152,9 @@ impl<'a> Call<'a> {
             path,
             query: Vec::new(),
             body: None,
+            kind: Kind::Read,
+            about: Vec::new(),
+            understood: |_| true,
             only_while: None,
         }
     }
@@ -182,9 +219,11 @@ impl Remote {
             base_url_setting: options.base_url_setting,
             credential_setting: options.credential_setting,
             probe: options.probe,
+            probe_understood: options.probe_understood,
             client,
             pacer: Pacer::new(options.limits),
             breaker: Mutex::default(),
+            tried: Notify::new(),
             stopped: Mutex::default(),
             stop_recheck: options.stop_recheck,
             request_timeout: options.request_timeout,
@@ -231,7 +270,7 @@ impl Remote {
     /// Makes a call, within the limits. Waiting for a limit is part of it, also when the remote refused the first try for its number.
     pub async fn send(&self, lane: Lane, call: &Call<'_>) -> Result<Reply, Failure> {
         for _ in 0..MOST_REFUSALS {
-            let started = self.admit(lane).await?;
+            let (started, ticket) = self.admit(lane, call.kind).await?;
             if call.only_while.is_some_and(|guard| !guard()) {
                 let why = format!(
                     "{} is not called: this process no longer holds the lease",
@@ -246,7 +285,7 @@ impl Remote {
                 Ok(reply) => reply,
                 Err(why) => {
                     drop(started);
-                    return Err(self.sick(why));
+                    return Err(self.sick(call, &ticket, why));
                 }
             };
             started.answered(&reply.headers, reply.status == 429);
@@ -260,9 +299,10 @@ impl Remote {
                         "A call was refused for its number (429); it waits and is repeated."
                     ),
                 },
-                // These two speak of the request, not of the server's health.
-                501 | 505 => return self.well(reply),
-                408 | 500..=599 => return Err(self.sick_answer(&reply)),
+                // 501 and 505 are left out: they speak of the request, not of the server's health.
+                408 | 500 | 502..=504 | 506..=599 => {
+                    return Err(self.sick_answer(call, &ticket, &reply));
+                }
                 401 => {
                     return Err(self.stop(format!(
                         "refuses the credential (401); check {}",
@@ -275,7 +315,17 @@ impl Remote {
                         reply.status, self.base_url_setting
                     )));
                 }
-                _ => return self.well(reply),
+                _ if !(call.understood)(&reply) => {
+                    let why = format!(
+                        "{} sent an answer that is not understood ({})",
+                        self.name, reply.status
+                    );
+                    return Err(self.sick(call, &ticket, why));
+                }
+                _ => {
+                    lock(&self.breaker).succeeded(call.kind, ticket.trial);
+                    return Ok(reply);
+                }
             }
         }
         Err(self.down(
@@ -325,11 +375,6 @@ impl Remote {
         })
     }
 
-    fn well(&self, reply: Reply) -> Result<Reply, Failure> {
-        lock(&self.breaker).succeeded();
-        Ok(reply)
-    }
-
     fn down(&self, what: &str, retry_in: Duration) -> Failure {
         Failure::Down {
             why: format!("{} {what}", self.name),
@@ -338,44 +383,95 @@ impl Remote {
     }
 
     /// A failed call: the side is down once too many have failed in a row.
-    fn sick(&self, why: String) -> Failure {
-        match lock(&self.breaker).failed(Instant::now()) {
-            Some(retry_in) => Failure::Down { why, retry_in },
-            None => Failure::Again { why },
+    fn sick(&self, call: &Call<'_>, ticket: &Ticket<'_>, why: String) -> Failure {
+        let fault =
+            lock(&self.breaker).failed(Instant::now(), call.kind, &call.about, ticket.trial);
+        match fault {
+            Fault::Contact => Failure::again(why),
+            Fault::Remote(retry_in) => Failure::Down { why, retry_in },
+            // Longer than the pause, so that another contact is on trial then.
+            Fault::Trial(pause) => Failure::Again {
+                why,
+                put_off: Some(pause * 2),
+            },
         }
     }
 
-    fn sick_answer(&self, reply: &Reply) -> Failure {
+    fn sick_answer(&self, call: &Call<'_>, ticket: &Ticket<'_>, reply: &Reply) -> Failure {
         if let Some(pause) = retry_after(&reply.headers).filter(|pause| !pause.is_zero()) {
             let pause = pause.min(Duration::from_secs(3600));
             lock(&self.breaker).pause(Instant::now(), pause);
         }
-        self.sick(format!("{} failed with {}", self.name, reply.status))
+        self.sick(
+            call,
+            ticket,
+            format!("{} failed with {}", self.name, reply.status),
+        )
+    }
+
+    /// Finds out, without a call that is about a contact, whether the side may be called: nothing needs to be read for a side
+    /// that takes nothing.
+    pub async fn ready(&self, lane: Lane) -> Result<(), Failure> {
+        match self.check_side(lane, Kind::Read).await? {
+            Checked::May(_) | Checked::Wait(_) => Ok(()),
+        }
     }
 
     /// Waits for the place of one call; fails at once when the side is stopped or down.
-    async fn admit(&self, lane: Lane) -> Result<Started<'_>, Failure> {
-        self.check_side(lane).await?;
+    async fn admit(&self, lane: Lane, kind: Kind) -> Result<(Started<'_>, Ticket<'_>), Failure> {
+        let ticket = loop {
+            let tried = self.tried.notified();
+            let mut tried = std::pin::pin!(tried);
+            tried.as_mut().enable();
+            match self.check_side(lane, kind).await? {
+                Checked::May(ticket) => break ticket,
+                // The trial speaks for this call as well.
+                Checked::Wait(longest) => {
+                    let _ = tokio::time::timeout(longest, tried).await;
+                }
+            }
+        };
         let started = self
             .pacer
             .start(lane)
             .await
             .map_err(|(why, retry_in)| self.down(&why, retry_in))?;
+        if ticket.trial {
+            return Ok((started, ticket));
+        }
         // Much may have been learnt while this call waited for its place.
-        self.check_side(lane).await?;
-        Ok(started)
+        match self.check_side(lane, kind).await? {
+            Checked::May(ticket) => Ok((started, ticket)),
+            Checked::Wait(_) => Err(self.down(
+                "is left alone for a moment, until another call has shown that it is back",
+                Duration::from_millis(250),
+            )),
+        }
     }
 
-    async fn check_side(&self, lane: Lane) -> Result<(), Failure> {
-        self.check_stopped()?;
-        let admission = lock(&self.breaker).admit(Instant::now());
-        match admission {
-            breaker::Admission::Call => Ok(()),
-            breaker::Admission::Pause(retry_in) => Err(self.down(
-                "is left alone for a moment, because it kept failing",
-                retry_in,
-            )),
-            breaker::Admission::Probe => self.probe(lane).await,
+    async fn check_side(&self, lane: Lane, kind: Kind) -> Result<Checked<'_>, Failure> {
+        loop {
+            self.check_stopped()?;
+            let admission = lock(&self.breaker).admit(Instant::now(), kind);
+            let trial = match admission {
+                breaker::Admission::Call => false,
+                breaker::Admission::Trial => true,
+                breaker::Admission::Wait(longest) => return Ok(Checked::Wait(longest)),
+                breaker::Admission::Pause(retry_in) => {
+                    return Err(self.down(
+                        "is left alone for a moment, because it kept failing",
+                        retry_in,
+                    ));
+                }
+                breaker::Admission::Probe => {
+                    self.probe(lane).await?;
+                    continue;
+                }
+            };
+            return Ok(Checked::May(Ticket {
+                remote: self,
+                trial,
+            }));
         }
     }
 
@@ -406,10 +502,14 @@ impl Remote {
         let (well, why) = match self.transport(lane, &Call::get(self.probe)).await {
             Ok(reply) => {
                 started.answered(&reply.headers, reply.status == 429);
-                (
-                    reply.status < 500 && reply.status != 408,
-                    format!("{} failed with {}", self.name, reply.status),
-                )
+                let (name, status) = (self.name, reply.status);
+                if status >= 500 || status == 408 {
+                    (false, format!("{name} failed with {status}"))
+                } else {
+                    let understood = status >= 300 || (self.probe_understood)(&reply);
+                    let why = format!("{name} sent an answer that is not understood ({status})");
+                    (understood, why)
+                }
             }
             Err(why) => (false, why),
         };

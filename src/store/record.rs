@@ -204,6 +204,7 @@ async fn put_links(
             .bind(&ids)
             .execute(&mut **tx)
             .await?;
+        release_waiting_for(tx, &ids).await?;
     }
     if rows.is_empty() {
         return Ok(());
@@ -217,7 +218,8 @@ async fn put_links(
             LinkState::Skipped => None,
         })
         .collect();
-    release_waiting_for(tx, &ids, &rows).await?;
+    let moved = with_another_email(tx, &ids, &rows).await?;
+    release_waiting_for(tx, &moved).await?;
     // Intercom has given the contact to another Keap id: the older link is wrong and would block the new one.
     sqlx::query(
         "delete from contact_link link using unnest($1::bigint[], $2::text[]) as new (keap_contact_id, intercom_contact_id)
@@ -251,25 +253,32 @@ async fn put_links(
     Ok(())
 }
 
-/// Whoever is held because a contact has its e-mail address is looked at again when that contact gets another one.
-async fn release_waiting_for(
+/// Which of these contacts had another e-mail address when they were written last.
+async fn with_another_email(
     tx: &mut Transaction<'static, Postgres>,
     ids: &[i64],
     rows: &[&LinkRow],
-) -> Result<()> {
+) -> Result<Vec<i64>> {
     let emails: Vec<_> = rows
         .iter()
         .map(|row| row.email_digest.map(|digest| digest.as_bytes().to_vec()))
         .collect();
-    let changed: Vec<i64> = sqlx::query_scalar(
+    Ok(sqlx::query_scalar(
         "select new.id from unnest($1::bigint[], $2::bytea[]) as new (id, email)
            join contact_link link on link.keap_contact_id = new.id and link.email_digest is distinct from new.email",
     )
     .bind(ids)
     .bind(&emails)
     .fetch_all(&mut **tx)
-    .await?;
-    if changed.is_empty() {
+    .await?)
+}
+
+/// Whoever is held because one of these has its e-mail address is looked at again: they have another one now, or are gone.
+async fn release_waiting_for(
+    tx: &mut Transaction<'static, Postgres>,
+    ids: &[i64],
+) -> Result<()> {
+    if ids.is_empty() {
         return Ok(());
     }
     sqlx::query(concat!(
@@ -279,7 +288,7 @@ async fn release_waiting_for(
         WAITS_FOR!("last_error"),
         " = any($1)"
     ))
-    .bind(&changed)
+    .bind(ids)
     .bind(DueReason::Again.as_str())
     .bind(DueReason::Again.priority())
     .execute(&mut **tx)

@@ -128,8 +128,9 @@ impl Syncer {
 }
 
 fn preview(planned: &Planned) -> Preview {
+    let failed = planned.search_failed.as_ref().map(|(why, _)| why.clone());
     let (action, intercom, reason) = match &planned.decision {
-        _ if planned.search_failed.is_some() => ("failed", None, planned.search_failed.clone()),
+        _ if failed.is_some() => ("failed", None, failed),
         Decision::Create => ("created", None, None),
         Decision::Link(id) => ("linked", Some(id.to_string()), None),
         Decision::Update(id) => ("updated", Some(id.to_string()), None),

@@ -145,6 +145,7 @@ impl Syncer {
 
     /// One page of due contacts. False when nothing is due.
     pub async fn urgent_step(&self) -> Result<bool, Halt> {
+        self.intercom_is_ready(Lane::Urgent).await?;
         let Some(page) = self.unless_cancelled(self.due_page()).await? else {
             return Ok(false);
         };
@@ -156,6 +157,7 @@ impl Syncer {
     /// are done.
     pub async fn bulk_step(&self, poll: &mut bool) -> Result<bool, Halt> {
         *poll |= self.unless_cancelled(self.take_requests()).await?;
+        self.intercom_is_ready(Lane::Bulk).await?;
         let changed = self.changed_step(poll).await;
         // A fault of one feed's own leaves the other its turn; a remote or a database that is down is down for both.
         let down = |stepped: &Result<bool, Halt>| {
@@ -173,6 +175,15 @@ impl Syncer {
         }
         let sweep = self.sweep_step().await;
         Ok(changed? | backfill? | sweep?)
+    }
+
+    /// What Intercom cannot take is not read from Keap, whose calls are counted by the day.
+    async fn intercom_is_ready(&self, lane: Lane) -> Result<(), Halt> {
+        let ready = async {
+            let ready = self.intercom.remote().ready(lane).await;
+            ready.map_err(Halt::of_reading)
+        };
+        self.unless_cancelled(ready).await
     }
 
     async fn changed_step(&self, poll: &mut bool) -> Result<bool, Halt> {

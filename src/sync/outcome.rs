@@ -52,9 +52,10 @@ pub enum Outcome {
         reason: SkipReason,
         forget: bool,
     },
-    /// To be tried again; uses up an attempt.
+    /// To be tried again. Uses up an attempt, unless it is put off: then the remote is to blame.
     Again {
         why: String,
+        put_off: Option<Duration>,
     },
     /// The other lane was at the contact: to be looked at afresh, without using up an attempt.
     Afresh,
@@ -86,6 +87,15 @@ pub enum Halt {
     Panicked,
 }
 
+impl Outcome {
+    pub fn again(why: impl Into<String>) -> Self {
+        Self::Again {
+            why: why.into(),
+            put_off: None,
+        }
+    }
+}
+
 impl From<StoreError> for Halt {
     fn from(error: StoreError) -> Self {
         match error {
@@ -112,9 +122,9 @@ impl Halt {
                 retry_in,
                 needs_person: false,
             },
-            Failure::Again { why } => Self::Remote {
+            Failure::Again { why, put_off } => Self::Remote {
                 why,
-                retry_in: PAUSE.mul_f64(rand::random_range(0.2..1.0)),
+                retry_in: put_off.unwrap_or(PAUSE.mul_f64(rand::random_range(0.2..1.0))),
                 needs_person: false,
             },
             Failure::Never { why } => Self::Feed(why),

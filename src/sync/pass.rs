@@ -166,7 +166,7 @@ impl Syncer {
             .unwrap_or_else(|_| {
                 let why =
                     "a mistake in keap-intercom-sync: writing this contact ended in a panic".into();
-                Ok((Outcome::Again { why }, None))
+                Ok((Outcome::Again { why, put_off: None }, None))
             });
         if result.is_err() {
             halted.store(true, Ordering::Relaxed);
@@ -223,7 +223,10 @@ impl Syncer {
             return Ok((Outcome::Afresh, None));
         };
         let outcome = match &planned.search_failed {
-            Some(why) => Outcome::Again { why: why.clone() },
+            Some((why, put_off)) => Outcome::Again {
+                why: why.clone(),
+                put_off: *put_off,
+            },
             None => {
                 let write = Write {
                     store: &self.store,
@@ -289,7 +292,7 @@ impl Syncer {
         let mut waiting = self.store.known(&ids).await?.waiting;
         let outcomes = unreadable
             .into_iter()
-            .map(|(id, why)| (id, Outcome::Again { why }));
+            .map(|(id, why)| (id, Outcome::again(why)));
         let gone = || Outcome::Skipped {
             reason: SkipReason::NotInKeap,
             forget: false,

@@ -1,9 +1,11 @@
 //! Planning a page: what is known of its contacts is gathered for all of them together, then each is decided.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use rand::seq::SliceRandom;
 
 use super::decide::{Decision, Hold, HoldReason, Seen, SkipReason, decide, match_up};
 use super::outcome::Halt;
@@ -25,8 +27,9 @@ pub struct Planned {
     pub fingerprint: Digest,
     pub sighting: Digest,
     pub email_digest: Option<Digest>,
-    /// Why the search that this contact was part of failed; nothing else of the page suffers.
-    pub search_failed: Option<String>,
+    /// Why the search that this contact was part of failed, and for how long the contact makes way if that is no fault of its
+    /// own; nothing else of the page suffers.
+    pub search_failed: Option<(String, Option<Duration>)>,
 }
 
 impl Planned {
@@ -149,20 +152,26 @@ impl Planner<'_> {
                 });
             }
         }
-        let wanted: Vec<Wanted> = planned
-            .iter()
-            .filter(|one| one.decision == Decision::Match)
-            .filter_map(|one| {
-                Some(Wanted {
-                    keap: one.contact.id,
-                    email: one.contact.email.valid()?.clone(),
-                })
-            })
-            .collect();
-        if wanted.is_empty() {
+        // Whoever comes back is searched by itself: it may be the one address that made the search of all fail.
+        let (mut wanted, mut parts) = (Vec::new(), Vec::new());
+        for one in planned.iter().filter(|one| one.decision == Decision::Match) {
+            let Some(email) = one.contact.email.valid().cloned() else {
+                continue;
+            };
+            let keap = one.contact.id;
+            let comes_back = |waiting: &Waiting| waiting.reason == DueReason::Retry;
+            if one.waiting.as_ref().is_some_and(comes_back) {
+                parts.push(vec![Wanted { keap, email }]);
+            } else {
+                wanted.push(Wanted { keap, email });
+            }
+        }
+        parts.extend(self.intercom.searches(wanted));
+        if parts.is_empty() {
             return Ok(());
         }
-        let parts = self.intercom.searches(wanted);
+        // While searches fail for everybody one of them is on trial: not always the same, which may fail for its own sake.
+        parts.shuffle(&mut rand::rng());
         let searches = parts.into_iter().map(|part| async move {
             let found = self.intercom.search(self.lane, &part).await;
             (part, found)
@@ -175,8 +184,8 @@ impl Planner<'_> {
         for (part, result) in searches {
             match result {
                 Ok(candidates) => found.extend(candidates),
-                Err(Failure::Again { why }) => {
-                    failed.extend(part.iter().map(|one| (one.keap, why.clone())))
+                Err(Failure::Again { why, put_off }) => {
+                    failed.extend(part.iter().map(|one| (one.keap, (why.clone(), put_off))))
                 }
                 // One address that Intercom refuses must not harm its neighbours: each is looked for by itself.
                 Err(Failure::Never { .. }) => alone.extend(part.iter().map(|one| one.keap)),

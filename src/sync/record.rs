@@ -290,19 +290,20 @@ impl Entry<'_> {
                 self.recorded.counts.seen = 0;
                 self.recorded.afresh = true;
             }
-            Outcome::Again { why } => {
+            Outcome::Again { why, put_off } => {
                 let attempts = planned
                     .waiting
                     .as_ref()
                     .filter(|waiting| !waiting.held)
                     .map_or(0, |waiting| waiting.attempts)
-                    + 1;
-                if attempts >= self.recording.retries.max_attempts {
+                    + i32::from(put_off.is_none());
+                if put_off.is_none() && attempts >= self.recording.retries.max_attempts {
                     self.hold(HoldReason::LastTry(why), Vec::new(), attempts);
                 } else {
                     self.recorded.counts.failed += 1;
                     self.log(SyncStatus::Failed, "failed", None, Some(why.clone()), None);
-                    self.due(self.recording.retries.delay(attempts), attempts, why, None);
+                    let delay = put_off.unwrap_or(self.recording.retries.delay(attempts));
+                    self.due(delay, attempts, why, None);
                 }
             }
             Outcome::Held(hold) => {

@@ -43,7 +43,7 @@ enum End {
 impl From<Failure> for End {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Again { why } => Self::Outcome(Outcome::Again { why }),
+            Failure::Again { why, put_off } => Self::Outcome(Outcome::Again { why, put_off }),
             Failure::Never { why } => hold(HoldReason::Refused(why), []),
             Failure::Stop { why, retry_in } => Self::Halt(Halt::Remote {
                 why,
@@ -111,7 +111,9 @@ impl Write<'_> {
                     Some(id),
                 ),
                 Decision::Archive(id) => {
-                    self.intercom.archive(self.lane, &id).await?;
+                    self.intercom
+                        .archive(self.lane, &id, self.contact.id)
+                        .await?;
                     return Ok(gone(Action::Archived, id, None));
                 }
                 Decision::Unlink(id) => return Ok(gone(Action::Unlinked, id, None)),
@@ -222,9 +224,9 @@ impl Write<'_> {
         match found {
             Found::Contact(found) => Ok(found),
             Found::Merged(other) => Err(hold(HoldReason::Conflict, [id.clone(), other])),
-            Found::Missing => Err(End::Outcome(Outcome::Again {
-                why: "Intercom named a contact that it does not show".into(),
-            })),
+            Found::Missing => Err(End::Outcome(Outcome::again(
+                "Intercom named a contact that it does not show",
+            ))),
         }
     }
 
@@ -318,13 +320,17 @@ impl Write<'_> {
         }
         // Asked before it is brought back, so that a Keap that does not answer leaves it where it is.
         let former = self.let_go(&id).await?;
-        match self.intercom.unarchive(self.lane, &id).await? {
+        match self
+            .intercom
+            .unarchive(self.lane, &id, self.contact.id)
+            .await?
+        {
             Unarchived::Live => {}
             Unarchived::NotRestorable => return Err(hold(HoldReason::NotRestorable, [id])),
             Unarchived::Missing => {
-                return Err(End::Outcome(Outcome::Again {
-                    why: "Intercom named an archived contact that it does not show".into(),
-                }));
+                return Err(End::Outcome(Outcome::again(
+                    "Intercom named an archived contact that it does not show",
+                )));
             }
         }
         let found = self.read_named(&id).await?;
@@ -336,7 +342,9 @@ impl Write<'_> {
         };
         if !matches!(decision, Decision::Link(_)) {
             // It is not ours: it goes back to where it was.
-            self.intercom.archive(self.lane, &id).await?;
+            self.intercom
+                .archive(self.lane, &id, self.contact.id)
+                .await?;
         }
         Ok(decision)
     }
@@ -361,20 +369,20 @@ impl Write<'_> {
         let Some(former) = self.let_go(id).await? else {
             return Ok(false);
         };
-        if self.intercom.unarchive(self.lane, id).await? != Unarchived::Live {
+        if self.intercom.unarchive(self.lane, id, former).await? != Unarchived::Live {
             return Ok(false);
         }
         let found = self.intercom.read(self.lane, id).await;
         let cleared = match &found {
             Ok(Found::Contact(found)) if found.belongs_to(former) => self
                 .intercom
-                .clear_email(self.lane, id)
+                .clear_email(self.lane, id, former)
                 .await
                 .map(|()| true),
             _ => Ok(false),
         };
         // It goes back to where it was, whatever came of it.
-        self.intercom.archive(self.lane, id).await?;
+        self.intercom.archive(self.lane, id, former).await?;
         found?;
         Ok(cleared?)
     }

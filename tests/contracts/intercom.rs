@@ -370,7 +370,10 @@ async fn the_three_outcomes_of_bringing_an_archived_contact_back() {
     ] {
         let (server, intercom) = answering(response).await;
         assert_eq!(
-            intercom.unarchive(Lane::Bulk, &hex()).await.unwrap(),
+            intercom
+                .unarchive(Lane::Bulk, &hex(), KeapId::new(7).unwrap())
+                .await
+                .unwrap(),
             expected
         );
         assert_eq!(

@@ -26,6 +26,8 @@ pub enum What {
     ApplyThenDrop,
     /// Do it, then never answer; the connection stays open.
     ApplyThenHang,
+    /// Do it, then answer 200 with this body instead of its own.
+    ApplyThenSay(&'static str),
     /// Do it, announce the full length, send only so many bytes of the body, close.
     CutBody(usize),
     /// Do it, then send so many bytes of blanks instead of the body, without an announced length.

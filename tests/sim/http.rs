@@ -230,7 +230,10 @@ async fn pause_for(duration: Duration) {
     }
 }
 
-fn send(answer: Answer, what: Option<What>, clock: &Clock) -> Result<Response<Body>, Closed> {
+fn send(mut answer: Answer, what: Option<What>, clock: &Clock) -> Result<Response<Body>, Closed> {
+    if let Some(What::ApplyThenSay(body)) = what {
+        (answer.status, answer.body) = (200, body.into());
+    }
     let length = answer.body.len();
     let flooded = matches!(what, Some(What::Flood(_)));
     let body = match what {

@@ -364,9 +364,9 @@ impl Syncer {
     async fn newest_in_keap(&self) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), Halt> {
         let newest = match self.keap.newest(Lane::Bulk).await {
             // The newest contact itself may be the one that Keap cannot show.
-            Err(Failure::Again { why }) => match self.walker.ask_for_nobody(Lane::Bulk).await {
+            Err(Failure::Again { why, .. }) => match self.walker.ask_for_nobody(Lane::Bulk).await {
                 Ok(page) => return Ok((page.date, page.date)),
-                Err(_) => return Err(Halt::of_reading(Failure::Again { why })),
+                Err(_) => return Err(Halt::of_reading(Failure::again(why))),
             },
             newest => newest.map_err(Halt::of_reading)?,
         };

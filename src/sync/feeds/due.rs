@@ -135,7 +135,7 @@ impl Syncer {
                     rows.extend(found);
                 }
                 // One contact that Keap cannot show fails the whole list: halves are tried, down to the contact itself.
-                Err(Failure::Again { why } | Failure::Never { why }) => {
+                Err(Failure::Again { why, .. } | Failure::Never { why }) => {
                     self.unless_keap_is_down(lane, &why).await?;
                     match chunk {
                         [one] => alone.push(*one),
@@ -163,7 +163,7 @@ impl Syncer {
             match self.keap.by_id(lane, id).await {
                 Ok(Some(row)) => rows.extend(Rows::sort(vec![row])),
                 Ok(None) => missing.push(id),
-                Err(Failure::Again { why } | Failure::Never { why }) => {
+                Err(Failure::Again { why, .. } | Failure::Never { why }) => {
                     self.unless_keap_is_down(lane, &why).await?;
                     rows.unreadable.push((id, why));
                 }

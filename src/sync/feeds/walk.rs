@@ -169,7 +169,7 @@ impl Walker {
             match self.keap.page(lane, &query).await {
                 Ok(page) => return Ok(Some(page)),
                 Err(Failure::Never { .. }) => return Ok(None),
-                Err(Failure::Again { why }) if self.keap_answers(lane).await => {
+                Err(Failure::Again { why, .. }) if self.keap_answers(lane).await => {
                     if size > 1 {
                         tracing::debug!(why, size, "Keap failed on a page; trying a smaller one.");
                         self.size_now.store(size / 2, Ordering::Relaxed);
@@ -185,7 +185,7 @@ impl Walker {
                     let Some(id) = id else {
                         found_nobody += 1;
                         if found_nobody > 2 {
-                            return Err(Halt::of_reading(Failure::Again { why }));
+                            return Err(Halt::of_reading(Failure::again(why)));
                         }
                         continue;
                     };
