@@ -602,7 +602,7 @@ async fn a_new_email_that_another_linked_contact_has_is_held_for_that_one(pool: 
         "{}",
         held.reason
     );
-    assert_eq!(held.candidates, [owners.clone()]);
+    assert_eq!(held.candidates, std::slice::from_ref(&owners));
     assert_eq!(world.user(id).email.as_deref(), Some("bob@example.org"));
     // An agent archives the owner's contact: it is the owner's all the same.
     world.intercom.archive(&owners);

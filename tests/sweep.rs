@@ -384,10 +384,7 @@ async fn f27_a_winner_with_an_intercom_contact_of_its_own_keeps_it_and_gets_the_
     worker.request(&[winner]).await;
     assert!(world.held().await.is_empty(), "{:?}", world.held().await);
     assert_eq!(
-        (
-            world.user(winner).id,
-            world.user(winner).email.clone().map(String::from)
-        ),
+        (world.user(winner).id, world.user(winner).email),
         (winners, Some(email))
     );
     // What was archived is still archived, and only the e-mail is taken from it.
