@@ -175,7 +175,12 @@ impl IntercomClient {
     }
 
     /// Takes its e-mail from a contact, and changes nothing else of it.
-    pub async fn clear_email(&self, lane: Lane, id: &IntercomId, whose: KeapId) -> Result<(), Failure> {
+    pub async fn clear_email(
+        &self,
+        lane: Lane,
+        id: &IntercomId,
+        whose: KeapId,
+    ) -> Result<(), Failure> {
         let reply = self
             .write(
                 lane,

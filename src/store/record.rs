@@ -274,10 +274,7 @@ async fn with_another_email(
 }
 
 /// Whoever is held because one of these has its e-mail address is looked at again: they have another one now, or are gone.
-async fn release_waiting_for(
-    tx: &mut Transaction<'static, Postgres>,
-    ids: &[i64],
-) -> Result<()> {
+async fn release_waiting_for(tx: &mut Transaction<'static, Postgres>, ids: &[i64]) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
