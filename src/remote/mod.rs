@@ -389,10 +389,10 @@ impl Remote {
         match fault {
             Fault::Contact => Failure::again(why),
             Fault::Remote(retry_in) => Failure::Down { why, retry_in },
-            // Longer than the pause, so that another contact is on trial then.
+            // A little longer than the pause, so that another contact is on trial then.
             Fault::Trial(pause) => Failure::Again {
                 why,
-                put_off: Some(pause * 2),
+                put_off: Some(pause.mul_f64(1.25)),
             },
         }
     }
