@@ -115,7 +115,10 @@ async fn ready_says_what_is_wrong(pool: PgPool) {
     )
     .await;
     assert_eq!(reply.status, 202, "{}", reply.json());
-    assert_eq!(check(&daemon, "intercom").await, "refused");
+    until("the refusal", async || {
+        check(&daemon, "intercom").await == "refused"
+    })
+    .await;
     assert_eq!(look(&daemon, "/ready").await.0, 503);
     let (status, _) = look(&daemon, "/health").await;
     assert_eq!(status, 200, "a restart would change nothing");
