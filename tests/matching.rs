@@ -731,6 +731,8 @@ async fn whoever_waits_for_an_address_gets_it_when_it_is_free(pool: PgPool) {
         .map(|at| world.keap.add(person(&format!("canary{at}@example.com"))))
         .collect();
     worker.sync().await;
+    // Search knows the owners, and does not notice at once what changes.
+    world.intercom.reindex_now();
 
     // In one poll: the owner moves away, somebody new takes the address.
     set(owners[0], Some("moved@example.com"));
@@ -763,6 +765,7 @@ async fn whoever_waits_for_an_address_gets_it_when_it_is_free(pool: PgPool) {
             .edit(owner, |person| person.given_name = Some("Renamed".into()));
         worker.sync().await;
         world.only_held(waits).await;
+        world.intercom.reindex_now();
         set(owner, freed);
         worker.sync().await;
         worker.work_off().await;

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::decide::{Decision, Hold, HoldReason, SkipReason, match_up};
 use super::outcome::{Action, Halt, Outcome};
-use crate::contact::{Candidate, Contact, EmailField, IntercomId, KeapId, Link};
+use crate::contact::{Candidate, Contact, Email, EmailField, IntercomId, KeapId, Link};
 use crate::intercom::{Conflict, Found, IntercomClient, Unarchived, Wanted, Written};
 use crate::keap::KeapClient;
 use crate::remote::{Failure, Lane};
@@ -124,7 +124,7 @@ impl Write<'_> {
                         forget: replaced,
                     });
                 }
-                Decision::Hold(hold) => match self.inherit(&hold).await? {
+                Decision::Hold(hold) => match self.reconsider(&hold, &named).await? {
                     Some(next) => {
                         decision = next;
                         continue;
@@ -255,20 +255,32 @@ impl Write<'_> {
         }
     }
 
-    /// An Intercom contact that carries another Keap id, and that we let go of when Keap lost that one, is free: somebody
-    /// deleted the contact in Keap and made it again.
-    async fn inherit(&self, hold: &Hold) -> Result<Option<Decision>, End> {
+    /// A contact that carries another external id is no obstacle where we let go of it when Keap lost that id: somebody deleted
+    /// the contact in Keap and made it again. Nor where only search, which lags, still shows it with our e-mail.
+    async fn reconsider(
+        &self,
+        hold: &Hold,
+        named: &HashSet<IntercomId>,
+    ) -> Result<Option<Decision>, End> {
         let (HoldReason::ExternalIdTaken, [id]) = (&hold.reason, hold.candidates.as_slice()) else {
             return Ok(None);
         };
-        let Some(former) = self.let_go(id).await? else {
+        let former = self.let_go(id).await?;
+        if former.is_none() && named.contains(id) {
+            // It has been read just now.
             return Ok(None);
-        };
-        Ok(match self.intercom.read(self.lane, id).await? {
-            Found::Contact(found) if found.belongs_to(former) => Some(self.take_over(id, former)),
+        }
+        let email = self.contact.email.valid().map(Email::folded);
+        Ok(match (self.intercom.read(self.lane, id).await?, former) {
+            (Found::Contact(found), Some(former)) if found.belongs_to(former) => {
+                Some(self.take_over(id, former))
+            }
+            (Found::Contact(found), None) if found.email.as_deref() != email.as_deref() => {
+                Some(Decision::Create)
+            }
             // Archived, and search has not noticed: creating names it.
-            Found::Missing => Some(Decision::Create),
-            Found::Contact(_) | Found::Merged(_) => None,
+            (Found::Missing, Some(_)) => Some(Decision::Create),
+            _ => None,
         })
     }
 
