@@ -9,7 +9,7 @@ use super::{Ended, SOME_FAILED, WELL, ask, exit};
 use crate::app;
 use crate::config::{Migrate, Needed, Settings};
 use crate::contact::KeapId;
-use crate::store::{Cursor, Feed, LeaseHolder, Run, RunState, Store, Walk};
+use crate::store::{BRAKE, Cursor, Feed, LeaseHolder, Run, RunState, Store, Walk};
 use crate::sync::lease;
 
 pub async fn run(settings: &Settings, stale_after: Option<u64>, json: bool) -> Ended {
@@ -152,7 +152,7 @@ impl Look {
                     add(
                         false,
                         format!("the last {} has failed: {why}", run.feed),
-                        if why.starts_with("brake:") {
+                        if why.starts_with(BRAKE) {
                             "see who deletes in Keap; if it is meant, `keap-intercom-sync sync --sweep --force`"
                         } else {
                             "the next one is tried by itself; if it fails again, its reason says what to do"

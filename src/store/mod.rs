@@ -15,6 +15,17 @@ macro_rules! transaction {
     };
 }
 
+/// The Keap id behind `email_linked_to` in a reason, in SQL.
+macro_rules! WAITS_FOR {
+    ($reason:literal) => {
+        concat!(
+            "substring(",
+            $reason,
+            " from '^email_linked_to ([0-9]{1,18}):')::bigint"
+        )
+    };
+}
+
 mod batch;
 mod cursor;
 mod due;

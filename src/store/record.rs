@@ -18,17 +18,6 @@ pub struct LinkRow {
     pub email_digest: Option<Digest>,
 }
 
-/// The Keap id behind `email_linked_to` in a reason, in SQL.
-macro_rules! WAITS_FOR {
-    ($reason:literal) => {
-        concat!(
-            "substring(",
-            $reason,
-            " from '^email_linked_to ([0-9]{1,18}):')::bigint"
-        )
-    };
-}
-
 /// A contact that is to be looked at again, or held.
 #[derive(Debug, Clone)]
 pub struct DueAgain {

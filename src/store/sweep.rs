@@ -172,15 +172,17 @@ impl Store {
     pub async fn heirs(&self, gone: &[KeapId]) -> Result<HashMap<KeapId, KeapId>> {
         let ids: Vec<i64> = gone.iter().map(|id| id.get()).collect();
         let rows: Vec<(i64, i64)> = transaction!(self, tx, {
-            Ok(sqlx::query_as(
+            Ok(sqlx::query_as(concat!(
                 "select gone, min(keap_contact_id)
-                   from (select keap_contact_id, substring(last_error from '^email_linked_to ([0-9]{1,18}):')::bigint as gone
+                   from (select keap_contact_id, ",
+                WAITS_FOR!("last_error"),
+                " as gone
                            from contact_due where held) as held
                   where gone = any($1) and keap_contact_id <> all($1)
                     and not exists (select from contact_link link
                                      where link.keap_contact_id = held.keap_contact_id and link.state = 'linked')
-                  group by gone",
-            )
+                  group by gone"
+            ))
             .bind(&ids)
             .fetch_all(&mut **tx)
             .await?)
