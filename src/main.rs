@@ -1,29 +1,28 @@
 //! Command line → one function per command.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
-use keap_intercom_sync::commands::{self, Ended, NOTHING_DONE};
+use keap_intercom_sync::commands::{self, Ended, NOTHING_DONE, out};
 use keap_intercom_sync::config::{self, SettingsError, Sources};
 use keap_intercom_sync::contact::KeapId;
-use keap_intercom_sync::{logs, systemd};
+use keap_intercom_sync::{app, logs, systemd};
 
 /// Keeps Intercom in step with Keap.
 ///
-/// Every setting is an environment variable or a key of the file given with --config; config/default.toml explains them all.
-/// Three are needed: DATABASE_URL, KEAP_API_KEY and INTERCOM_ACCESS_TOKEN. Begin with `check`.
-///
-/// Exit status: 0 all well; 1 some contacts or checks failed; 2 nothing could be done; 78 a setting is wrong or missing.
+/// Each setting is an environment variable or a key of the file given with --config.
+/// config/default.toml explains all settings. Three are needed: DATABASE_URL, KEAP_API_KEY and
+/// INTERCOM_ACCESS_TOKEN. Begin with `check`.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
-    /// A TOML file with settings; the environment goes before it.
+    /// A TOML file with settings. The environment overrides it.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Settings and secrets of the systemd service on this machine, or with =ACCOUNT those of its instance. As root:
-    /// `keap-intercom-sync --service status`.
+    /// Use the settings and secrets of the systemd service on this machine; with =ACCOUNT, those of
+    /// its instance. As root: `keap-intercom-sync --service status`.
     #[arg(long, global = true, value_name = "ACCOUNT", num_args = 0..=1, require_equals = true, conflicts_with = "config")]
     #[arg(value_parser = account)]
     service: Option<Option<String>>,
@@ -31,7 +30,7 @@ struct Cli {
     command: Command,
 }
 
-/// What may stand between `@` and `.service`, and is no path.
+/// Accepts what may stand between `@` and `.service` and is not a path.
 fn account(name: &str) -> Result<String, String> {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if name.starts_with('.') || name.is_empty() || !name.bytes().all(is_plain) {
@@ -42,42 +41,62 @@ fn account(name: &str) -> Result<String, String> {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon: migrate, take the lease or stand by, poll on schedule, until SIGTERM or SIGINT.
+    /// Run the daemon until SIGTERM or SIGINT: migrate, take the lease or stand by, poll on
+    /// schedule.
     Run,
-    /// Sync once in the foreground: some contacts, the changed ones, or all. Works while a daemon runs.
+    /// Sync once in the foreground: some contacts, the changed ones, or all. This works while a
+    /// daemon runs.
     Sync(commands::sync::SyncArgs),
-    /// Check settings, Postgres, Keap and Intercom, a line each.
+    /// Ask for what is needed, test each answer, and write the settings and the credentials.
+    Init(commands::init::InitArgs),
+    /// Check the settings, Postgres, Keap, Intercom and the webhooks, and print a line for each.
     Check,
-    /// Apply what is missing of the database schema.
+    /// Show the fields of both accounts, with their types, for the mapping in the settings file.
+    Fields {
+        #[command(subcommand)]
+        command: Option<commands::fields::FieldsCommand>,
+        /// Print a first mapping, as text for the settings file.
+        #[arg(long, conflicts_with = "json")]
+        toml: bool,
+        /// Print one JSON document instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Apply the missing migrations of the database.
     Migrate,
-    /// Say why a contact is, or is not, in Intercom: its link, due and held state, every outcome, and what happens next.
+    /// Say why a contact is, or is not, in Intercom: its link, due and held state, every outcome,
+    /// and what happens next.
     Explain {
-        /// Its Keap contact id.
+        /// The Keap contact id.
         id: KeapId,
         /// Print one JSON document instead of text.
         #[arg(long)]
         json: bool,
     },
-    /// Say whether it works, how far behind it is, what is wrong and what to do; with the last runs.
+    /// Say whether contacts flow, how far behind they are, what is wrong and what to do. Also show
+    /// the last runs. Exit with status 1 unless contacts flow.
     Status {
-        /// Exit with status 1 unless a poll has succeeded within this many seconds.
+        /// The last successful poll is late if it is older than this. Without it,
+        /// http.ready_poll_age_seconds says it.
         #[arg(long, value_name = "SECONDS")]
         stale_after: Option<u64>,
         /// Print one JSON document instead of text.
         #[arg(long)]
         json: bool,
     },
-    /// Exit with status 0 if the daemon on this machine is alive: it asks GET /health at http.listen. For containers.
+    /// Exit with status 0 if the daemon on this machine is alive. Asks GET /health at http.listen.
+    /// For containers.
     Health,
-    /// List the contacts that need a person, or try them again.
-    Held {
-        #[command(subcommand)]
-        command: Option<commands::held::HeldCommand>,
-        /// Print one JSON document instead of text.
-        #[arg(long, global = true)]
-        json: bool,
-    },
-    /// List, make, verify or end the subscriptions to Keap's events. The daemon looks after them by itself.
+    /// List the contacts that need a person, by reason, or make them due again.
+    Held(commands::held::HeldArgs),
+    /// List the last polls and walks with their counts, show one, or follow one to its end.
+    Runs(commands::runs::RunsArgs),
+    /// Show the recorded outcomes: filtered, or as they come.
+    Log(commands::log::LogArgs),
+    /// Show the settings in force and where each comes from. A secret is only said to be set.
+    Config(commands::config::ConfigArgs),
+    /// List, make, verify or end the subscriptions to Keap's events. The daemon does this by
+    /// itself.
     Hooks {
         #[command(subcommand)]
         command: commands::hooks::HooksCommand,
@@ -85,47 +104,58 @@ enum Command {
         #[arg(long, global = true)]
         json: bool,
     },
-    /// Write man pages and shell completions into a directory; for packages.
+    /// Print the completions of a shell, for example `completions bash`.
+    #[command(after_help = commands::completions::HOW)]
+    Completions { shell: Shell },
+    /// Write man pages and shell completions into a directory. For packages.
     #[command(hide = true)]
     Docs { directory: PathBuf },
 }
 
-/// Both are made from the command line itself, so that they cannot drift from it.
-fn write_docs(directory: &Path) -> Ended {
-    fn without_help(command: clap::Command) -> clap::Command {
-        command
-            .disable_help_subcommand(true)
-            .mut_subcommands(without_help)
+/// The command line. The help of every command ends with the rule of exit statuses.
+fn command_line() -> clap::Command {
+    fn with_rule(command: clap::Command) -> clap::Command {
+        let command = match command.get_after_help() {
+            Some(_) => command,
+            None => command.after_help(commands::EXIT_STATUSES),
+        };
+        command.mut_subcommands(with_rule)
     }
-    let mut command = without_help(Cli::command());
-    std::fs::create_dir_all(directory)?;
-    clap_mangen::generate_to(command.clone(), directory)?;
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut command, "keap-intercom-sync", directory)?;
-    }
-    commands::exit(commands::WELL)
+    with_rule(Cli::command())
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match start(cli) {
+    let matches = command_line().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let status = match start(cli) {
         Ok(status) => status,
         Err(error) if error.chain().any(|cause| cause.is::<SettingsError>()) => {
-            eprintln!("{error:#}");
+            out::error(format_args!("{error:#}"));
             ExitCode::from(config::EXIT_STATUS)
         }
         Err(error) => {
-            eprintln!("Error: {error:#}");
+            out::error(format_args!("Error: {error:#}"));
             ExitCode::from(NOTHING_DONE)
         }
-    }
+    };
+    out::end(status)
 }
 
 fn start(cli: Cli) -> Ended {
-    if let Command::Docs { directory } = &cli.command {
-        return write_docs(directory);
+    match &cli.command {
+        Command::Docs { directory } => {
+            return commands::completions::write_all(command_line(), directory);
+        }
+        Command::Completions { shell } => {
+            return commands::completions::print(command_line(), *shell);
+        }
+        // It makes what the others read.
+        Command::Init(args) => {
+            return app::runtime()?.block_on(commands::init::run(args.clone()));
+        }
+        _ => {}
     }
-    // While there is one thread: taking the socket changes the environment.
+    // This must come before any thread: taking the socket changes the environment.
     let passed = match cli.command {
         Command::Run => systemd::passed_listener()?,
         _ => None,
@@ -139,28 +169,34 @@ fn start(cli: Cli) -> Ended {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = app::runtime()?;
     let ended = runtime.block_on(async {
         match cli.command {
-            Command::Docs { .. } => commands::exit(commands::WELL),
+            Command::Docs { .. } | Command::Completions { .. } | Command::Init(_) => {
+                commands::exit(commands::WELL)
+            }
             Command::Run => commands::run::run(settings, &sources, passed, &filter).await,
             Command::Sync(args) => commands::sync::run(&settings, args).await,
             Command::Check => commands::check::run(&settings).await,
+            Command::Fields { command, toml, json } => {
+                commands::fields::run(&settings, command, toml, json).await
+            }
             Command::Migrate => commands::migrate::run(&settings).await,
             Command::Explain { id, json } => commands::explain::run(&settings, id, json).await,
             Command::Status { stale_after, json } => {
                 commands::status::run(&settings, stale_after, json).await
             }
             Command::Health => commands::health::run(&settings).await,
-            Command::Held { command, json } => commands::held::run(&settings, command, json).await,
+            Command::Held(args) => commands::held::run(&settings, args).await,
+            Command::Runs(args) => commands::runs::run(&settings, args).await,
+            Command::Log(args) => commands::log::run(&settings, args).await,
+            Command::Config(args) => commands::config::run(&settings, &args),
             Command::Hooks { command, json } => {
                 commands::hooks::run(&settings, command, json).await
             }
         }
     });
-    // Whatever still blocks has had its time.
+    // Blocking work has had its time to end.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     ended
 }

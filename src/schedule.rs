@@ -1,13 +1,33 @@
 //! The schedule: cron lines, in UTC, whose only deed is to fire the trigger.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
-use tokio_cron_scheduler::{Job, JobScheduler};
+use chrono::{DateTime, Utc};
+use tokio_cron_scheduler::job::job_data::{JobAndNextTick, JobStoredData};
+use tokio_cron_scheduler::store::{DataStore, InitStore};
+use tokio_cron_scheduler::{
+    Job, JobScheduler, JobSchedulerError, MetaDataStorage, SimpleJobCode, SimpleMetadataStore,
+    SimpleNotificationCode, SimpleNotificationStore,
+};
+use uuid::Uuid;
 
 use crate::trigger::Trigger;
 
-/// A cron line of six fields, seconds first: the setting that it comes from, for texts, and what it fires.
+/// The scheduler looks at the jobs this long after a rest, so the rest ends a little earlier than
+/// the next job is due.
+const BEFORE_JOB: Duration = Duration::from_millis(400);
+
+/// The longest rest: the clock of the machine may be set, or the machine may sleep.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// Room for the scheduler's messages to itself.
+const CHANNEL_SIZE: usize = 200;
+
+/// A cron line of six fields, seconds first: the setting that it comes from, for texts, and what it
+/// fires.
 pub struct Line<'a> {
     pub setting: &'static str,
     pub line: &'a str,
@@ -18,26 +38,109 @@ pub struct Line<'a> {
 ///
 /// Keep the returned value: dropping it ends nothing, `shutdown` does.
 pub async fn start(lines: Vec<Line<'_>>) -> anyhow::Result<JobScheduler> {
-    let scheduler = JobScheduler::new()
-        .await
-        .context("the scheduler did not start")?;
-    for Line {
-        setting,
-        line,
-        trigger,
-    } in lines
-    {
+    let scheduler = JobScheduler::new_with_storage_and_code(
+        Box::new(RestfulStore::default()),
+        Box::new(SimpleNotificationStore::default()),
+        Box::new(SimpleJobCode::default()),
+        Box::new(SimpleNotificationCode::default()),
+        CHANNEL_SIZE,
+    );
+    let scheduler = scheduler.await.context("the scheduler did not start")?;
+    for Line { setting, line, trigger } in lines {
         let job = Job::new(line, move |_, _| trigger.fire("schedule")).with_context(|| {
             format!("{setting} is not a cron line of six fields, seconds first, for example \"0 * * * * *\": {line:?}")
         })?;
-        scheduler
-            .add(job)
-            .await
-            .context("the schedule was not accepted")?;
+        scheduler.add(job).await.context("the schedule was not accepted")?;
     }
-    scheduler
-        .start()
-        .await
-        .context("the scheduler did not start")?;
+    scheduler.start().await.context("the scheduler did not start")?;
     Ok(scheduler)
+}
+
+type Answer<T> = Pin<Box<dyn Future<Output = Result<T, JobSchedulerError>> + Send>>;
+
+/// The scheduler's store of jobs. The scheduler asks it twice a second which jobs are due, for
+/// ever. This store answers late, when the next job is nearly due, and so an idle daemon sleeps.
+///
+/// The scheduler changes no job while it waits for the answer: all are added before it starts.
+#[derive(Default)]
+struct RestfulStore(SimpleMetadataStore);
+
+impl MetaDataStorage for RestfulStore {
+    fn list_next_ticks(&mut self) -> Answer<Vec<JobAndNextTick>> {
+        let ticks = self.0.list_next_ticks();
+        Box::pin(async move {
+            let ticks = ticks.await?;
+            tokio::time::sleep(rest(&ticks, Utc::now())).await;
+            Ok(ticks)
+        })
+    }
+
+    fn set_next_and_last_tick(
+        &mut self,
+        job: Uuid,
+        next: Option<DateTime<Utc>>,
+        last: Option<DateTime<Utc>>,
+    ) -> Answer<()> {
+        self.0.set_next_and_last_tick(job, next, last)
+    }
+
+    fn time_till_next_job(&mut self) -> Answer<Option<Duration>> {
+        self.0.time_till_next_job()
+    }
+}
+
+impl DataStore<JobStoredData> for RestfulStore {
+    fn get(&mut self, job: Uuid) -> Answer<Option<JobStoredData>> {
+        self.0.get(job)
+    }
+
+    fn add_or_update(&mut self, job: JobStoredData) -> Answer<()> {
+        self.0.add_or_update(job)
+    }
+
+    fn delete(&mut self, job: Uuid) -> Answer<()> {
+        self.0.delete(job)
+    }
+}
+
+impl InitStore for RestfulStore {
+    fn init(&mut self) -> Answer<()> {
+        self.0.init()
+    }
+
+    fn inited(&mut self) -> Answer<bool> {
+        self.0.inited()
+    }
+}
+
+/// How long no job needs a look.
+fn rest(ticks: &[JobAndNextTick], now: DateTime<Utc>) -> Duration {
+    // 0 stands for a job that never runs again.
+    let next = ticks.iter().map(|tick| tick.next_tick).filter(|next| *next != 0).min();
+    let next = next.and_then(|next| DateTime::from_timestamp(i64::try_from(next).ok()?, 0));
+    let wait = next.map_or(LONGEST_REST, |next| (next - now).to_std().unwrap_or_default());
+    wait.saturating_sub(BEFORE_JOB).min(LONGEST_REST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(next_tick: u64) -> JobAndNextTick {
+        JobAndNextTick { id: None, job_type: 0, next_tick, last_tick: None }
+    }
+
+    #[test]
+    fn the_rest_ends_before_the_next_job_and_after_a_minute_at_most() {
+        let now = DateTime::from_timestamp(1000, 0).unwrap();
+        let rest =
+            |next: &[u64]| rest(&next.iter().map(|next| job(*next)).collect::<Vec<_>>(), now);
+
+        assert_eq!(rest(&[1010, 1002, 0]), Duration::from_millis(1600));
+        assert_eq!(rest(&[1000]), Duration::ZERO);
+        assert_eq!(rest(&[900, 1010]), Duration::ZERO, "a job that is late needs a look at once");
+        assert_eq!(rest(&[5000]), LONGEST_REST);
+        assert_eq!(rest(&[0]), LONGEST_REST.saturating_sub(BEFORE_JOB));
+        assert_eq!(rest(&[u64::MAX]), LONGEST_REST.saturating_sub(BEFORE_JOB));
+    }
 }

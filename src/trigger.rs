@@ -1,27 +1,64 @@
-//! The trigger: a wake-up with room for one and nothing in it; a second one while one waits is dropped.
+//! The trigger: a wake-up without content. While one waits, a second one is dropped.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 
-/// Wakes a lane. What is to be done is in the database, never in the wake-up.
+/// Wakes a lane. The work is in the database, never in the wake-up.
 #[derive(Debug, Default)]
 pub struct Trigger(Notify);
 
 impl Trigger {
-    /// Wakes the lane; `reason` is for the log alone.
+    /// Wakes the lane; `reason` is only logged.
     pub fn fire(&self, reason: &'static str) {
         tracing::debug!(reason, "The trigger was fired.");
         self.0.notify_one();
     }
 
-    /// Takes the wake-up that waits, if one does.
+    /// Takes the waiting wake-up, if there is one.
     pub fn take(&self) -> bool {
         self.fired().now_or_never().is_some()
     }
 
-    /// Waits for the next wake-up, or takes the one that waits. Nothing is lost when the wait is given up.
+    /// Waits for the next wake-up, or takes the waiting one. Nothing is lost if the wait is
+    /// cancelled.
     pub async fn fired(&self) {
         self.0.notified().await;
+    }
+}
+
+/// What wakes idle lanes for work that other processes store.
+#[derive(Debug, Default)]
+pub struct Requests {
+    /// Contacts are due.
+    pub due: Trigger,
+    /// Walks are requested.
+    pub runs: Trigger,
+    listening: AtomicBool,
+}
+
+impl Requests {
+    /// Whether requests are announced to this process. If not, the lanes must look for them.
+    pub fn are_heard(&self) -> bool {
+        self.listening.load(Ordering::Relaxed)
+    }
+
+    /// From now on requests fire the triggers. Both fire once for what was stored before.
+    pub fn start_listening(&self) {
+        self.listening.store(true, Ordering::Relaxed);
+        self.wake_both();
+    }
+
+    /// From now on the lanes must look by themselves, beginning now.
+    pub fn stop_listening(&self) {
+        self.listening.store(false, Ordering::Relaxed);
+        self.wake_both();
+    }
+
+    fn wake_both(&self) {
+        self.due.fire("listening");
+        self.runs.fire("listening");
     }
 }
 

@@ -1,31 +1,26 @@
-//! `explain`: why a contact is, or is not, in Intercom, and what happens next.
+//! `explain`: says why a contact is, or is not, in Intercom, and what happens next.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{Ended, WELL, exit};
-use crate::app;
-use crate::config::{Migrate, Needed, Settings};
+use super::{Ended, WELL, database, exit};
+use crate::config::Settings;
 use crate::contact::KeapId;
-use crate::store::{Cursor, Explained, Feed};
-use crate::sync::lease;
+use crate::feed::{Cursor, Feed};
+use crate::outcome::Action;
+use crate::store::Explained;
+use crate::tasks::lease;
+
+/// Outcomes that are shown, newest first.
+const OUTCOMES: i64 = 20;
 
 pub async fn run(settings: &Settings, id: KeapId, json: bool) -> Ended {
-    settings.require(&[Needed::DatabaseUrl])?;
-    let store = app::store(settings)?;
-    app::prepare_database(&store, Migrate::Refuse).await?;
-    let known = store.explain(id).await?;
-    let (changed, backfill) = (
-        store.cursor(Feed::Changed).await?,
-        store.cursor(Feed::Backfill).await?,
-    );
-    let mut next = next(
-        id,
-        &known,
-        changed.as_ref(),
-        backfill.as_ref(),
-        settings.sync.max_attempts,
-    );
+    let store = database::open(settings).await?;
+    let known = store.explain(id, OUTCOMES).await?;
+    let (changed, backfill) =
+        (store.cursor(Feed::Changed).await?, store.cursor(Feed::Backfill).await?);
+    let mut next =
+        next(id, &known, changed.as_ref(), backfill.as_ref(), settings.sync.max_attempts);
     if lease::is_free(&store).await? {
         next.push_str(" No daemon is running passes now: start one with `keap-intercom-sync run`.");
     }
@@ -34,14 +29,14 @@ pub async fn run(settings: &Settings, id: KeapId, json: bool) -> Ended {
         document["keapContactId"] = json!(id.get());
         document["verdict"] = json!(verdict(&known));
         document["next"] = json!(next);
-        println!("{document}");
+        outln!("{document}");
     } else {
         print(id, &known, &next);
     }
     exit(WELL)
 }
 
-/// Whether it is in Intercom, in one sentence.
+/// One sentence: is the contact in Intercom?
 fn verdict(known: &Explained) -> String {
     match &known.link {
         Some(link) => match &link.intercom_contact_id {
@@ -52,15 +47,17 @@ fn verdict(known: &Explained) -> String {
             "It is not in Intercom: it is held for a person.".into()
         }
         None => match known.outcomes.first() {
-            Some(last) => match (last.action.as_deref(), &last.intercom_contact_id) {
-                (Some("archived"), Some(intercom)) => format!(
-                    "It is not in Intercom any more: Keap does not have it, and {intercom} was archived."
-                ),
-                (Some("unlinked"), Some(intercom)) => format!(
-                    "Keap does not have it; {intercom} was left in Intercom, without a link."
-                ),
-                _ => "It is not in Intercom: the last outcome says why.".into(),
-            },
+            Some(last) => {
+                match (last.action.as_deref().and_then(Action::parse), &last.intercom_contact_id) {
+                    (Some(Action::Archived), Some(intercom)) => format!(
+                        "It is not in Intercom any more: Keap does not have it, and {intercom} was archived."
+                    ),
+                    (Some(Action::Unlinked), Some(intercom)) => format!(
+                        "Keap does not have it; {intercom} was left in Intercom, without a link."
+                    ),
+                    _ => "It is not in Intercom: the last outcome says why.".into(),
+                }
+            }
             None => "It is not in Intercom, as far as is recorded here.".into(),
         },
     }
@@ -75,21 +72,23 @@ fn next(
     max_attempts: u32,
 ) -> String {
     if let Some(due) = &known.due {
-        return if due.held {
-            format!(
+        let later = due.due_at.filter(|at| *at > known.now);
+        return match (due.held, later) {
+            (true, Some(at)) => format!(
+                "It is looked at again by itself at {}, or when it changes in Keap. Sooner: keap-intercom-sync held retry {id}.",
+                stamp(at)
+            ),
+            // Its time has come, so the next poll looks at it.
+            (true, None) if due.due_at.is_some() => "The next poll looks at it again.".to_owned(),
+            (true, None) => format!(
                 "Nothing until it changes in Keap. Settle the reason, then: keap-intercom-sync held retry {id}."
-            )
-        } else if due.due_at > known.now {
-            format!(
+            ),
+            (false, Some(at)) => format!(
                 "It is tried again at {}, after {} of {max_attempts} attempts.",
-                stamp(due.due_at),
+                stamp(at),
                 due.attempts
-            )
-        } else {
-            format!(
-                "It is among the next that are looked at (reason: {}).",
-                due.reason
-            )
+            ),
+            (false, None) => format!("The next pass looks at it (reason: {}).", due.reason),
         };
     }
     let ahead = |cursor: Option<&Cursor>| {
@@ -97,19 +96,18 @@ fn next(
         walk.is_some_and(|walk| walk.last_id.is_none_or(|last| last.get() < id.get()))
     };
     if known.link.is_some() {
-        let look =
-            "Nothing until it changes in Keap; a change is looked at by the next poll.".to_owned();
+        let nothing = "Nothing until it changes in Keap. The next poll finds a change.".to_owned();
         return if ahead(backfill) {
-            look + " A backfill is under way and comes to it, too."
+            nothing + " A backfill is under way and has not reached it yet."
         } else {
-            look
+            nothing
         };
     }
     if ahead(changed) || ahead(backfill) {
-        return "A walk over Keap is under way and has not come to its id yet.".into();
+        return "A walk over Keap is under way and has not reached its id yet.".into();
     }
     if changed.is_none_or(|cursor| cursor.polled_age.is_none()) {
-        return "The first poll has not ended yet; it may still come to it.".into();
+        return "The first poll has not ended yet; it may still find it.".into();
     }
     if !known.outcomes.is_empty() {
         return format!(
@@ -117,62 +115,91 @@ fn next(
         );
     }
     format!(
-        "Nothing was ever recorded of it: Keap does not have it, or it has not changed since the first poll (poll.first_run). To look at it now: keap-intercom-sync sync {id}."
+        "Nothing was ever recorded about it: Keap does not have it, or it has not changed since the first poll (poll.first_run). To look at it now: keap-intercom-sync sync {id}."
     )
 }
 
 fn print(id: KeapId, known: &Explained, next: &str) {
-    println!("Keap contact {id}: {}", verdict(known));
-    if let Some(link) = &known.link {
-        let intercom = link
-            .intercom_contact_id
-            .as_deref()
-            .unwrap_or("no Intercom contact");
-        println!(
-            "\nlink      {} ({intercom}), since {}",
-            link.state,
-            stamp(link.created_at)
-        );
-        println!(
-            "          last written {}, {} ago",
-            stamp(link.updated_at),
-            ago(known.now, link.updated_at)
-        );
-        if let Some(at) = link.keap_updated_at {
-            println!("          for the change that Keap stamped {}", stamp(at));
-        }
-        if let Some(at) = link.replaced_at {
-            println!(
-                "          its Intercom contact had vanished and was replaced {}",
-                stamp(at)
-            );
+    outln!("Keap contact {id}: {}", verdict(known));
+    print_link(known);
+    print_fields(id, known);
+    print_due(known);
+    outln!("\nnext      {next}");
+    print_outcomes(known);
+}
+
+fn print_link(known: &Explained) {
+    let Some(link) = &known.link else { return };
+    let intercom = link.intercom_contact_id.as_deref().unwrap_or("no Intercom contact");
+    outln!("\nlink      {} ({intercom}), since {}", link.state, stamp(link.created_at));
+    outln!(
+        "          last written {}, {} ago",
+        stamp(link.updated_at),
+        ago(known.now, link.updated_at)
+    );
+    if let Some(at) = link.keap_updated_at {
+        outln!("          for the change that Keap stamped {}", stamp(at));
+    }
+    if let Some(at) = link.replaced_at {
+        outln!("          its Intercom contact had vanished and was replaced {}", stamp(at));
+    }
+}
+
+fn print_fields(id: KeapId, known: &Explained) {
+    if known.fields.is_empty() {
+        return;
+    }
+    let of = |state: &str| {
+        let names = known.fields.iter().filter(|field| field.keap == state);
+        names.map(|field| field.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let mut label = "fields";
+    for (state, words) in
+        [("value", "had a value in Keap"), ("empty", "were empty"), ("unknown", "were never read")]
+    {
+        let names = of(state);
+        if !names.is_empty() {
+            outln!("{label:<9} {words}: {names}");
+            label = "";
         }
     }
-    if let Some(due) = &known.due {
-        let state = if due.held { "held" } else { "due" };
-        println!(
-            "{}{state:<9} since {}, reason {}, {} attempt(s), next {}",
-            if known.link.is_none() { "\n" } else { "" },
-            stamp(due.created_at),
-            due.reason,
-            due.attempts,
-            stamp(due.due_at)
-        );
-        if let Some(error) = &due.last_error {
-            println!("          {error}");
-        }
-        if !due.candidates.is_empty() {
-            println!("          Intercom: {}", due.candidates.join(", "));
+    outln!("          their values now: keap-intercom-sync sync {id} --dry-run --verbose");
+}
+
+fn print_due(known: &Explained) {
+    let Some(due) = &known.due else { return };
+    let first = if known.link.is_none() { "\n" } else { "" };
+    let since = |at: DateTime<Utc>| format!("since {}, for {}", stamp(at), ago(known.now, at));
+    if due.held {
+        outln!("{first}held      {}", since(due.held_since.unwrap_or(due.created_at)));
+    } else {
+        let attempts = if due.attempts == 0 {
+            String::new()
+        } else {
+            format!(", {} attempt(s)", due.attempts)
+        };
+        let next = due.due_at.map(|at| format!(", next {}", stamp(at))).unwrap_or_default();
+        outln!("{first}due       {}, reason {}{attempts}{next}", since(due.created_at), due.reason);
+        if let Some(at) = due.held_since {
+            outln!("          it is held {}; this look decides whether it stays so", since(at));
         }
     }
-    println!("\nnext      {next}");
+    if let Some(error) = &due.last_error {
+        outln!("          {error}");
+    }
+    if !due.candidates.is_empty() {
+        outln!("          Intercom: {}", due.candidates.join(", "));
+    }
+}
+
+fn print_outcomes(known: &Explained) {
     if known.outcomes.is_empty() {
-        println!(
+        outln!(
             "\nNo outcome is recorded (an unchanged contact is counted in its run, not recorded)."
         );
         return;
     }
-    println!("\noutcomes, newest first (UTC)");
+    outln!("\noutcomes, newest first (UTC)");
     for outcome in &known.outcomes {
         let mut line = format!(
             "  {}  {:<8} {:<10} {:<9}",
@@ -188,10 +215,12 @@ fn print(id: KeapId, known: &Explained, next: &str) {
             ("run ", outcome.run_id.map(|id| id.to_string()).as_deref()),
         ] {
             if let Some(value) = value {
-                line.push_str(&format!("  {name}{value}"));
+                line += "  ";
+                line += name;
+                line += value;
             }
         }
-        println!("{line}");
+        outln!("{line}");
     }
 }
 

@@ -1,4 +1,5 @@
-//! `health`: is the daemon on this machine alive? For containers, which have no other client.
+//! `health`: says whether the daemon on this machine is alive. For containers, which have no other
+//! client.
 
 use super::{Ended, SOME_FAILED, WELL, ask, exit};
 use crate::config::Settings;
@@ -6,15 +7,15 @@ use crate::config::Settings;
 pub async fn run(settings: &Settings) -> Ended {
     match ask::daemon(settings, "/health").await {
         Ok((status, _)) if status.is_success() => {
-            println!("healthy");
+            outln!("healthy");
             exit(WELL)
         }
         Ok((status, document)) => {
-            println!("unhealthy: {status} {document}");
+            outln!("unhealthy: {status} {document}");
             exit(SOME_FAILED)
         }
         Err(error) => {
-            println!("unhealthy: {error:#}");
+            outln!("unhealthy: {error:#}");
             exit(SOME_FAILED)
         }
     }

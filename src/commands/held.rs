@@ -1,82 +1,134 @@
-//! `held`: lists the contacts that need a person, and tries them again.
+//! `held`: lists the contacts that need a person, by reason, or makes them due again.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
-use super::{Ended, SOME_FAILED, WELL, exit};
-use crate::app;
-use crate::config::{Migrate, Needed, Settings};
+use super::look::{self, STRONG, count, styled};
+use super::{Ended, SOME_FAILED, WELL, database, exit};
+use crate::config::Settings;
 use crate::contact::KeapId;
+use crate::outcome::HoldReason;
+use crate::store::{Held, Store};
+
+#[derive(Debug, Args)]
+pub struct HeldArgs {
+    #[command(subcommand)]
+    pub command: Option<HeldCommand>,
+    /// Only contacts that are held for this reason, for example several_users.
+    #[arg(long, value_name = "CODE")]
+    pub reason: Option<String>,
+    /// The most contacts to list. Without it, text lists 20 of each reason, and JSON lists all.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
+    pub limit: Option<i64>,
+    /// Print one JSON document instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
 
 #[derive(Debug, Subcommand)]
 pub enum HeldCommand {
-    /// Make held contacts due again; the daemon, or the next `sync`, looks at them.
+    /// Make held contacts due again. The daemon, or the next `sync`, looks at them.
     Retry {
         /// Keap contact ids.
-        #[arg(required_unless_present = "all")]
+        #[arg(required_unless_present_any = ["all", "reason"])]
         ids: Vec<KeapId>,
-        /// All that are held.
+        /// Retry every held contact.
         #[arg(long, conflicts_with = "ids")]
         all: bool,
+        /// Retry every contact that is held for this reason.
+        #[arg(long, value_name = "CODE", conflicts_with_all = ["ids", "all"])]
+        reason: Option<String>,
     },
 }
 
-pub async fn run(settings: &Settings, command: Option<HeldCommand>, json: bool) -> Ended {
-    settings.require(&[Needed::DatabaseUrl])?;
-    let store = app::store(settings)?;
-    app::prepare_database(&store, Migrate::Refuse).await?;
-    let Some(HeldCommand::Retry { ids, all }) = command else {
-        return list(&store, json).await;
-    };
-    let revived = store.retry_held((!all).then_some(&ids)).await?;
-    let unknown: Vec<i64> = ids
-        .iter()
-        .filter(|id| !revived.contains(id))
-        .map(|id| id.get())
-        .collect();
-    if json {
-        let retried: Vec<i64> = revived.iter().map(|id| id.get()).collect();
-        println!(
-            "{}",
-            serde_json::json!({ "retried": retried, "notHeld": unknown })
-        );
-    } else {
-        println!("{} held contact(s) are due again.", revived.len());
-        if !unknown.is_empty() {
-            let unknown: Vec<String> = unknown.iter().map(ToString::to_string).collect();
-            println!("Not held: {}", unknown.join(", "));
+/// Contacts of one reason that text lists.
+const LISTED: i64 = 20;
+
+pub async fn run(settings: &Settings, args: HeldArgs) -> Ended {
+    let store = database::open(settings).await?;
+    let reason = args.reason.as_deref();
+    match args.command {
+        Some(HeldCommand::Retry { ids, reason: only, .. }) => {
+            retry(&store, &ids, only.as_deref().or(reason), args.json).await
         }
+        None if args.json => {
+            let held = store.held_after(reason, None, args.limit).await?;
+            outln!("{}", serde_json::to_string(&held)?);
+            exit(WELL)
+        }
+        None => list(&store, reason, args.limit.unwrap_or(LISTED)).await,
     }
-    exit(if unknown.is_empty() {
-        WELL
-    } else {
-        SOME_FAILED
-    })
 }
 
-async fn list(store: &crate::store::Store, json: bool) -> Ended {
-    let held = store.held().await?;
+/// Makes the contacts due again, or all that are held for `reason` if no contact is named.
+async fn retry(store: &Store, ids: &[KeapId], reason: Option<&str>, json: bool) -> Ended {
+    let named = (!ids.is_empty()).then_some(ids);
+    let revived = store.retry_held_of(named, reason).await?;
+    let unknown: Vec<i64> =
+        ids.iter().filter(|id| !revived.contains(id)).map(|id| id.get()).collect();
     if json {
-        println!("{}", serde_json::to_string(&held)?);
-    } else if held.is_empty() {
-        println!("No contact is held.");
+        let retried: Vec<i64> = revived.iter().map(|id| id.get()).collect();
+        outln!("{}", serde_json::json!({ "retried": retried, "notHeld": unknown }));
     } else {
-        println!("{:>12}  {:<20}  REASON", "KEAP ID", "SINCE (UTC)");
-        for one in held {
-            let candidates = if one.candidates.is_empty() {
-                String::new()
-            } else {
-                format!(" [Intercom: {}]", one.candidates.join(", "))
-            };
-            println!(
-                "{:>12}  {:<20}  {}{candidates}",
-                one.keap_contact_id,
-                one.since.format("%Y-%m-%d %H:%M:%S"),
-                one.reason
-            );
+        let revived_count = i64::try_from(revived.len()).unwrap_or(i64::MAX);
+        outln!(
+            "{} due again.",
+            match revived_count {
+                1 => "1 held contact is".to_owned(),
+                _ => format!("{} are", count(revived_count, "held contact")),
+            }
+        );
+        if !unknown.is_empty() {
+            let unknown: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+            outln!("Not held: {}", unknown.join(", "));
         }
-        println!(
-            "\nSettle each in Keap or Intercom, then: keap-intercom-sync held retry <keap id>"
+    }
+    exit(if unknown.is_empty() { WELL } else { SOME_FAILED })
+}
+
+/// Lists the contacts in groups, each with what a person can do. `limit`: contacts of one group.
+async fn list(store: &Store, only: Option<&str>, limit: i64) -> Ended {
+    let groups = store.held_by_reason().await?;
+    let groups: Vec<_> =
+        groups.into_iter().filter(|(code, _)| only.is_none_or(|only| only == code)).collect();
+    if groups.is_empty() {
+        match only {
+            Some(code) => outln!("No contact is held for {code}."),
+            None => outln!("No contact is held."),
+        }
+        return exit(WELL);
+    }
+    for (at, (code, total)) in groups.iter().enumerate() {
+        if at > 0 {
+            outln!();
+        }
+        let held = store.held_after(Some(code), None, Some(limit)).await?;
+        show_group(code, *total, &held);
+    }
+    outln!("\nSettle each one, then: keap-intercom-sync held retry <keap id>");
+    exit(WELL)
+}
+
+fn show_group(code: &str, total: i64, held: &[Held]) {
+    outln!("{}: {}", styled(STRONG, code), count(total, "contact"));
+    // Reasons of one code that are about another contact differ in its id alone.
+    let about = held.first().and_then(|one| KeapId::new(one.keap_contact_id));
+    if let Some(reason) = HoldReason::from_parts(code, about, Some("")) {
+        outln!("{}", reason.remedy());
+    }
+    let rows = held.iter().map(|one| {
+        vec![
+            one.keap_contact_id.to_string(),
+            look::stamp(one.since),
+            one.reason.clone(),
+            look::ids(&one.candidates),
+        ]
+    });
+    look::table(&["KEAP ID", "SINCE (UTC)", "REASON", "INTERCOM ID"], &[0], &[2], rows);
+    let more = total - i64::try_from(held.len()).unwrap_or(i64::MAX);
+    if more > 0 {
+        outln!(
+            "and {} more: keap-intercom-sync held --reason {code} --limit {total}",
+            look::number(more)
         );
     }
-    exit(WELL)
 }

@@ -1,28 +1,31 @@
-//! `hooks`: our subscriptions to Keap's events, by hand. The daemon looks after them by itself.
+//! `hooks`: lists, makes, verifies or ends our subscriptions in Keap by hand. The daemon does the
+//! same by itself.
 
 use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Ended, NOTHING_DONE, SOME_FAILED, WELL, exit};
+use super::{Ended, NOTHING_DONE, SOME_FAILED, WELL, exit, look};
 use crate::app;
 use crate::config::{Needed, Settings};
-use crate::sync::hooks::{HookReport, Hooks, word};
+use crate::tasks::hooks::{HookReport, Hooks, word};
 
 #[derive(Debug, Subcommand)]
 pub enum HooksCommand {
     /// Show the subscriptions that point here.
     List,
-    /// Subscribe to every event of hooks.events; what is in order already is left alone. The daemon must be running.
+    /// Subscribe to every event of hooks.events. Subscriptions that work stay as they are. The
+    /// daemon must be running.
     Register,
-    /// Have Keap shake hands anew with every subscription, which also revives inactive ones.
+    /// Let Keap verify every subscription again. This also revives inactive ones.
     Verify,
     /// End every subscription that points here.
     Remove,
     /// Move the subscriptions to the first of two secrets, without a gap.
     ///
-    /// Before: set KEAP_WEBHOOK_SECRET to "NEW,OLD" and restart the daemon. After: set it to NEW alone and restart it again.
+    /// First set KEAP_WEBHOOK_SECRET to "NEW,OLD" and restart the daemon. Afterwards set it to NEW
+    /// alone and restart the daemon again.
     Rotate,
 }
 
@@ -37,17 +40,13 @@ pub async fn run(settings: &Settings, command: HooksCommand, json: bool) -> Ende
         return exit(NOTHING_DONE);
     };
     let secrets = options.secrets.len();
-    let hooks = Hooks::new(
-        Arc::new(app::keap_client(settings)?),
-        app::store(settings)?,
-        options,
-    );
+    let hooks = Hooks::new(Arc::new(app::keap_client(settings)?), app::store(settings)?, options);
     let reports = match command {
         HooksCommand::List => return list(&hooks, json).await,
         HooksCommand::Rotate if secrets < 2 => {
-            eprintln!(
-                "There is one secret, so there is nothing to move to. Set KEAP_WEBHOOK_SECRET to \"NEW,OLD\" (NEW for example from \
-                 `openssl rand -hex 32`), restart the daemon, and run this again."
+            errln!(
+                "There is only one secret, so there is none to move to. Set KEAP_WEBHOOK_SECRET to \"NEW,OLD\" \
+                 (`openssl rand -hex 32` prints a new one), restart the daemon, and run this again."
             );
             return exit(NOTHING_DONE);
         }
@@ -61,11 +60,7 @@ pub async fn run(settings: &Settings, command: HooksCommand, json: bool) -> Ende
 async fn list(hooks: &Hooks, json: bool) -> Ended {
     let ours = hooks.list().await?;
     let note = |wanted: bool| {
-        if wanted {
-            "current"
-        } else {
-            "old: another secret, address or event"
-        }
+        if wanted { "current" } else { "old: another secret, address or event" }
     };
     if json {
         let rows: Vec<_> = ours
@@ -74,52 +69,53 @@ async fn list(hooks: &Hooks, json: bool) -> Ended {
                 json!({ "key": hook.key, "eventKey": hook.event_key, "state": word(hook.state), "current": wanted })
             })
             .collect();
-        println!("{}", json!(rows));
+        outln!("{}", json!(rows));
     } else if ours.is_empty() {
-        println!("No subscription points here; `keap-intercom-sync hooks register` makes them.");
+        outln!("No subscription points here; `keap-intercom-sync hooks register` makes them.");
     } else {
-        println!("{:<28}  {:<12}  {:<10}  NOTE", "EVENT", "KEY", "STATE");
-        for (hook, wanted) in &ours {
-            println!(
-                "{:<28}  {:<12}  {:<10}  {}",
-                hook.event_key,
-                hook.key,
-                word(hook.state),
-                note(*wanted)
-            );
-        }
+        let rows = ours.iter().map(|(hook, wanted)| {
+            let cells = [hook.event_key.as_str(), &hook.key, word(hook.state), note(*wanted)];
+            cells.map(str::to_owned).to_vec()
+        });
+        look::table(&["EVENT", "KEY", "STATE", "NOTE"], &[], &[3], rows);
     }
     exit(WELL)
 }
 
+/// What was done about a subscription. A deed without effect is only a try.
+fn deed(report: &HookReport, is_well: bool) -> &'static str {
+    match (report.done, is_well) {
+        (done, true) => done,
+        ("verified", false) => "Keap was asked to verify it",
+        ("registered", false) => "it was made, and Keap did not verify it yet",
+        _ => "nothing was done",
+    }
+}
+
 fn show(reports: &[HookReport], json: bool) -> Ended {
-    let well = |report: &HookReport| matches!(report.state, "verified" | "gone");
+    let is_well = |report: &HookReport| matches!(report.state, "verified" | "gone");
     if json {
-        println!("{}", serde_json::to_string(reports)?);
+        outln!("{}", serde_json::to_string(reports)?);
     } else if reports.is_empty() {
-        println!("No subscription points here.");
+        outln!("No subscription points here.");
     } else {
         for report in reports {
             let error = report.error.as_deref().map(|why| format!(": {why}"));
-            println!(
+            outln!(
                 "{} {:<28} {:<10} {}{}",
-                if well(report) { "✓" } else { "✗" },
+                look::mark(is_well(report)),
                 report.event_key,
                 report.state,
-                report.done,
+                deed(report, is_well(report)),
                 error.unwrap_or_default()
             );
         }
         if reports.iter().any(|report| report.state == "unverified") {
-            println!(
-                "\nKeap could not shake hands: is the daemon running with this KEAP_WEBHOOK_SECRET, and does HTTP_PUBLIC_URL lead to it \
+            outln!(
+                "\nKeap could not verify: is the daemon running with this KEAP_WEBHOOK_SECRET, and does HTTP_PUBLIC_URL lead to it \
                  from outside?"
             );
         }
     }
-    exit(if reports.iter().all(well) {
-        WELL
-    } else {
-        SOME_FAILED
-    })
+    exit(if reports.iter().all(is_well) { WELL } else { SOME_FAILED })
 }

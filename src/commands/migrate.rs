@@ -1,4 +1,4 @@
-//! `migrate`: brings the database to this program's schema.
+//! `migrate`: applies the missing migrations.
 
 use super::{Ended, WELL, exit};
 use crate::app;
@@ -7,7 +7,7 @@ use crate::config::{Needed, Settings};
 pub async fn run(settings: &Settings) -> Ended {
     settings.require(&[Needed::DatabaseUrl])?;
     let applied = app::store(settings)?.migrate().await?;
-    println!(
+    outln!(
         "{}",
         if applied == 0 {
             "The database is up to date.".to_owned()

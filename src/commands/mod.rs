@@ -1,27 +1,43 @@
-//! The commands: one file each, and what they share.
+//! The commands, one file each, and the exit statuses that they share.
+
+#[macro_use]
+pub mod out;
 
 mod ask;
 pub mod check;
+mod check_fields;
+pub mod completions;
+pub mod config;
+mod database;
 pub mod explain;
+pub mod fields;
 pub mod health;
 pub mod held;
 pub mod hooks;
+pub mod init;
+pub mod log;
+mod look;
 pub mod migrate;
 pub mod run;
+pub mod runs;
+mod since;
 pub mod status;
 pub mod sync;
 
 use std::process::ExitCode;
 
-/// Everything is well.
+/// All is well.
 pub const WELL: u8 = 0;
-/// Some contacts failed, or a check did.
+/// Some contacts or checks failed.
 pub const SOME_FAILED: u8 = 1;
 /// Nothing could be done.
 pub const NOTHING_DONE: u8 = 2;
 
 /// How a command ends: an exit status, or an error that says why nothing could be done.
 pub type Ended = anyhow::Result<ExitCode>;
+
+/// The rule of exit statuses, for the help of every command.
+pub const EXIT_STATUSES: &str = "Exit status: 0 all well; 1 some contacts or checks failed; 2 nothing could be done; 78 a setting is wrong.";
 
 pub fn exit(status: u8) -> Ended {
     Ok(ExitCode::from(status))

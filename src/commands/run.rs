@@ -1,26 +1,29 @@
 //! `run`: the daemon. SIGHUP reads the settings again, SIGTERM and SIGINT stop it.
 
+use std::sync::atomic::Ordering;
+
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Ended, WELL, exit};
-use crate::app::{self, Parts};
+use crate::app::Parts;
 use crate::config::{self, Needed, Settings, SettingsError, Sources};
+use crate::daemon;
 use crate::logs::{self, FilterSwitch};
 use crate::systemd;
 
-const NEEDED: &[Needed] = &[
-    Needed::DatabaseUrl,
-    Needed::KeapApiKey,
-    Needed::IntercomAccessToken,
-];
+const NEEDED: &[Needed] = &[Needed::DatabaseUrl, Needed::KeapApiKey, Needed::IntercomAccessToken];
 
-/// Runs until it is told to stop. `passed`: the listening socket that systemd holds for us.
+/// Tokens that the running clients can replace.
+const REPLACEABLE: &[Needed] = &[Needed::KeapApiKey, Needed::IntercomAccessToken];
+
+/// Runs until a signal stops it. `passed`: the listening socket that systemd has passed to us.
 ///
-/// A reload stops the parts in order and starts them again, in this process, with the new settings. The socket stays
-/// open all the time, so that who calls meanwhile waits a moment.
+/// A reload applies a new log filter and new tokens at once. For every other change it stops the
+/// parts in order and starts them again in this process. The socket stays open all the time, so a
+/// request during a reload only waits a moment.
 pub async fn run(
     mut settings: Settings,
     sources: &Sources,
@@ -33,15 +36,20 @@ pub async fn run(
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    loop {
+    'again: loop {
         let round = stop.child_token();
         let listener = TcpListener::from_std(listener.try_clone()?)?;
         let current = settings.clone();
-        let mut running = std::pin::pin!(app::run(&current, listener, round.clone()));
+        let parts = Parts::build(&current)?;
+        let mut running =
+            std::pin::pin!(daemon::run_parts(&current, &parts, listener, round.clone()));
         loop {
             tokio::select! {
                 ended = &mut running => {
                     ended?;
+                    if parts.outdated.load(Ordering::Relaxed) && !stop.is_cancelled() {
+                        continue 'again;
+                    }
                     tracing::info!("Stopped.");
                     return exit(WELL);
                 }
@@ -49,7 +57,7 @@ pub async fn run(
                     systemd::reloading();
                     let reloaded = tokio::select! {
                         () = stop.cancelled() => continue,
-                        reloaded = reloaded(&settings, sources, filter) => reloaded,
+                        reloaded = reloaded(&settings, sources, filter, &parts) => reloaded,
                     };
                     match reloaded {
                         Ok((newer, restart)) => {
@@ -58,13 +66,13 @@ pub async fn run(
                                 break;
                             }
                         }
-                        Err(error) => tell_refusal(&error),
+                        Err(error) => log_refusal(&error),
                     }
                     systemd::ready();
                 }
             }
         }
-        // The parts that start next say when they are ready.
+        // The next parts report to systemd when they are ready.
         round.cancel();
         running.await?;
     }
@@ -85,11 +93,12 @@ async fn listener(
     Ok(listener.into_std()?)
 }
 
-/// The settings as they are now, once they are known to work, and whether the parts must start anew for them.
+/// The new settings, once they are known to work, and whether the parts must start again for them.
 async fn reloaded(
     old: &Settings,
     sources: &Sources,
     filter: &FilterSwitch,
+    running: &Parts,
 ) -> anyhow::Result<(Settings, bool)> {
     let newer = config::load(sources)?;
     newer.require(NEEDED)?;
@@ -116,7 +125,7 @@ async fn reloaded(
     if !later.is_empty() {
         tracing::warn!(
             keys = later.join(", "),
-            "Some changed settings are taken at the next start only."
+            "Some changed settings take effect at the next start only."
         );
     }
     if applied.is_empty() {
@@ -128,11 +137,14 @@ async fn reloaded(
         keys = applied.join(", "),
         "The settings were read again; what changed is applied now."
     );
-    let restart = applied != ["log.filter"];
+    let is_token = |key: &str| REPLACEABLE.iter().any(|needed| needed.path() == key);
+    let tokens = applied.iter().any(|key| is_token(key));
+    let others = applied.iter().any(|key| *key != "log.filter" && !is_token(key));
+    let restart = others || tokens && !running.replace_credentials(&newer)?;
     Ok((newer, restart))
 }
 
-fn tell_refusal(error: &anyhow::Error) {
+fn log_refusal(error: &anyhow::Error) {
     let refused = "The new settings are refused; the former ones stay.";
     systemd::status("The new settings are refused; the former ones stay. The log says why.");
     match error.downcast_ref::<SettingsError>() {
@@ -148,18 +160,18 @@ fn tell_refusal(error: &anyhow::Error) {
     }
 }
 
-/// The first SIGTERM or SIGINT stops in order, the second at once.
+/// The first SIGTERM or SIGINT stops the daemon in order, the second one stops it at once.
 pub fn stop_on_signals(cancel: &CancellationToken) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let cancel = cancel.clone();
     tokio::spawn(async move {
-        for turn in 0.. {
+        for signals in 0.. {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            if turn > 0 {
+            if signals > 0 {
                 std::process::exit(130);
             }
             cancel.cancel();

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::keys::{Key, Kind};
+use super::keys;
+use super::kinds::Kind;
 
 /// The exit status for wrong settings: `EX_CONFIG` of sysexits.
 pub const EXIT_STATUS: u8 = 78;
@@ -18,16 +19,17 @@ impl SettingsError {
     }
 
     pub(super) fn unless_empty(problems: Vec<Problem>) -> Result<(), Self> {
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(Self(problems))
-        }
+        if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
     }
 
-    /// A setting that a library refused when it was used; `text` names it and holds no secret.
+    /// A setting that a library refused later. `text` names the setting and holds no secret.
     pub fn refused(text: impl Into<String>) -> Self {
         Self::one(Problem::Other(text.into()))
+    }
+
+    /// The same for several.
+    pub fn refused_all(texts: impl IntoIterator<Item = String>) -> Self {
+        Self(texts.into_iter().map(Problem::Other).collect())
     }
 
     /// The problems, one line each.
@@ -40,11 +42,7 @@ impl SettingsError {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
     #[error("{name}: {shown} is not valid; expected {expected}")]
-    Wrong {
-        name: String,
-        shown: String,
-        expected: String,
-    },
+    Wrong { name: String, shown: String, expected: String },
     #[error("{name} is not a setting; {hint}")]
     Unknown { name: String, hint: String },
     #[error("{name} is missing: {remedy}")]
@@ -52,54 +50,14 @@ pub(super) enum Problem {
     #[error("{one} and {other} are both set; keep one of them")]
     Both { one: String, other: String },
     #[error("{name}: {} {trouble}", path.display())]
-    Unreadable {
-        name: String,
-        path: PathBuf,
-        trouble: String,
-    },
+    Unreadable { name: String, path: PathBuf, trouble: String },
     #[error("{0}")]
     Other(String),
 }
 
-/// Where a value came from, which decides the name it is called by.
-#[derive(Debug, Clone)]
-pub(super) enum Origin {
-    Defaults,
-    File(PathBuf),
-    Credential(PathBuf),
-    Environment,
-    /// The file that the environment's `NAME_FILE` points to.
-    SecretFile(PathBuf),
-}
-
-impl Origin {
-    /// The name of `key` as the person who set it knows it.
-    pub(super) fn name(&self, key: &Key) -> String {
-        match self {
-            Self::Defaults | Self::File(_) => self.path_name(key.path),
-            Self::Credential(path) => format!("{} in credential {}", key.env(), path.display()),
-            Self::Environment => key.env(),
-            Self::SecretFile(path) => format!("{}_FILE in {}", key.env(), path.display()),
-        }
-    }
-
-    /// The name of something in a settings file that may be no key at all.
-    pub(super) fn path_name(&self, path: &str) -> String {
-        match self {
-            Self::File(file) => format!("{path} in {}", file.display()),
-            _ => format!("{path} in the built-in defaults"),
-        }
-    }
-
-    /// Whether every value arrives as text, so that numbers have to be read from it.
-    pub(super) fn is_text(&self) -> bool {
-        !matches!(self, Self::Defaults | Self::File(_))
-    }
-}
-
 pub(super) fn missing(path: &str) -> Problem {
-    let key = Key::at(path).expect("callers name keys of the table");
-    let name = key.env();
+    let key = keys::at(path).expect("callers name declared keys");
+    let name = key.env.clone();
     let ways = match key.kind {
         Kind::Secret(_) => format!(
             "set {name}, or {name}_FILE to the path of a file that holds it, \
@@ -112,9 +70,5 @@ pub(super) fn missing(path: &str) -> Problem {
 }
 
 pub(super) fn unreadable(name: String, path: &Path, trouble: impl Into<String>) -> Problem {
-    Problem::Unreadable {
-        name,
-        path: path.to_owned(),
-        trouble: trouble.into(),
-    }
+    Problem::Unreadable { name, path: path.to_owned(), trouble: trouble.into() }
 }

@@ -4,21 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use config::{Config, FileFormat, Source, Value, ValueKind};
+use config::{FileFormat, Source, Value, ValueKind};
 use secrecy::SecretString;
 
-use super::error::{Origin, Problem, SettingsError, unreadable};
-use super::keys::{self, EnvName, Key};
-use super::values::{checked, is_blank, is_open_to_all, read_small, shown, without_source};
-use super::{Settings, Sources};
+use super::check::{checked, is_blank, is_open_to_all, read_small, shown, without_source};
+use super::error::{Problem, SettingsError, missing, unreadable};
+use super::keys::{self, EnvName};
+use super::kinds::Key;
+use super::mapped::{FieldTable, TagTable};
+use super::origin::Origin;
+use super::proxy;
+use super::settings::{Left, Settings};
+use super::sources::Sources;
+use super::tables;
+use super::values::Values;
 
 /// The text of the built-in settings, with the documentation of every key.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// Reads all sources and returns the settings, or an error that names everything wrong in them.
 ///
-/// A missing secret is no error here, since not every command needs all of them; a command asks
-/// with [`Settings::require`].
+/// A missing secret is not an error here, because not every command needs all of them. A command
+/// checks its own with [`Settings::require`].
 pub fn load(sources: &Sources) -> Result<Settings, SettingsError> {
     let mut layers = Layers::default();
     layers.add_toml(DEFAULTS, &Origin::Defaults);
@@ -35,10 +42,10 @@ pub fn load(sources: &Sources) -> Result<Settings, SettingsError> {
 /// The values read so far; a later layer replaces those of an earlier one.
 #[derive(Default)]
 struct Layers {
-    values: BTreeMap<&'static str, ValueKind>,
-    /// Kept apart, so that no error of another crate can print one.
-    secrets: BTreeMap<&'static str, SecretString>,
+    values: Values,
     origins: BTreeMap<&'static str, Origin>,
+    fields: Vec<FieldTable>,
+    tags: Vec<TagTable>,
     problems: Vec<Problem>,
     warnings: Vec<String>,
 }
@@ -59,9 +66,9 @@ impl Layers {
         let origin = Origin::File(path.to_owned());
         self.add_toml(&text, &origin);
         let holds_secret = self
-            .secrets
-            .keys()
-            .any(|key| matches!(self.origins.get(key), Some(Origin::File(_))));
+            .values
+            .secret_paths()
+            .any(|path| matches!(self.origins.get(path), Some(Origin::File(_))));
         if holds_secret && fs::metadata(path).is_ok_and(|meta| is_open_to_all(&meta)) {
             self.warn_open("it holds a secret", path);
         }
@@ -89,6 +96,22 @@ impl Layers {
     fn add_top(&mut self, name: &str, value: Value, origin: &Origin) {
         let is_section = keys::sections().any(|section| section == name);
         match value.kind {
+            ValueKind::Array(list) if name == tables::FIELD => {
+                self.fields = tables::fields(&list, origin, &mut self.problems);
+                // A reload sees the difference by this value.
+                self.values.put(tables::FIELD, ValueKind::Array(list));
+            }
+            ValueKind::Array(list) if name == tables::TAG => {
+                self.tags = tables::tags(&list, origin, &mut self.problems);
+                self.values.put(tables::TAG, ValueKind::Array(list));
+            }
+            _ if name == tables::FIELD || name == tables::TAG => {
+                self.problems.push(Problem::Wrong {
+                    name: origin.path_name(name),
+                    shown: "a single table".to_owned(),
+                    expected: format!("[[{name}]] in double brackets, once for each {name}"),
+                });
+            }
             ValueKind::Table(table) if is_section => {
                 let mut inner: Vec<_> = table.into_iter().collect();
                 inner.sort_by(|a, b| a.0.cmp(&b.0));
@@ -96,7 +119,7 @@ impl Layers {
                     self.add_path(&format!("{name}.{key}"), value.kind, origin);
                 }
             }
-            ValueKind::Table(_) if Key::at(name).is_none() => {
+            ValueKind::Table(_) if keys::at(name).is_none() => {
                 let hint = keys::section_hint(name);
                 let name = origin.path_name(&format!("[{name}]"));
                 self.problems.push(Problem::Unknown { name, hint });
@@ -106,7 +129,7 @@ impl Layers {
                 shown: "a single value".to_owned(),
                 expected: format!("a section [{name}] with keys"),
             }),
-            // TOML takes a quoted dot as part of a name, while this table would take it as a path.
+            // In TOML a quoted dot is part of a name; here it would separate section and key.
             _ if name.contains('.') => self.problems.push(Problem::Unknown {
                 name: origin.path_name(&format!("{name:?}")),
                 hint: "a dotted key is written without quotes".to_owned(),
@@ -116,7 +139,7 @@ impl Layers {
     }
 
     fn add_path(&mut self, path: &str, value: ValueKind, origin: &Origin) {
-        match Key::at(path) {
+        match keys::at(path) {
             Some(key) => self.add(key, value, origin),
             None => self.problems.push(Problem::Unknown {
                 name: origin.path_name(path),
@@ -128,9 +151,7 @@ impl Layers {
     fn add_credentials(&mut self, dir: &Path) {
         let name = || "CREDENTIALS_DIRECTORY".to_owned();
         let listing = fs::read_dir(dir).and_then(|entries| {
-            entries
-                .map(|entry| entry.map(|entry| entry.path()))
-                .collect::<Result<BTreeSet<_>, _>>()
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<BTreeSet<_>, _>>()
         });
         let paths = match listing {
             Ok(paths) => paths,
@@ -144,26 +165,19 @@ impl Layers {
         };
         let mut seen: BTreeMap<&str, String> = BTreeMap::new();
         for path in paths {
-            let file = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            // Names with a dot first belong to whoever mounted the directory.
+            let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // Names that begin with a dot come from the mount of the directory. They are no credentials.
             if file.starts_with('.') || path.is_dir() {
                 continue;
             }
             let Some(key) = self.credential_key(&file, &path) else {
                 continue;
             };
-            if let Some(one) = seen.insert(key.path, file.clone()) {
+            if let Some(one) = seen.insert(&key.path, file.clone()) {
                 let of = |file: &str| format!("credential {file}");
-                self.problems.push(Problem::Both {
-                    one: of(&one),
-                    other: of(&file),
-                });
+                self.problems.push(Problem::Both { one: of(&one), other: of(&file) });
             }
-            // A unit names every secret and gives an empty one for those that are not there.
+            // A unit names every secret and passes an empty file for one that does not exist.
             if key.optional && is_blank(&path) {
                 continue;
             }
@@ -174,53 +188,48 @@ impl Layers {
         }
     }
 
-    /// The key a credential is named for. A name that is nowhere near one, such as that of a
-    /// certificate, may well be meant for another program or library, and earns a warning only.
+    /// The key that a credential is named for. A name unlike all keys, such as that of a
+    /// certificate, may be meant for another program or library, so it only causes a warning.
     fn credential_key(&mut self, file: &str, path: &Path) -> Option<&'static Key> {
         let upper = file.to_uppercase().replace('-', "_");
-        // A name in both cases is neither of the two accepted forms.
+        // A name with capital and small letters is neither of the two accepted forms.
         let even = file.to_uppercase() == file || file.to_lowercase() == file;
         let hint = match keys::env_name(&upper) {
             EnvName::Value(key) if even => return Some(key),
-            EnvName::Value(key) => Some(format!("did you mean {}?", key.env())),
-            EnvName::File(key) => Some(format!(
-                "a credential holds the value itself; did you mean {}?",
-                key.env()
-            )),
+            EnvName::Value(key) => Some(format!("did you mean {}?", key.env)),
+            EnvName::File(key) => {
+                Some(format!("a credential holds the value itself; did you mean {}?", key.env))
+            }
             EnvName::Unknown(hint) => Some(hint),
             EnvName::Foreign => keys::credential_hint(&upper),
         };
         match hint {
-            Some(hint) => self.problems.push(Problem::Unknown {
-                name: format!("credential {}", path.display()),
-                hint,
-            }),
-            None => self.warnings.push(format!(
-                "credential {} is not a setting and was not read",
-                path.display()
-            )),
+            Some(hint) => self
+                .problems
+                .push(Problem::Unknown { name: format!("credential {}", path.display()), hint }),
+            None => self
+                .warnings
+                .push(format!("credential {} is not a setting and was not read", path.display())),
         }
         None
     }
 
     fn add_environment(&mut self, env: &BTreeMap<String, String>) {
         for (name, text) in env {
+            let text = unquoted(text);
             match keys::env_name(name) {
                 EnvName::Foreign => {}
                 EnvName::Unknown(hint) => {
-                    self.problems.push(Problem::Unknown {
-                        name: name.clone(),
-                        hint,
-                    });
+                    self.problems.push(Problem::Unknown { name: name.clone(), hint });
                 }
                 EnvName::Value(key) if text.is_empty() && key.optional => {}
                 EnvName::Value(key) => {
-                    self.add(key, ValueKind::String(text.clone()), &Origin::Environment)
+                    self.add(key, ValueKind::String(text.to_owned()), &Origin::Environment);
                 }
                 EnvName::File(_) if text.is_empty() => {}
                 EnvName::File(key) => {
-                    if env.get(&key.env()).is_some_and(|value| !value.is_empty()) {
-                        let (one, other) = (key.env(), name.clone());
+                    if env.get(&key.env).is_some_and(|value| !unquoted(value).is_empty()) {
+                        let (one, other) = (key.env.clone(), name.clone());
                         self.problems.push(Problem::Both { one, other });
                         continue;
                     }
@@ -231,20 +240,20 @@ impl Layers {
                 }
             }
         }
+        self.problems.extend(proxy::add_variables(&mut self.values, env));
     }
 
-    /// The text of a file without its line end; what is wrong with it is noted under `name`.
+    /// The text of a file without its line end and quotes around it. What is wrong with it is recorded under `name`.
     fn read_secret(&mut self, name: &str, path: &Path) -> Option<String> {
         match read_small(path) {
             Ok((text, meta)) => {
                 if is_open_to_all(&meta) {
                     self.warn_open(name, path);
                 }
-                Some(text)
+                Some(unquoted(&text).to_owned())
             }
             Err(trouble) => {
-                self.problems
-                    .push(unreadable(name.to_owned(), path, trouble));
+                self.problems.push(unreadable(name.to_owned(), path, trouble));
                 None
             }
         }
@@ -257,73 +266,77 @@ impl Layers {
         ));
     }
 
-    /// Checks one value and keeps it. A wrong value is refused even where a later layer would
-    /// hide it: the file that holds it is broken all the same.
+    /// Checks one value and keeps it. A wrong value is refused even if a later layer would replace
+    /// it, because the file that holds it is wrong anyway.
     fn add(&mut self, key: &'static Key, value: ValueKind, origin: &Origin) {
         match checked(key, &value, origin.is_text()) {
             Some(ValueKind::String(text)) if key.is_secret() => {
-                self.secrets.insert(key.path, SecretString::from(text));
+                self.values.put_secret(&key.path, SecretString::from(text));
             }
             Some(value) => {
-                self.values.insert(key.path, value);
+                self.values.put(&key.path, value);
             }
             None => self.problems.push(Problem::Wrong {
                 name: origin.name(key),
                 shown: shown(key, &value),
-                expected: key.kind.expected(),
+                expected: key.kind.expected_instead_of(&value),
             }),
         }
-        self.origins.insert(key.path, origin.clone());
+        self.origins.insert(&key.path, origin.clone());
     }
 
     fn finish(mut self) -> Result<Settings, SettingsError> {
         SettingsError::unless_empty(std::mem::take(&mut self.problems))?;
-        let internal = |error: config::ConfigError| {
-            SettingsError::one(Problem::Other(format!(
-                "the settings do not fit together: {error}"
-            )))
-        };
-        let mut builder = Config::builder();
-        for (path, value) in &self.values {
-            builder = builder
-                .set_override(*path, value.clone())
-                .map_err(internal)?;
-        }
-        let built = builder.build().map_err(internal)?;
-        let mut settings: Settings = built.try_deserialize().map_err(internal)?;
-        settings.database_url = self.secrets.remove("database.url");
-        settings.keap.api_key = self.secrets.remove("keap.api_key");
-        settings.keap.webhook_secret = self.secrets.remove("keap.webhook_secret");
-        settings.intercom.access_token = self.secrets.remove("intercom.access_token");
-        settings.http.api_token = self.secrets.remove("http.api_token");
-        settings.warnings = self.warnings;
-        settings.values = self.values;
+        let mut settings = Settings::read(self.values, (self.fields, self.tags), self.warnings)
+            .map_err(|path| {
+                SettingsError::one(Problem::Other(format!(
+                    "{path} has neither a value nor a default"
+                )))
+            })?;
         check_together(&settings, &self.origins)?;
+        settings.origins = self.origins;
+        let ignored = settings.database.ignored_parameters();
+        settings.warnings.extend(ignored.iter().map(|name| {
+            format!("{name} in DATABASE_URL means nothing to this program and is ignored")
+        }));
         Ok(settings)
     }
 }
 
-/// What no key can say of itself alone.
+/// A value without the quotes around it. Some tools, such as `docker --env-file`, pass the quotes
+/// of a file on, and a shell does not. No setting needs quotes.
+fn unquoted(text: &str) -> &str {
+    ['"', '\'']
+        .into_iter()
+        .find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote))
+        .unwrap_or(text)
+}
+
+/// Checks that need more than one key.
 fn check_together(
     settings: &Settings,
     origins: &BTreeMap<&str, Origin>,
 ) -> Result<(), SettingsError> {
     let mut problems = Vec::new();
     let name = |path: &str| {
-        let key = Key::at(path)?;
+        let key = keys::at(path)?;
         Some(origins.get(path).unwrap_or(&Origin::Defaults).name(key))
     };
     let sync = &settings.sync;
-    if sync.retry_cap() < sync.retry_base() {
+    if sync.retry_cap < sync.retry_base {
         problems.push(Problem::Wrong {
             name: name("sync.retry_cap_seconds").unwrap_or_default(),
-            shown: format!("{} s", sync.retry_cap_seconds),
+            shown: format!("{} s", sync.retry_cap.as_secs()),
             expected: format!(
                 "no less than {} ms, which is {}",
-                sync.retry_base_ms,
+                sync.retry_base.as_millis(),
                 name("sync.retry_base_ms").unwrap_or_default(),
             ),
         });
+    }
+    let filter = &settings.filter;
+    if filter.left == Left::Tag && filter.left_tag.is_none() {
+        problems.push(missing("filter.left_tag"));
     }
     SettingsError::unless_empty(problems)
 }

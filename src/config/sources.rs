@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where the units of `systemd/` have their settings and secrets.
+/// The folder of the settings and secrets that the units of `systemd/` use.
 const SERVICE: &str = "/etc/keap-intercom-sync";
 
 /// Where settings come from, apart from the built-in defaults.
@@ -19,7 +19,7 @@ pub struct Sources {
     pub credentials_dir: Option<PathBuf>,
 }
 
-/// Names only, as any value may be a secret, also of another program.
+/// Shows names only: any value may be a secret, perhaps of another program.
 impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sources")
@@ -37,24 +37,18 @@ impl Sources {
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
         Self {
             file,
-            env: std::env::vars_os()
-                .map(|(name, value)| (text(name), text(value)))
-                .collect(),
+            env: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
             credentials_dir: credentials.filter(|dir| !dir.is_empty()).map(PathBuf::from),
         }
     }
 
-    /// The same sources as the service of this machine has, so that a command sees what the daemon sees. An account of several
-    /// has a folder of its own.
+    /// The sources of the service on this machine, so that a command sees what the daemon sees. If
+    /// the machine serves several accounts, each has its own folder.
     pub fn of_service(account: Option<&str>) -> Self {
-        let folder = account.map_or(PathBuf::from(SERVICE), |account| {
-            Path::new(SERVICE).join(account)
-        });
+        let folder =
+            account.map_or(PathBuf::from(SERVICE), |account| Path::new(SERVICE).join(account));
         let process = Self::from_process(Some(folder.join("config.toml")));
         let credentials = folder.join("credentials");
-        Self {
-            credentials_dir: process.credentials_dir.clone().or(Some(credentials)),
-            ..process
-        }
+        Self { credentials_dir: process.credentials_dir.clone().or(Some(credentials)), ..process }
     }
 }

@@ -1,100 +1,110 @@
-//! Checks single values, shows them without secrets, and reads them from files.
+//! The checked values of all layers, by their keys. Secrets are kept apart, so that no error of
+//! another crate can print one.
 
-use std::fs::{File, Metadata};
-use std::io::Read;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fmt;
 
 use config::ValueKind;
+use secrecy::{ExposeSecret, SecretString};
 
-use super::keys::{Key, Kind};
+#[derive(Clone, Default)]
+pub struct Values {
+    plain: BTreeMap<&'static str, ValueKind>,
+    secrets: BTreeMap<&'static str, SecretString>,
+}
 
-/// No secret is longer; a larger file is the wrong file.
-const LARGEST_SECRET_BYTES: u64 = 64 * 1024;
+/// Names of keys only. The fields of the settings show the values that are not secret.
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.paths()).finish()
+    }
+}
 
-/// The value in the type of its key, or none if it does not fit.
-pub(super) fn checked(key: &Key, value: &ValueKind, is_text: bool) -> Option<ValueKind> {
-    let read = match (&key.kind, value) {
-        (Kind::Int(..), ValueKind::String(text)) if is_text => ValueKind::I64(text.parse().ok()?),
-        (Kind::Bool, ValueKind::String(text)) if is_text => ValueKind::Boolean(text.parse().ok()?),
-        _ => value.clone(),
-    };
-    let fits = match (&key.kind, &read) {
-        (Kind::Int(min, max), ValueKind::I64(number)) => (min..=max).contains(&number),
-        (Kind::Bool, ValueKind::Boolean(_)) => true,
-        (Kind::Choice(names), ValueKind::String(text)) => names.contains(&text.as_str()),
-        (Kind::Text(form) | Kind::Secret(form), ValueKind::String(text)) => {
-            !text.contains(char::REPLACEMENT_CHARACTER) && (form.holds)(text)
+impl Values {
+    pub fn put(&mut self, path: &'static str, value: ValueKind) {
+        self.plain.insert(path, value);
+    }
+
+    pub fn put_secret(&mut self, path: &'static str, secret: SecretString) {
+        self.secrets.insert(path, secret);
+    }
+
+    pub fn number(&self, path: &str) -> Option<i64> {
+        match self.plain.get(path)? {
+            ValueKind::I64(number) => Some(*number),
+            _ => None,
         }
-        _ => false,
-    };
-    fits.then_some(read)
-}
+    }
 
-/// The value for an error text, unless it is or may hold a secret.
-pub(super) fn shown(key: &Key, value: &ValueKind) -> String {
-    const LONGEST: usize = 60;
-    match value {
-        ValueKind::String(text) if text.is_empty() => "an empty value".to_owned(),
-        _ if key.is_secret() => "the value (not shown)".to_owned(),
-        // A URL may carry a password or a key in the parts that are refused.
-        ValueKind::String(text) if text.contains(['@', '?', '#']) && key.path.ends_with("_url") => {
-            "the value (not shown, as it may hold a password)".to_owned()
+    pub fn flag(&self, path: &str) -> Option<bool> {
+        match self.plain.get(path)? {
+            ValueKind::Boolean(flag) => Some(*flag),
+            _ => None,
         }
-        ValueKind::String(text) if text.chars().count() > LONGEST => {
-            format!("{:?}…", text.chars().take(LONGEST).collect::<String>())
+    }
+
+    pub fn text(&self, path: &str) -> Option<&str> {
+        match self.plain.get(path)? {
+            ValueKind::String(text) => Some(text),
+            _ => None,
         }
-        ValueKind::String(text) => format!("{text:?}"),
-        ValueKind::Table(_) => "a table".to_owned(),
-        ValueKind::Array(_) => "a list".to_owned(),
-        other => other.to_string(),
     }
-}
 
-/// The text of a parse error without the line of the file it quotes, which may hold a secret.
-pub(super) fn without_source(error: &str) -> String {
-    let mut lines = error.lines().filter(|line| !line.trim().is_empty());
-    match (lines.next(), lines.next_back()) {
-        (Some(place), Some(reason)) => format!("{place}: {reason}"),
-        (place, _) => place.unwrap_or_default().to_owned(),
+    pub fn texts(&self, path: &str) -> Option<Vec<String>> {
+        match self.plain.get(path)? {
+            ValueKind::Array(list) => {
+                let text = |value: &config::Value| match &value.kind {
+                    ValueKind::String(text) => Some(text.trim().to_owned()),
+                    _ => None,
+                };
+                list.iter().map(text).collect()
+            }
+            _ => None,
+        }
     }
-}
 
-/// The text of a file without its line end, and what is known of the file.
-pub(super) fn read_small(path: &Path) -> Result<(String, Metadata), String> {
-    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
-    let file = File::open(path).map_err(cannot)?;
-    let meta = file.metadata().map_err(cannot)?;
-    let mut bytes = Vec::new();
-    file.take(LARGEST_SECRET_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(cannot)?;
-    if bytes.len() as u64 > LARGEST_SECRET_BYTES {
-        return Err(format!("is larger than {LARGEST_SECRET_BYTES} bytes"));
+    /// A value in words; `None` for a secret.
+    pub fn shown(&self, path: &str) -> Option<String> {
+        match self.plain.get(path)? {
+            ValueKind::Boolean(flag) => Some(flag.to_string()),
+            ValueKind::I64(number) => Some(number.to_string()),
+            ValueKind::String(text) => Some(text.clone()),
+            ValueKind::Array(_) => self.texts(path).map(|texts| texts.join(", ")),
+            _ => None,
+        }
     }
-    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text")?;
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() {
-        return Err("is empty".to_owned());
+
+    pub fn secret(&self, path: &str) -> Option<&SecretString> {
+        self.secrets.get(path)
     }
-    Ok((text.to_owned(), meta))
-}
 
-/// Whether a file holds line ends at most.
-pub(super) fn is_blank(path: &Path) -> bool {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(3).read_to_end(&mut bytes))
-        .is_ok_and(|_| bytes.len() < 3 && bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')))
-}
+    pub fn has(&self, path: &str) -> bool {
+        self.plain.contains_key(path) || self.secrets.contains_key(path)
+    }
 
-/// Whether every user of the machine can read the file.
-#[cfg(unix)]
-pub(super) fn is_open_to_all(meta: &Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    meta.is_file() && meta.permissions().mode() & 0o004 != 0
-}
+    pub fn secret_paths(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.secrets.keys().copied()
+    }
 
-#[cfg(not(unix))]
-pub(super) fn is_open_to_all(_: &Metadata) -> bool {
-    false
+    fn paths(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.plain.keys().chain(self.secrets.keys()).copied()
+    }
+
+    /// The keys whose values differ, secrets included.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let exposed = |values: &Self, path: &str| {
+            values.secret(path).map(|secret| secret.expose_secret().to_owned())
+        };
+        let mut paths: Vec<&'static str> = self
+            .paths()
+            .chain(other.paths())
+            .filter(|path| {
+                self.plain.get(path) != other.plain.get(path)
+                    || exposed(self, path) != exposed(other, path)
+            })
+            .collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
+    }
 }

@@ -1,21 +1,30 @@
-//! E-mail addresses: the few rules that are ours; the rest is Intercom's to judge.
+//! E-mail addresses. We check a few rules; Intercom judges the rest.
 
 use std::fmt;
 
-use unicode_normalization::UnicodeNormalization;
+use super::text::tidy_plain;
 
-/// The longest address that is sent; longer ones break the remotes' fields (RFC 5321's path limit).
+/// The longest address that is sent. Longer ones do not fit into the remotes' fields (RFC 5321
+/// limits a path to this).
 const MAX_CHARS: usize = 254;
 
-/// A valid e-mail address: kept as Keap has it for writing, compared in lower case.
+/// A valid e-mail address: written as its side shows it, compared in lower case.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Email(String);
+pub struct Email {
+    written: String,
+    /// `None` if it equals the written form.
+    folded: Option<String>,
+}
 
 impl Email {
-    /// Trims and composes the text, then asks for one `@`, something on both sides, a dotted domain, no blank or control character.
+    /// Trims and composes the text, removes what is invisible in it, then checks it.
     pub fn new(text: &str) -> Option<Self> {
-        let text: String = text.nfc().collect();
-        let text = text.trim();
+        Self::of_tidy(tidy_plain(text)?.into_owned())
+    }
+
+    /// Wants one `@`, something on both sides of it, a domain with a dot, and no blank or control
+    /// character. `text` is the result of [`tidy_plain`].
+    pub(super) fn of_tidy(text: String) -> Option<Self> {
         let (local, domain) = text.split_once('@')?;
         let dotted = domain.contains('.') && domain.split('.').all(|label| !label.is_empty());
         let valid = !local.is_empty()
@@ -23,59 +32,27 @@ impl Email {
             && dotted
             && text.chars().count() <= MAX_CHARS
             && !text.chars().any(|c| c.is_whitespace() || c.is_control());
-        valid.then(|| Self(text.to_owned()))
+        valid.then(|| {
+            let folded = Some(text.to_lowercase()).filter(|folded| *folded != text);
+            Self { written: text, folded }
+        })
     }
 
-    /// As Keap has it: the form that is written.
+    /// The address as its side shows it: this form is written.
     pub fn as_written(&self) -> &str {
-        &self.0
+        &self.written
     }
 
-    /// The form that is compared and searched for.
-    pub fn folded(&self) -> String {
-        self.0.to_lowercase()
+    /// The address in lower case: this form is compared and searched for.
+    pub fn folded(&self) -> &str {
+        self.folded.as_deref().unwrap_or(&self.written)
     }
 }
 
+/// An address is personal data: a debug print does not show it.
 impl fmt::Debug for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Email")
-    }
-}
-
-/// What Keap holds where an e-mail address belongs.
-#[derive(Clone, PartialEq, Eq)]
-pub enum EmailField {
-    /// Nothing, or blanks: cleared in Intercom too.
-    Absent,
-    /// Something that is no address: Intercom keeps what it has.
-    Invalid,
-    Valid(Email),
-}
-
-impl EmailField {
-    pub fn of(text: Option<&str>) -> Self {
-        match text.map(str::trim) {
-            None | Some("") => Self::Absent,
-            Some(text) => Email::new(text).map_or(Self::Invalid, Self::Valid),
-        }
-    }
-
-    pub fn valid(&self) -> Option<&Email> {
-        match self {
-            Self::Valid(email) => Some(email),
-            Self::Absent | Self::Invalid => None,
-        }
-    }
-}
-
-impl fmt::Debug for EmailField {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Absent => "Absent",
-            Self::Invalid => "Invalid",
-            Self::Valid(_) => "Valid",
-        })
     }
 }
 
@@ -119,16 +96,28 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_written_as_keap_has_it_and_compared_in_lower_case() {
+    fn an_address_is_written_as_it_is_shown_and_compared_in_lower_case() {
         let email = Email::new(" Ann@Example.ORG ").expect("valid");
         assert_eq!(email.as_written(), "Ann@Example.ORG");
         assert_eq!(email.folded(), "ann@example.org");
+        assert_eq!(Email::new("ann@example.org").expect("valid").folded(), "ann@example.org");
     }
 
+    // Copied from web pages and letters, such characters come along unseen.
     #[test]
-    fn blank_is_absent_and_rubbish_is_invalid() {
-        assert_eq!(EmailField::of(None), EmailField::Absent);
-        assert_eq!(EmailField::of(Some("  ")), EmailField::Absent);
-        assert_eq!(EmailField::of(Some("n/a")), EmailField::Invalid);
+    fn an_address_with_invisible_characters_is_the_one_that_is_seen() {
+        let seen = Email::new("ann@example.org").expect("valid");
+        for shown in [
+            "\u{feff}ann@example.org",
+            "ann\u{200b}@example.org",
+            "ann@exam\u{ad}ple.org",
+            "\u{202a}ann@example.org\u{202c}",
+            "ann@example\u{2060}.org\u{200e}",
+            "an\u{200c}n@example.\u{200d}org",
+            "\u{200b} ann@example.org\u{a0}\u{200b}",
+        ] {
+            assert!(Email::new(shown).as_ref() == Some(&seen), "{shown:?}");
+        }
+        assert!(Email::new("\u{200b}@example.org").is_none());
     }
 }

@@ -1,14 +1,15 @@
-//! The two kinds of id, so that mixing them up does not compile.
+//! The two kinds of id, as two types, so that code that mixes them up does not compile.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A Keap contact id: a positive 64-bit integer (`api/keap.md` 6.2), also Intercom's `external_id` for the contact.
+/// A Keap contact id: a positive 64-bit integer (`docs/api/keap.md`, "Fields of a contact"). It is
+/// also the contact's `external_id` in Intercom.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeapId(i64);
 
 impl KeapId {
-    /// No id lies beyond it.
+    /// The greatest id that there can be.
     pub const LAST: Self = Self(i64::MAX);
 
     /// Accepts positive ids only.
@@ -21,7 +22,15 @@ impl KeapId {
     }
 }
 
-/// What is wrong with a text that should be a Keap contact id.
+impl TryFrom<i64> for KeapId {
+    type Error = NotAKeapId;
+
+    fn try_from(id: i64) -> Result<Self, NotAKeapId> {
+        Self::new(id).ok_or(NotAKeapId)
+    }
+}
+
+/// The text is not a Keap contact id.
 #[derive(Debug, thiserror::Error)]
 #[error("not a Keap contact id: expected a positive whole number, for example 12345")]
 pub struct NotAKeapId;
@@ -50,12 +59,14 @@ impl fmt::Debug for KeapId {
     }
 }
 
-/// An Intercom contact id: opaque letters, digits, `-` and `_` (24 hex characters in every sample, `api/intercom.md` 2).
+/// An Intercom contact id: letters, digits, `-` and `_` without a meaning for us. Every sample has
+/// 24 hexadecimal digits (`docs/api/intercom.md`, "Ids and roles").
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IntercomId(String);
 
 impl IntercomId {
-    /// Accepts only what is safe as one part of a URL path, because ids are also read out of error texts.
+    /// `None`: the id is not safe as one part of a URL path. Some ids are read out of error texts,
+    /// so they cannot be trusted.
     pub fn new(id: impl Into<String>) -> Option<Self> {
         let id = id.into();
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -64,6 +75,19 @@ impl IntercomId {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// What is wrong with a text that should be an Intercom contact id.
+#[derive(Debug, thiserror::Error)]
+#[error("not an Intercom contact id: expected 1 to 64 letters, digits, '-' or '_'")]
+pub struct NotAnIntercomId;
+
+impl TryFrom<String> for IntercomId {
+    type Error = NotAnIntercomId;
+
+    fn try_from(id: String) -> Result<Self, NotAnIntercomId> {
+        Self::new(id).ok_or(NotAnIntercomId)
     }
 }
 
@@ -86,18 +110,8 @@ mod tests {
     #[test]
     fn keap_ids_are_positive_whole_numbers_in_one_spelling() {
         assert_eq!("4121".parse::<KeapId>().expect("an id").get(), 4121);
-        for wrong in [
-            "",
-            "0",
-            "-1",
-            "+1",
-            "007",
-            "1.5",
-            "1e3",
-            "9223372036854775808",
-            " 1",
-            "abc",
-        ] {
+        for wrong in ["", "0", "-1", "+1", "007", "1.5", "1e3", "9223372036854775808", " 1", "abc"]
+        {
             assert!(wrong.parse::<KeapId>().is_err(), "{wrong:?} was accepted");
         }
     }

@@ -1,25 +1,39 @@
-//! The stored pair Keap contact – Intercom contact, as decisions see it.
+//! The stored pair of a Keap contact and an Intercom contact, as decisions see it.
 
 use chrono::{DateTime, Utc};
 
-use super::{Digest, IntercomId};
+use super::{Bases, Digest, IntercomId};
 
-/// What became of a contact that was acted on.
+/// What the last decision made of a contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkState {
     Linked(IntercomId),
-    /// Looked at and left out; remembered so that it is told once per change.
+    /// The contact was left out. The link is kept so that this is logged once per change.
     Skipped,
 }
 
-/// The link of a contact, with what was last written.
+/// The link of a contact, with digests of what was last recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     pub state: LinkState,
+    /// The fields as they were last written.
     pub fingerprint: Digest,
-    /// How the contact looked then, with its stamp.
+    /// The contact as Keap showed it then, with its stamp.
     pub sighting: Digest,
+    /// What Keap showed then, field by field. `None`: a former release wrote the link, and does not
+    /// say it.
+    pub keap_base: Option<Bases>,
     pub keap_updated_at: Option<DateTime<Utc>>,
-    /// When an Intercom contact that had vanished was last replaced.
+    /// When the daemon last replaced an Intercom contact that had vanished.
     pub replaced_at: Option<DateTime<Utc>>,
+}
+
+impl Link {
+    /// The linked Intercom contact; `None` for a contact that was left out.
+    pub fn intercom(&self) -> Option<&IntercomId> {
+        match &self.state {
+            LinkState::Linked(id) => Some(id),
+            LinkState::Skipped => None,
+        }
+    }
 }

@@ -1,36 +1,70 @@
-//! A contact in our own words: ids, e-mail, mapped fields; no vendor's names and no I/O.
+//! A contact in our own words: ids, fields and digests; no vendor's names and no I/O.
 
+mod agreement;
+mod base;
 mod candidate;
 mod digest;
 mod email;
+mod fields;
+mod form;
 mod id;
 mod link;
+mod text;
 
+pub use base::{Bases, Clears, FieldOrder, FieldRule};
 pub use candidate::{Candidate, Role};
 pub use digest::{Digest, DigestKey};
-pub use email::{Email, EmailField};
+pub use email::Email;
+pub use fields::{FieldName, FieldPlace, Fields, TooLong};
+pub use form::{Form, Reading, Value};
 pub use id::{IntercomId, KeapId};
 pub use link::{Link, LinkState};
+pub use text::tidy;
 
 use chrono::{DateTime, Utc};
-use unicode_normalization::UnicodeNormalization;
 
-/// A person as both remotes know them, holding only the fields that are synced, already normalised.
+/// A person as Keap shows them, with the mapped fields only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Contact {
     pub id: KeapId,
-    /// Keap's own update stamp; Keap does not promise one (`api/keap.md` 5.4).
+    /// Keap's own update stamp. Keap does not promise to show one (`docs/api/keap.md`, "Times").
     pub updated_at: Option<DateTime<Utc>>,
-    pub email: EmailField,
-    pub name: Option<String>,
-    pub phone: Option<String>,
+    pub fields: Fields,
+    /// The mapped tags and the company, which a call of their own writes each.
+    pub relations: Fields,
+    /// Whether the filter of the settings lets the contact in.
+    pub in_scope: bool,
 }
 
 impl Contact {
-    /// Joins the name's parts with one space; nothing left of them is no name.
-    pub fn full_name(given: Option<&str>, family: Option<&str>) -> Option<String> {
-        let parts: Vec<String> = [given, family].into_iter().filter_map(normalise).collect();
-        (!parts.is_empty()).then(|| parts.join(" "))
+    /// A contact that shows these fields, and nothing else.
+    pub fn showing(id: KeapId, fields: Fields) -> Self {
+        Self { id, updated_at: None, fields, relations: Fields::default(), in_scope: true }
+    }
+
+    /// What Keap shows of a field or relation.
+    pub fn reading(&self, field: &str) -> Option<&Reading> {
+        self.fields.get(field).or_else(|| self.relations.get(field))
+    }
+
+    /// `None`: the contact has no e-mail address, or one that is not valid.
+    pub fn email(&self) -> Option<&Email> {
+        match self.fields.get(FieldName::EMAIL) {
+            Some(Reading::Is(Value::Email(email))) => Some(email),
+            _ => None,
+        }
+    }
+
+    /// The same contact, of which these fields are not written: the other side keeps its values.
+    #[must_use]
+    pub fn without<'a>(&self, fields: impl Iterator<Item = &'a FieldName>) -> Self {
+        let fields = fields.fold(self.fields.clone(), |rest, name| rest.without(name));
+        Self { fields, ..self.clone() }
+    }
+
+    /// Whether Keap was asked for all built-in fields.
+    pub fn has_built_in_fields(&self) -> bool {
+        digest::BUILT_IN.iter().all(|name| self.fields.get(name).is_some())
     }
 }
 
@@ -41,43 +75,30 @@ impl std::fmt::Debug for Contact {
     }
 }
 
-/// Trims and composes (NFC) a text, so that one text typed in two ways has one fingerprint; blank is nothing.
-pub fn normalise(text: Option<&str>) -> Option<String> {
-    let composed: String = text?.nfc().collect();
-    let trimmed = composed.trim();
-    (!trimmed.is_empty()).then(|| trimmed.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn contact(email: Option<&str>) -> Contact {
+        Contact::showing(
+            KeapId::new(7).expect("positive"),
+            Fields::from_iter([
+                ("email", Form::Email.read(email)),
+                ("name", Form::Text.read(Some("Ann Canary"))),
+            ]),
+        )
+    }
+
     #[test]
-    fn a_name_is_what_is_left_of_its_parts() {
-        for (given, family, name) in [
-            (Some(" Ann "), Some("Lee"), Some("Ann Lee")),
-            (Some("Ann"), None, Some("Ann")),
-            (None, Some(" Lee"), Some("Lee")),
-            (Some(""), Some("  "), None),
-            (None, None, None),
-            (Some("Zoe\u{308}"), None, Some("Zo\u{eb}")),
-        ] {
-            assert_eq!(Contact::full_name(given, family).as_deref(), name);
-        }
+    fn a_contact_has_an_address_only_if_it_is_valid() {
+        let ann = contact(Some("Ann@Example.org"));
+        assert_eq!(ann.email().map(Email::as_written), Some("Ann@Example.org"));
+        assert_eq!(contact(Some("n/a")).email(), None);
+        assert_eq!(contact(None).email(), None);
     }
 
     #[test]
     fn a_debug_print_shows_no_person() {
-        let contact = Contact {
-            id: KeapId::new(7).expect("positive"),
-            updated_at: None,
-            email: EmailField::of(Some("ann@example.org")),
-            name: Some("Ann".into()),
-            phone: Some("+16025550144".into()),
-        };
-        assert_eq!(
-            format!("{contact:?} {:?}", contact.email),
-            "Contact(7) Valid"
-        );
+        assert_eq!(format!("{:?}", contact(Some("ann@canary.example"))), "Contact(7)");
     }
 }

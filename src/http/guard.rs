@@ -1,4 +1,4 @@
-//! Who may call a route, how often, and with how large a body: checked before any body is read.
+//! Checks who calls a route, how often, and how large the body is, before it reads any body.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,23 +7,22 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
 use tokio::time::Instant;
 
-use super::HttpState;
+use super::code::Code;
 use super::problem::Problem;
-use crate::bucket::Bucket;
+use super::start::Arrived;
+use super::state::HttpState;
+use crate::bucket::{Bucket, Standing};
 
 /// A sender gets this long for its body.
-const BODY_TIME: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The header that carries the webhook secret where a proxy keeps it out of the path.
-pub const WEBHOOK_SECRET: &str = "x-webhook-secret";
+/// The header with the webhook secret, for a proxy that keeps the secret out of the path.
+pub(super) const WEBHOOK_SECRET: &str = "x-webhook-secret";
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,54 +34,39 @@ pub enum Who {
     WebhookSecret,
 }
 
-/// A digest of a secret: all of one length, so that comparing them tells nothing about the secret.
-pub type SecretDigest = [u8; 32];
-
-pub fn digest(secret: &[u8]) -> SecretDigest {
-    Sha256::digest(secret).into()
-}
-
-/// The secrets that open routes, as digests.
-#[derive(Default)]
-pub struct Keys {
-    api: Vec<SecretDigest>,
-    webhook: Vec<SecretDigest>,
-}
-
-impl Keys {
-    pub fn new(api_token: Option<&SecretString>, webhook_secrets: &[SecretString]) -> Self {
-        let of = |secret: &SecretString| digest(secret.expose_secret().as_bytes());
-        Self {
-            api: api_token.map(of).into_iter().collect(),
-            webhook: webhook_secrets.iter().map(of).collect(),
-        }
-    }
-
-    pub fn has_webhook_secret(&self) -> bool {
-        !self.webhook.is_empty()
-    }
-}
-
-/// Whether a secret is one of those, in a time that does not depend on where it differs.
-fn is_one_of(presented: &[u8], known: &[SecretDigest]) -> bool {
-    let presented = digest(presented);
-    known
-        .iter()
-        .fold(Choice::from(0), |found, one| found | one.ct_eq(&presented))
-        .into()
-}
-
-/// What stands before one route.
+/// What is checked before one route.
 #[derive(Clone)]
-pub struct Guard {
+pub(super) struct Guard {
     pub who: Who,
-    /// The largest body that is read; none is for the methods without one.
+    /// The largest body. Methods without a body read none.
     pub body_bytes: usize,
     pub bucket: Option<Arc<Bucket>>,
+    /// While the daemon starts, requests wait for the database.
+    pub needs_database: bool,
     pub state: Arc<HttpState>,
 }
 
-pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+/// The limit of a route's callers, in the words of the usual headers.
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let bucket = guard.bucket.clone();
+    let mut response = guarded(&guard, request, next).await;
+    // Who has no credential learns nothing of the others.
+    if let Some(bucket) = bucket.filter(|_| response.status() != StatusCode::UNAUTHORIZED) {
+        let Standing { most, left, full_in_seconds } = bucket.standing(Instant::now());
+        let headers = response.headers_mut();
+        headers.insert(LIMIT, HeaderValue::from(most));
+        headers.insert(REMAINING, HeaderValue::from(left));
+        headers.insert(RESET, HeaderValue::from(full_in_seconds));
+    }
+    response
+}
+
+async fn guarded(guard: &Guard, request: Request, next: Next) -> Response {
+    let arrived = Arrived::now();
     let (mut parts, body) = request.into_parts();
     if let Err(problem) = guard.admit(&mut parts).await {
         return problem.closing().into_response();
@@ -91,6 +75,12 @@ pub async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> 
         Ok(body) => body,
         Err(problem) => return problem.closing().into_response(),
     };
+    if guard.needs_database
+        && let Err(problem) = guard.state.start.wait(arrived, &parts.uri).await
+    {
+        return problem.into_response();
+    }
+    parts.extensions.insert(arrived);
     next.run(Request::from_parts(parts, Body::from(body))).await
 }
 
@@ -100,45 +90,41 @@ impl Guard {
         match self.who {
             Who::Anyone => {}
             Who::ApiToken => {
-                if keys.api.is_empty() {
-                    return Err(Problem::not_configured("not configured: set API_TOKEN"));
+                if !keys.has_api_token() {
+                    return Err(Problem::new(Code::NotConfigured, "not configured: set API_TOKEN"));
                 }
-                let token = parts
-                    .headers
-                    .get(AUTHORIZATION)
-                    .and_then(|value| bearer(value.as_bytes()));
-                if !is_one_of(token.unwrap_or_default(), &keys.api) {
+                let token =
+                    parts.headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
+                if !keys.is_api_token(token.unwrap_or_default()) {
                     return Err(Problem::unauthorized("the API token is missing or wrong"));
                 }
             }
             Who::WebhookSecret => {
-                if keys.webhook.is_empty() {
-                    return Err(Problem::not_configured(
+                if !keys.has_webhook_secret() {
+                    return Err(Problem::new(
+                        Code::NotConfigured,
                         "not configured: set KEAP_WEBHOOK_SECRET",
                     ));
                 }
                 let wrong = || Problem::unauthorized("the webhook secret is missing or wrong");
-                // A path that is no text holds no secret, whatever the header says.
-                let path = RawPathParams::from_request_parts(parts, &())
-                    .await
-                    .map_err(|_| wrong())?;
+                // A path that is not UTF-8 holds no secret, whatever the header says.
+                let path =
+                    RawPathParams::from_request_parts(parts, &()).await.map_err(|_| wrong())?;
                 let path = path
                     .iter()
                     .find(|(name, _)| *name == "secret")
                     .map(|(_, secret)| secret.as_bytes());
-                let header = parts
-                    .headers
-                    .get(WEBHOOK_SECRET)
-                    .map(|value| value.as_bytes());
+                let header =
+                    parts.headers.get(WEBHOOK_SECRET).map(axum::http::HeaderValue::as_bytes);
                 let presented = path.or(header).unwrap_or_default();
-                if !is_one_of(presented, &keys.webhook) {
+                if !keys.is_webhook_secret(presented) {
                     return Err(wrong());
                 }
             }
         }
         match &self.bucket {
             Some(bucket) if bucket.take_some(1, Instant::now()) == 0 => Err(Problem::later(
-                StatusCode::TOO_MANY_REQUESTS,
+                Code::TooMany,
                 "too many requests on this route",
                 bucket.seconds_for_one(),
             )),
@@ -152,7 +138,7 @@ impl Guard {
         }
         let too_large = || {
             Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
+                Code::TooLarge,
                 format!("the body is larger than {} bytes", self.body_bytes),
             )
         };
@@ -164,14 +150,14 @@ impl Guard {
             return Err(too_large());
         }
         let body = to_bytes(body, self.body_bytes);
-        match tokio::time::timeout(BODY_TIME, body).await {
+        match tokio::time::timeout(BODY_TIMEOUT, body).await {
             Ok(Ok(body)) => Ok(body),
             Ok(Err(error)) if is_limit(&error) => Err(too_large()),
-            Ok(Err(_)) => Err(Problem::bad_request("the body broke off")),
-            Err(_) => Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body did not come in time",
-            )),
+            Ok(Err(_)) => {
+                let why = "the connection broke before the body was complete";
+                Err(Problem::new(Code::InvalidBody, why))
+            }
+            Err(_) => Err(Problem::new(Code::BodyTimeout, "the body did not come in time")),
         }
     }
 }
@@ -187,37 +173,15 @@ fn is_limit(error: &axum::Error) -> bool {
     false
 }
 
-/// The token of an `Authorization` header; the scheme's name is written in any case (RFC 9110).
+/// The token of an `Authorization` header. The case of the scheme's name is free (RFC 9110).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-    scheme
-        .eq_ignore_ascii_case(b"Bearer ")
-        .then(|| token.trim_ascii())
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_secret_opens_only_when_it_is_whole() {
-        let known = [digest(b"correct horse"), digest(b"battery staple")];
-        assert!(is_one_of(b"correct horse", &known));
-        assert!(
-            is_one_of(b"battery staple", &known),
-            "two are valid at once"
-        );
-        for wrong in [
-            &b""[..],
-            b"correct hors",
-            b"correct horse ",
-            b"Correct horse",
-            b"\xff\xfe",
-        ] {
-            assert!(!is_one_of(wrong, &known));
-        }
-        assert!(!is_one_of(b"", &[]));
-    }
 
     #[test]
     fn a_bearer_token_is_read_whatever_the_case_of_its_scheme() {

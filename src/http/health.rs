@@ -1,4 +1,4 @@
-//! `GET /health`: alive, nothing more; no database and no remote call.
+//! `GET /health`: says whether the process is alive. It asks neither the database nor a remote.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use chrono::{SecondsFormat, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::HttpState;
+use super::state::HttpState;
 
 #[derive(Serialize, ToSchema)]
-pub struct Health {
-    /// `healthy`, or `unhealthy` when a loop has stopped turning.
+pub(super) struct Health {
+    /// `healthy`, or `unhealthy` when a lane has stopped making progress.
     #[schema(value_type = String, example = "healthy")]
     status: &'static str,
     timestamp: String,
@@ -22,11 +22,13 @@ pub struct Health {
     version: &'static str,
 }
 
-/// Says that the process is alive: its loops turn
-#[utoipa::path(get, path = "/health", tag = "watch", responses(
-    (status = 200, description = "Alive", body = Health),
-    (status = 503, description = "A loop has stopped turning: restart the process", body = Health)))]
-pub async fn health(State(state): State<Arc<HttpState>>) -> (StatusCode, Json<Health>) {
+/// Says whether the process is alive: its lanes make progress
+#[utoipa::path(get, path = "/health", tag = "watch", operation_id = "showHealth", responses(
+    (status = 200, description = "Alive", body = Health,
+        example = json!({ "status": "healthy", "timestamp": "2026-11-25T04:05:54.273Z", "environment": "production", "version": "0.1.0" })),
+    (status = 503, description = "A lane has stopped making progress: restart the process", body = Health,
+        example = json!({ "status": "unhealthy", "timestamp": "2026-11-25T04:05:54.273Z", "environment": "production", "version": "0.1.0" }))))]
+pub(super) async fn health(State(state): State<Arc<HttpState>>) -> (StatusCode, Json<Health>) {
     let (code, status) = if (state.is_alive)() {
         (StatusCode::OK, "healthy")
     } else {

@@ -1,4 +1,4 @@
-//! Waiting for outcomes: through the database, so that it works whichever process runs the passes.
+//! Waits for outcomes. It asks the database, so it works whichever process runs the passes.
 
 use std::time::Duration;
 
@@ -9,43 +9,40 @@ use tokio_util::sync::CancellationToken;
 use crate::contact::KeapId;
 use crate::store::Store;
 
-/// So many requests wait at once; a further one is answered `queued` at once.
-const WAITING: usize = 64;
-/// The first look at the database comes after this, later ones ever more slowly.
-const FIRST_LOOK: Duration = Duration::from_millis(25);
-const SLOWEST_LOOK: Duration = Duration::from_millis(500);
+/// This many requests may wait at once. A further one is answered `queued` at once.
+const MAX_WAITING_REQUESTS: usize = 64;
+/// The pause before the first query. Each later pause is longer.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// Those who wait for outcomes.
-pub struct Waits {
+/// The requests that wait for outcomes.
+pub(super) struct Waits {
     places: Semaphore,
     store: Store,
     cancel: CancellationToken,
 }
 
 impl Waits {
-    pub fn new(store: Store, cancel: CancellationToken) -> Self {
-        Self {
-            places: Semaphore::new(WAITING),
-            store,
-            cancel,
-        }
+    pub(super) fn new(store: Store, cancel: CancellationToken) -> Self {
+        Self { places: Semaphore::new(MAX_WAITING_REQUESTS), store, cancel }
     }
 
-    /// Waits until the requests have outcomes, and returns those that have none when the time is over or the daemon stops.
-    pub async fn wait(&self, ids: &[KeapId], time: Duration) -> Vec<KeapId> {
+    /// Waits until all contacts have outcomes, the time is over, or the daemon stops. Returns the
+    /// contacts without an outcome.
+    pub(super) async fn wait(&self, ids: &[KeapId], time: Duration) -> Vec<KeapId> {
         let mut undone = ids.to_vec();
         let Ok(_place) = self.places.try_acquire() else {
             return undone;
         };
         let end = Instant::now() + time;
-        let mut pause = FIRST_LOOK;
+        let mut pause = FIRST_PAUSE;
         while !undone.is_empty() && Instant::now() < end {
             tokio::select! {
                 () = self.cancel.cancelled() => break,
                 () = tokio::time::sleep_until((Instant::now() + pause).min(end)) => {}
             }
-            pause = pause.mul_f64(1.4).min(SLOWEST_LOOK);
-            // What is asked for is stored: a database that fails now is asked again.
+            pause = pause.mul_f64(1.4).min(MAX_PAUSE);
+            // The request is stored, so an error of the database only means another try.
             if let Ok(still) = self.store.undone(&undone).await {
                 undone = still;
             }

@@ -1,5 +1,5 @@
-//! Keap's hooks: the handshake, and events as hints. Only ids are taken from a body, and what is not understood is no error,
-//! because a refusal would switch the hook off.
+//! Keap's hooks: the handshake, and events as hints. Only ids are read from a body. A body that is
+//! not understood is no error, because a refusal would switch the hook off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,38 +7,42 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::guard::{WEBHOOK_SECRET, digest};
+use super::code::Code;
+use super::guard::WEBHOOK_SECRET;
+use super::json;
+use super::keys::digest;
 use super::problem::{Problem, ProblemBody};
-use super::sync::{Told, outcomes, request};
-use super::{HttpState, json};
+use super::requests::{Reply, request, wait_for_outcomes};
+use super::state::HttpState;
 use crate::contact::KeapId;
-use crate::store::DueReason;
+use crate::feed::DueReason;
 
-/// Keap puts so many contacts into one delivery at most (`api/keap.md` 11.3).
-const IDS: usize = 1000;
-/// A delivery of one contact is answered with its outcome when that comes within this time.
-const WAIT: Duration = Duration::from_secs(2);
+/// Keap puts at most this many contacts into one delivery (`docs/api/keap.md`, "Hooks:
+/// deliveries").
+const MAX_DELIVERY_CONTACTS: usize = 1000;
+/// The answer to a delivery of one contact waits this long for its outcome.
+const DELIVERY_WAIT: Duration = Duration::from_secs(2);
 
 const HOOK_SECRET: HeaderName = HeaderName::from_static("x-hook-secret");
 
 /// What came of a delivery.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Delivered {
-    /// Always true: the delivery is taken.
+pub(super) struct Delivered {
+    /// Always true: the delivery is accepted.
     success: bool,
-    /// `created`, `updated`, `linked`, `unchanged` or `skipped` for a single contact that is done within 2 s, else `queued`.
-    /// `skipped` too for a delivery without contacts.
+    /// `created`, `updated`, `linked`, `unchanged` or `skipped` for a single contact that is done
+    /// within 2 s, otherwise `queued`. A delivery without contacts is `skipped`, too.
     #[schema(value_type = String, example = "queued")]
     action: &'static str,
-    /// How many contacts are stored to be looked at.
+    /// How many contacts are stored as due.
     contacts: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     intercom_contact_id: Option<String>,
@@ -61,52 +65,54 @@ impl Delivered {
     }
 }
 
-/// Takes a delivery of Keap's, or its handshake; the secret is in the path
-#[utoipa::path(post, path = "/webhook/keap/{secret}", tag = "webhook",
+/// Accepts a delivery or a handshake of Keap; the secret is in the path
+#[utoipa::path(post, path = "/webhook/keap/{secret}", tag = "webhook", operation_id = "deliverByPath",
     params(("secret" = String, Path, description = "A secret of KEAP_WEBHOOK_SECRET"),
-        ("X-Hook-Secret" = Option<String>, Header, description = "Handshake: echoed while a verification of ours is pending")),
-    request_body(content = Option<Value>, description = "`event_key`, `object_keys[].id`; anything else is taken too, and ignored"),
+        ("X-Hook-Secret" = Option<String>, Header, description = "Handshake: echoed while this program waits for a handshake")),
+    request_body(content = Option<Value>, description = "`event_key` and `object_keys[].id`; anything else is accepted and ignored",
+        example = json!({ "event_key": "contact.edit", "object_type": "contact", "object_keys": [{ "id": 12345 }] })),
     responses(
-        (status = 200, description = "Stored, or ignored because it holds nothing that is understood", body = Delivered),
+        (status = 200, description = "Stored, or ignored because no contact is found in it", body = Delivered, example = json!({ "success": true, "action": "updated", "contacts": 1, "intercomContactId": "6762f0dd1bb69f9f00000000", "keapContactId": 12345 })),
         (status = 401, description = "The secret is missing or wrong", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "A handshake that nobody here has asked for", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "A handshake that this program has not asked for", body = ProblemBody, content_type = "application/problem+json"),
         (status = 408, description = "The body did not come in time", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "Too many deliveries", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Not configured, or the database is down: send it again", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn by_path(
+pub(super) async fn by_path(
     State(state): State<Arc<HttpState>>,
     Path(secret): Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    take(&state, digest(secret.as_bytes()), &headers, &body).await
+    accept(&state, digest(secret.as_bytes()), &headers, &body).await
 }
 
-/// Takes a delivery of Keap's, or its handshake; the secret is in a header that a proxy adds
-#[utoipa::path(post, path = "/webhook/keap", tag = "webhook", security(("webhookSecret" = [])),
-    params(("X-Hook-Secret" = Option<String>, Header, description = "Handshake: echoed while a verification of ours is pending")),
-    request_body(content = Option<Value>, description = "`event_key`, `object_keys[].id`; anything else is taken too, and ignored"),
+/// Accepts a delivery or a handshake of Keap; the secret is in a header that a proxy adds
+#[utoipa::path(post, path = "/webhook/keap", tag = "webhook", operation_id = "deliverByHeader", security(("webhookSecret" = [])),
+    params(("X-Hook-Secret" = Option<String>, Header, description = "Handshake: echoed while this program waits for a handshake")),
+    request_body(content = Option<Value>, description = "`event_key` and `object_keys[].id`; anything else is accepted and ignored",
+        example = json!({ "event_key": "contact.edit", "object_type": "contact", "object_keys": [{ "id": 12345 }] })),
     responses(
-        (status = 200, description = "Stored, or ignored because it holds nothing that is understood", body = Delivered),
+        (status = 200, description = "Stored, or ignored because no contact is found in it", body = Delivered, example = json!({ "success": true, "action": "updated", "contacts": 1, "intercomContactId": "6762f0dd1bb69f9f00000000", "keapContactId": 12345 })),
         (status = 401, description = "The secret is missing or wrong", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "A handshake that nobody here has asked for", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "A handshake that this program has not asked for", body = ProblemBody, content_type = "application/problem+json"),
         (status = 408, description = "The body did not come in time", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "Too many deliveries", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Not configured, or the database is down: send it again", body = ProblemBody, content_type = "application/problem+json"),
     ))]
-pub async fn by_header(
+pub(super) async fn by_header(
     State(state): State<Arc<HttpState>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let secret = headers.get(WEBHOOK_SECRET).map(HeaderValue::as_bytes);
-    take(&state, digest(secret.unwrap_or_default()), &headers, &body).await
+    accept(&state, digest(secret.unwrap_or_default()), &headers, &body).await
 }
 
-async fn take(
+async fn accept(
     state: &HttpState,
     secret: [u8; 32],
     headers: &HeaderMap,
@@ -115,40 +121,39 @@ async fn take(
     let delivery = Delivery::read(body);
     let echo = match headers.get(HOOK_SECRET) {
         Some(asked) if state.store.is_handshake_pending(secret).await? => {
-            tracing::info!("Keap's handshake is answered.");
+            tracing::info!("A handshake of Keap is answered.");
             Some(asked.clone())
         }
-        // A delivery that carries the header too is a delivery.
+        // A delivery may carry the header, too.
         Some(_) if delivery.ids.is_empty() => {
-            tracing::warn!("A handshake came that nobody here has asked for; it is refused.");
-            return Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "no verification is pending",
-            ));
+            tracing::warn!("A handshake is refused, because this program has not asked for one.");
+            return Err(Problem::new(Code::NoHandshake, "no verification is pending"));
         }
         _ => None,
     };
-    let taken = store(state, delivery).await?;
-    metrics::counter!("keap_intercom_sync_deliveries_total", "action" => taken.action).increment(1);
-    let mut response = Json(taken).into_response();
+    let delivered = store(state, delivery).await?;
+    metrics::counter!("keap_intercom_sync_deliveries_total", "action" => delivered.action)
+        .increment(1);
+    let mut response = Json(delivered).into_response();
     if let Some(echo) = echo {
         response.headers_mut().insert(HOOK_SECRET, echo);
     }
     Ok(response)
 }
 
-/// Stores what a delivery holds and says what came of it.
+/// Stores the contacts of a delivery, and says what came of them.
 async fn store(state: &HttpState, mut delivery: Delivery) -> Result<Delivered, Problem> {
     if delivery.ids.is_empty() {
         return Ok(Delivered::new("skipped", 0));
     }
-    // Whoever knows the secret can fill the table with ids that nobody has, so there is an end to it.
+    // A caller who knows the secret could fill the table with ids that nobody has. The bucket limits
+    // that.
     let wanted = u32::try_from(delivery.ids.len()).unwrap_or(u32::MAX);
     let room = state.hinted.take_some(wanted, Instant::now()) as usize;
     if room < delivery.ids.len() {
         tracing::warn!(
             dropped = delivery.ids.len() - room,
-            "More contacts come by webhook than are looked at; the next poll finds those that are dropped."
+            "Webhooks ask for too many contacts; some are dropped, and the next poll finds them."
         );
         delivery.ids.truncate(room);
         if room == 0 {
@@ -160,40 +165,39 @@ async fn store(state: &HttpState, mut delivery: Delivery) -> Result<Delivered, P
     let [id] = ids.as_slice() else {
         return Ok(Delivered::new("queued", ids.len()));
     };
-    let told = outcomes(state, ids, since, WAIT).await?;
-    let mut delivered = Delivered {
-        keap_contact_id: Some(id.get()),
-        ..Delivered::new("queued", 1)
-    };
-    match told.get(id) {
-        Some(Told::Done { action, intercom }) => {
+    let mut replies = wait_for_outcomes(state, ids, since, DELIVERY_WAIT).await?;
+    let mut delivered =
+        Delivered { keap_contact_id: Some(id.get()), ..Delivered::new("queued", 1) };
+    match replies.remove(id) {
+        Some(Reply::Done { action, intercom }) => {
             delivered.action = action;
-            delivered.intercom_contact_id = intercom.clone();
+            delivered.intercom_contact_id = intercom;
         }
-        Some(Told::Skipped(why) | Told::NotInKeap(why) | Told::Held(why)) => {
+        Some(Reply::Skipped(why) | Reply::NotInKeap(why) | Reply::Held(why)) => {
             delivered.action = "skipped";
-            delivered.reason = Some(why.clone());
+            delivered.reason = Some(why);
         }
-        // It is tried again by itself.
-        Some(Told::Failed(_) | Told::Queued) | None => {}
+        // The daemon goes on with it.
+        Some(Reply::Failed(_) | Reply::Queued) | None => {}
     }
     Ok(delivered)
 }
 
-/// What is taken from a body: ids, each once.
+/// What is read from a body: ids, each once.
 #[derive(Debug, Default, PartialEq)]
 struct Delivery {
     ids: Vec<KeapId>,
 }
 
 impl Delivery {
-    /// Never fails: a shape that is not understood holds no ids.
+    /// Never fails: a body that is not understood holds no ids.
     fn read(body: &[u8]) -> Self {
         let Ok(body) = serde_json::from_slice::<Value>(body) else {
             return Self::default();
         };
         let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
-        // Of events about tags it is not documented whose ids they carry: a look at a wrong one finds nothing.
+        // Keap does not document whether events about tags carry ids of contacts or of tags. An id
+        // of a tag does no harm: Keap is asked for a contact with it.
         let event = text("event_key");
         let about_contacts = event.starts_with("contact.")
             || event.starts_with("contactGroup.")
@@ -202,13 +206,11 @@ impl Delivery {
         let Some(keys) = keys.filter(|_| about_contacts) else {
             return Self::default();
         };
-        let mut ids: Vec<KeapId> = keys
-            .iter()
-            .filter_map(|key| json::keap_id(key.get("id")?))
-            .collect();
+        let mut ids: Vec<KeapId> =
+            keys.iter().filter_map(|key| json::keap_id(key.get("id")?)).collect();
         ids.sort_unstable();
         ids.dedup();
-        ids.truncate(IDS);
+        ids.truncate(MAX_DELIVERY_CONTACTS);
         Self { ids }
     }
 }
@@ -219,11 +221,7 @@ mod tests {
     use serde_json::json;
 
     fn ids(body: &Value) -> Vec<i64> {
-        Delivery::read(body.to_string().as_bytes())
-            .ids
-            .iter()
-            .map(|id| id.get())
-            .collect()
+        Delivery::read(body.to_string().as_bytes()).ids.iter().map(|id| id.get()).collect()
     }
 
     #[test]
@@ -242,10 +240,7 @@ mod tests {
             ids(&json!({ "event_key": "contactGroup.applied", "object_keys": [{ "id": 1 }] })),
             [1]
         );
-        assert_eq!(
-            ids(&json!({ "object_type": "contact", "object_keys": [{ "id": 1 }] })),
-            [1]
-        );
+        assert_eq!(ids(&json!({ "object_type": "contact", "object_keys": [{ "id": 1 }] })), [1]);
     }
 
     #[test]
@@ -261,13 +256,7 @@ mod tests {
         ] {
             assert_eq!(ids(&body), [0_i64; 0], "{body}");
         }
-        for body in [
-            &b""[..],
-            b"{",
-            b"\xff\xfe",
-            b"\x1f\x8b",
-            "[".repeat(100_000).as_bytes(),
-        ] {
+        for body in [&b""[..], b"{", b"\xff\xfe", b"\x1f\x8b", "[".repeat(100_000).as_bytes()] {
             assert_eq!(Delivery::read(body), Delivery::default());
         }
     }
@@ -276,7 +265,7 @@ mod tests {
         #[test]
         fn any_body_gives_positive_ids_and_no_panic(body: Vec<u8>) {
             let read = Delivery::read(&body);
-            proptest::prop_assert!(read.ids.len() <= IDS);
+            proptest::prop_assert!(read.ids.len() <= MAX_DELIVERY_CONTACTS);
         }
     }
 }

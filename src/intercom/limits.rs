@@ -1,40 +1,46 @@
-//! Intercom's limits: so many calls in a fixed window of ten seconds, as its headers tell (`api/intercom.md` 11).
+//! Intercom's limits: a number of calls in a fixed window of ten seconds, which its headers state
+//! (`docs/api/intercom.md`, "Limits").
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use reqwest::header::{DATE, RETRY_AFTER};
+use reqwest::header::DATE;
 use tokio::time::Instant;
 
-use crate::remote::{Admission, Answered, Headroom, Lane, Limits, RemoteClock, number};
+use crate::remote::{
+    Admission, Answered, Headroom, LARGEST_LIMIT, Lane, Limits, RemoteClock, number, retry_after,
+};
 
 /// The length of a window.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Whole seconds, of the end that is told and of the clock that it is told by, add no more than this.
+/// The stated end and the clock behind it are both in whole seconds; together they add no more
+/// error than this.
 const ROUNDING: Duration = Duration::from_secs(2);
-/// A window that is told to end later than this is not believed.
-const FARTHEST_END: f64 = 70.0;
-/// A call that opens a window is waited for this long before another one may try.
+/// Seconds. A window that ends later than this is implausible, so its headers are ignored.
+const LATEST_END_SECONDS: f64 = 70.0;
+/// The other calls wait this long for the call that opens a window; then another one may try.
 const PROBE_TIME: Duration = Duration::from_secs(2);
-/// By how much longer windows are taken than they are told, once they turned out to end later; and the most of it.
+/// If windows turn out to end later than stated, each is taken to be longer by one more step.
 const LATENESS_STEP: Duration = Duration::from_millis(250);
-const MOST_LATENESS: Duration = Duration::from_millis(1500);
-const PATIENCE: Duration = Duration::from_secs(90);
+const LARGEST_LATENESS: Duration = Duration::from_millis(1500);
+/// A call waits up to this long; a longer wait counts as a side that is down.
+const LONGEST_WAIT: Duration = Duration::from_secs(90);
 
 /// A window of Intercom's.
 #[derive(Debug)]
 struct Window {
     limit: i64,
-    /// The least that an answer told, less what is known to have started since where answers tell nothing.
+    /// The smallest number that an answer stated. If answers state none: the limit less the calls
+    /// that have started.
     remaining: i64,
-    /// Its end in unix seconds as Intercom told it; `None` where Intercom tells nothing.
+    /// Its end in unix seconds as Intercom stated it; `None` if Intercom states nothing.
     reset: Option<i64>,
     ends: Instant,
 }
 
-pub struct IntercomLimits {
-    /// What is assumed until headers tell the limit.
+pub(super) struct IntercomLimits {
+    /// The limit until headers state one.
     default_limit: i64,
     urgent_share_percent: u32,
     clock: RemoteClock,
@@ -44,15 +50,13 @@ pub struct IntercomLimits {
     /// Calls that were sent to open a new window.
     probes: HashSet<u64>,
     last_probe: Option<Instant>,
-    /// `Remaining` leaves out the call that it answers: seen when a window's first answer says the whole limit.
-    leaves_itself_out: bool,
-    /// How much later than told windows have turned out to end.
+    /// How much later than stated windows have turned out to end.
     lateness: Duration,
     refused_until: Option<Instant>,
 }
 
 impl IntercomLimits {
-    pub fn new(default_limit: u32, urgent_share_percent: u32) -> Self {
+    pub(super) fn new(default_limit: u32, urgent_share_percent: u32) -> Self {
         Self {
             default_limit: i64::from(default_limit),
             urgent_share_percent,
@@ -62,7 +66,6 @@ impl IntercomLimits {
             next_ticket: 0,
             probes: HashSet::new(),
             last_probe: None,
-            leaves_itself_out: false,
             lateness: Duration::ZERO,
             refused_until: None,
         }
@@ -72,71 +75,55 @@ impl IntercomLimits {
         self.window.as_ref().filter(|window| now < window.ends)
     }
 
-    /// When the window ends that Intercom told, by our clock; `None` when that cannot be.
+    /// When the stated window ends by our clock; `None` if the statement is implausible.
     fn end_of(&self, reset: i64, now: Instant) -> Option<Instant> {
         #[expect(clippy::cast_precision_loss)]
         let left = reset as f64 - self.clock.now(now);
-        let plausible = (-2.0..=FARTHEST_END).contains(&left);
-        let told = Duration::try_from_secs_f64(left.max(0.0)).unwrap_or_default();
-        // What is told is rounded up, but a window that has begun ends no later than its length from now. Where windows
-        // begin with a call, waiting for the rounded end would give away a second of every eleven.
-        let left = if told < WINDOW + ROUNDING {
-            told.min(WINDOW)
-        } else {
-            told
-        };
+        let plausible = (-2.0..=LATEST_END_SECONDS).contains(&left);
+        let left = Duration::try_from_secs_f64(left.max(0.0)).unwrap_or_default();
+        // The stated end is rounded up, but a window that has begun ends within its length from
+        // now. If windows begin with a call, waiting for the rounded end would waste one second of
+        // every eleven.
+        let left = if left < WINDOW + ROUNDING { left.min(WINDOW) } else { left };
         plausible.then(|| now + left + self.lateness)
     }
 
-    fn take_in(&mut self, answered: &Answered<'_>, was_probe: bool) {
+    fn read(&mut self, answered: &Answered<'_>, was_probe: bool) {
         let now = answered.received;
-        let told = (|| {
-            let limit = number(answered.headers, "x-ratelimit-limit").filter(|limit| *limit > 0)?;
+        let stated = (|| {
+            let limit = number(answered.headers, "x-ratelimit-limit")
+                .filter(|limit| (1..=LARGEST_LIMIT).contains(limit))?;
             let remaining = number(answered.headers, "x-ratelimit-remaining")
                 .filter(|remaining| (0..=limit).contains(remaining))?;
             let reset = number(answered.headers, "x-ratelimit-reset")?;
             // Milliseconds in place of seconds.
-            let reset = if reset > 100_000_000_000 {
-                reset / 1000
-            } else {
-                reset
-            };
+            let reset = if reset > 100_000_000_000 { reset / 1000 } else { reset };
             Some((limit, remaining, reset, self.end_of(reset, now)?))
         })();
-        let Some((limit, remaining, reset, ends)) = told else {
-            return self.untold(now);
+        let Some((limit, remaining, reset, ends)) = stated else {
+            return self.without_headers(now);
         };
-        self.leaves_itself_out |= remaining == limit && !answered.refused;
-        let remaining = if answered.refused {
-            0
-        } else {
-            (remaining - i64::from(self.leaves_itself_out)).max(0)
-        };
+        // The header may leave out the call that it answers. Only the first answer of a window can
+        // show that, and another process may have had it. So one call of a window stays unused.
+        let remaining = if answered.refused { 0 } else { (remaining - 1).max(0) };
         match &mut self.window {
             Some(known) if known.reset == Some(reset) => {
                 known.limit = limit;
                 known.remaining = known.remaining.min(remaining);
                 if was_probe {
-                    // The window was thought to be over and is not.
-                    self.lateness = (self.lateness + LATENESS_STEP).min(MOST_LATENESS);
+                    // The window was taken to be over and is not.
+                    self.lateness = (self.lateness + LATENESS_STEP).min(LARGEST_LATENESS);
                     known.ends = known.ends.max(now + LATENESS_STEP);
                 }
             }
-            // An answer of an earlier window, which came late.
+            // A late answer from an earlier window.
             Some(known) if known.reset.is_some_and(|known| known > reset) && now < known.ends => {}
-            _ => {
-                self.window = Some(Window {
-                    limit,
-                    remaining,
-                    reset: Some(reset),
-                    ends,
-                })
-            }
+            _ => self.window = Some(Window { limit, remaining, reset: Some(reset), ends }),
         }
     }
 
-    /// An answer without usable headers: our own count holds for a window of our own.
-    fn untold(&mut self, now: Instant) {
+    /// An answer without usable headers: a window of our own begins, with our own count.
+    fn without_headers(&mut self, now: Instant) {
         if self.window_at(now).is_none() {
             let remaining = (self.default_limit - 1).max(0);
             self.window = Some(Window {
@@ -153,7 +140,7 @@ impl Limits for IntercomLimits {
     fn admit(&self, now: Instant, lane: Lane) -> Admission {
         if let Some(until) = self.refused_until.filter(|until| *until > now) {
             let wait = until - now;
-            if wait > PATIENCE {
+            if wait > LONGEST_WAIT {
                 return Admission::TooLong {
                     why: "asks to be left alone (429)".into(),
                     retry_in: wait,
@@ -162,7 +149,7 @@ impl Limits for IntercomLimits {
             return Admission::Wait(wait);
         }
         let Some(window) = self.window_at(now) else {
-            // One call opens a window and brings its numbers; the others wait for its answer.
+            // One call opens a window and its answer brings the numbers; the others wait for it.
             let waiting_for = self
                 .last_probe
                 .filter(|_| !self.probes.is_empty())
@@ -174,13 +161,9 @@ impl Limits for IntercomLimits {
             Lane::Urgent => 0,
             Lane::Bulk => window.limit * i64::from(self.urgent_share_percent) / 100,
         };
-        // Calls under way may or may not be counted in what was told; taken as not counted, no call is one too many.
-        let under_way = if window.reset.is_some() {
-            self.in_flight
-        } else {
-            0
-        };
-        if window.remaining - under_way - kept > 0 {
+        // The header may leave out calls in flight; assume it does, so the limit is never exceeded.
+        let in_flight = if window.reset.is_some() { self.in_flight } else { 0 };
+        if window.remaining - in_flight - kept > 0 {
             Admission::Now
         } else {
             Admission::Wait(window.ends - now)
@@ -210,24 +193,19 @@ impl Limits for IntercomLimits {
             .and_then(|date| date.to_str().ok())
             .and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         if let Some(date) = date {
-            self.clock
-                .observe(date.with_timezone(&Utc), answered.sent, now);
+            self.clock.observe(date.with_timezone(&Utc), answered.sent, now);
         }
-        self.take_in(answered, was_probe);
+        self.read(answered, was_probe);
         if answered.refused {
-            let told = number(answered.headers, RETRY_AFTER.as_str())
-                .and_then(|seconds| u64::try_from(seconds).ok())
-                .filter(|seconds| *seconds > 0);
-            // The window's end where it is told; a moment more, so that not everybody comes back in the same instant.
+            let asked = retry_after(answered.headers).filter(|pause| !pause.is_zero());
+            // The window's end if it is stated, and a random moment more, so that not all calls
+            // come back at the same instant.
             let by_window = self
                 .window
                 .as_ref()
                 .filter(|window| window.reset.is_some() && window.ends > now)
                 .map(|window| window.ends);
-            let until = told
-                .map(|seconds| now + Duration::from_secs(seconds))
-                .or(by_window)
-                .unwrap_or(now + WINDOW / 2);
+            let until = asked.map(|pause| now + pause).or(by_window).unwrap_or(now + WINDOW / 2);
             let until = until + Duration::from_millis(rand::random_range(10..200));
             self.refused_until = Some(self.refused_until.map_or(until, |known| known.max(until)));
         }
@@ -236,7 +214,7 @@ impl Limits for IntercomLimits {
     fn lost(&mut self, _now: Instant, ticket: u64) {
         self.in_flight -= 1;
         self.probes.remove(&ticket);
-        // It may have been counted over there.
+        // Intercom may have counted it.
         if let Some(window) = &mut self.window {
             window.remaining -= 1;
         }
@@ -252,7 +230,7 @@ impl Limits for IntercomLimits {
                 available: if now < window.ends {
                     window.remaining.max(0)
                 } else {
-                    // A new one begins with the next call.
+                    // The next call begins a new window.
                     window.limit
                 },
             })
@@ -264,6 +242,19 @@ impl Limits for IntercomLimits {
 mod tests {
     use super::*;
     use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+    /// Numbers and texts that no limit can be.
+    fn hostile_number() -> impl proptest::strategy::Strategy<Value = String> {
+        use proptest::prelude::*;
+        let edges =
+            [i64::MIN, -1, 0, 1, 60, 1_800_000_000, 1_800_000_000_000, i64::MAX - 1, i64::MAX];
+        prop_oneof![
+            proptest::sample::select(edges.as_slice().to_vec())
+                .prop_map(|number| number.to_string()),
+            any::<i64>().prop_map(|number| number.to_string()),
+            "[ -~]{0,12}",
+        ]
+    }
 
     /// Intercom's side: fixed windows, answers after `latency`, times on its own clock.
     struct Server {
@@ -278,7 +269,8 @@ mod tests {
         leaves_itself_out: bool,
         round_down: bool,
         offset: f64,
-        /// A window begins with the first call after the last one ended, not on a grid; when it did.
+        /// A window begins with the first call after the last one ended, not on a grid; when it
+        /// did.
         follows_calls: bool,
         begun: f64,
     }
@@ -329,11 +321,7 @@ mod tests {
             } else {
                 (window + 1) as f64 * 10.0 + self.offset
             };
-            let reset = if self.round_down {
-                end.floor()
-            } else {
-                end.ceil()
-            } as i64;
+            let reset = if self.round_down { end.floor() } else { end.ceil() } as i64;
             let date = DateTime::from_timestamp(now as i64, 0)
                 .unwrap()
                 .format("%a, %d %b %Y %H:%M:%S GMT")
@@ -347,10 +335,7 @@ mod tests {
             let headers = pairs
                 .into_iter()
                 .map(|(name, value)| {
-                    (
-                        HeaderName::try_from(name).unwrap(),
-                        HeaderValue::try_from(value).unwrap(),
-                    )
+                    (HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap())
                 })
                 .collect();
             (headers, refused)
@@ -374,13 +359,7 @@ mod tests {
                 let (received, sent, ticket, headers, refused) =
                     (first.0, first.1, first.2, first.3.clone(), first.4);
                 out.remove(0);
-                limits.answered(&Answered {
-                    sent,
-                    received,
-                    headers: &headers,
-                    refused,
-                    ticket,
-                });
+                limits.answered(&Answered { sent, received, headers: &headers, refused, ticket });
                 continue;
             }
             let wait = if out.len() < concurrency {
@@ -408,16 +387,10 @@ mod tests {
 
     #[test]
     fn windows_are_used_to_the_full_without_a_refusal() {
-        for (limit, latency_ms, leaves_itself_out) in [
-            (1667, 3, true),
-            (1667, 100, false),
-            (167, 200, true),
-            (83, 20, false),
-        ] {
-            let mut server = Server {
-                leaves_itself_out,
-                ..Server::new(limit)
-            };
+        for (limit, latency_ms, leaves_itself_out) in
+            [(1667, 3, true), (1667, 100, false), (167, 200, true), (83, 20, false)]
+        {
+            let mut server = Server { leaves_itself_out, ..Server::new(limit) };
             let mut limits = IntercomLimits::new(1667, 1);
             run(
                 &mut limits,
@@ -436,18 +409,28 @@ mod tests {
     }
 
     #[test]
+    fn a_window_that_another_process_began_is_not_exceeded() {
+        for leaves_itself_out in [true, false] {
+            let mut server = Server { leaves_itself_out, ..Server::new(1667) };
+            server.call(server.start);
+            let (span, latency) = (Duration::from_secs(5), Duration::from_millis(20));
+            run(&mut IntercomLimits::new(1667, 0), &mut server, 64, span, latency);
+            assert_eq!(server.refused, 0);
+            assert!(server.used >= 1666, "{}", server.used);
+        }
+    }
+
+    #[test]
     fn windows_that_begin_with_a_call_follow_one_another_without_a_pause() {
         for (limit, latency_ms) in [(1667, 50), (167, 50), (83, 100)] {
-            let mut server = Server {
-                follows_calls: true,
-                ..Server::new(limit)
-            };
+            let mut server = Server { follows_calls: true, ..Server::new(limit) };
             let mut limits = IntercomLimits::new(1667, 1);
             run(
                 &mut limits,
                 &mut server,
                 64,
-                // Twelve windows and a moment for the answers that open them; with a second lost to each, eleven end.
+                // Twelve windows and a moment for the answers that open them; with a second lost to
+                // each, eleven end.
                 Duration::from_secs(123),
                 Duration::from_millis(latency_ms),
             );
@@ -459,63 +442,28 @@ mod tests {
     }
 
     #[test]
-    fn windows_that_end_later_than_told_are_learnt() {
-        let mut server = Server {
-            round_down: true,
-            offset: 0.7,
-            ..Server::new(167)
-        };
+    fn windows_that_end_later_than_stated_are_learnt() {
+        let mut server = Server { round_down: true, offset: 0.7, ..Server::new(167) };
         let mut limits = IntercomLimits::new(1667, 1);
-        run(
-            &mut limits,
-            &mut server,
-            64,
-            Duration::from_secs(60),
-            Duration::from_millis(20),
-        );
+        run(&mut limits, &mut server, 64, Duration::from_secs(60), Duration::from_millis(20));
         let early = server.refused;
         assert!(early <= 4, "{early} refusals");
-        let mut later = Server {
-            start: server.start,
-            ..server
-        };
+        let mut later = Server { start: server.start, ..server };
         later.refused = 0;
         later.clock += 60.0;
-        run(
-            &mut limits,
-            &mut later,
-            64,
-            Duration::from_secs(120),
-            Duration::from_millis(20),
-        );
-        assert!(
-            later.refused <= 1,
-            "{} refusals in steady state",
-            later.refused
-        );
+        run(&mut limits, &mut later, 64, Duration::from_secs(120), Duration::from_millis(20));
+        assert!(later.refused <= 1, "{} refusals in steady state", later.refused);
     }
 
     #[test]
     fn a_limit_that_is_lowered_or_used_by_others_is_followed() {
         let mut server = Server::new(1000);
         let mut limits = IntercomLimits::new(1667, 1);
-        run(
-            &mut limits,
-            &mut server,
-            16,
-            Duration::from_secs(25),
-            Duration::from_millis(5),
-        );
+        run(&mut limits, &mut server, 16, Duration::from_secs(25), Duration::from_millis(5));
         server.limit = 100;
         server.start = Instant::now();
         server.clock += 25.0;
-        run(
-            &mut limits,
-            &mut server,
-            16,
-            Duration::from_secs(60),
-            Duration::from_millis(5),
-        );
+        run(&mut limits, &mut server, 16, Duration::from_secs(60), Duration::from_millis(5));
         assert!(server.refused <= 16, "{}", server.refused);
     }
 
@@ -534,10 +482,7 @@ mod tests {
             let headers: HeaderMap = pairs
                 .into_iter()
                 .map(|(name, value)| {
-                    (
-                        HeaderName::from_static(name),
-                        HeaderValue::from_static(value),
-                    )
+                    (HeaderName::from_static(name), HeaderValue::from_static(value))
                 })
                 .collect();
             let mut limits = IntercomLimits::new(20, 0);
@@ -590,13 +535,7 @@ mod tests {
         let now = server.start;
         let ticket = limits.start(now);
         let (headers, refused) = server.call(now);
-        limits.answered(&Answered {
-            sent: now,
-            received: now,
-            headers: &headers,
-            refused,
-            ticket,
-        });
+        limits.answered(&Answered { sent: now, received: now, headers: &headers, refused, ticket });
         let mut bulk = 0;
         while limits.admit(now, Lane::Bulk) == Admission::Now {
             let ticket = limits.start(now);
@@ -612,5 +551,36 @@ mod tests {
         }
         assert!((85..=90).contains(&bulk), "{bulk}");
         assert_eq!(limits.admit(now, Lane::Urgent), Admission::Now);
+    }
+
+    proptest::proptest! {
+        // F35
+        #[test]
+        fn no_header_is_a_panic_or_an_endless_sleep(
+            texts in proptest::collection::vec(hostile_number(), 4), refused in proptest::bool::ANY,
+        ) {
+            let names = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "retry-after"];
+            let headers: HeaderMap = names
+                .iter()
+                .zip(&texts)
+                .filter_map(|(name, text)| Some((HeaderName::from_static(name), HeaderValue::try_from(text).ok()?)))
+                .collect();
+            let mut limits = IntercomLimits::new(100, 50);
+            let now = Instant::now();
+            for _ in 0..3 {
+                let ticket = limits.start(now);
+                limits.answered(&Answered { sent: now, received: now, headers: &headers, refused, ticket });
+            }
+            let longest = Duration::from_secs(3601);
+            for lane in [Lane::Bulk, Lane::Urgent] {
+                match limits.admit(now, lane) {
+                    Admission::Now => {}
+                    Admission::Wait(wait) | Admission::TooLong { retry_in: wait, .. } => {
+                        proptest::prop_assert!(wait <= longest, "{wait:?}");
+                    }
+                }
+            }
+            limits.headroom(now);
+        }
     }
 }

@@ -1,180 +1,371 @@
-//! Intercom's JSON in our words: only this file knows its field names (`api/intercom.md` 2 to 5 and 10).
+//! Intercom's JSON in our words: only this file knows the names of its properties
+//! (`docs/api/intercom.md`, "Fields of a contact").
 
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
-use super::{Conflict, Wanted};
-use crate::contact::{Candidate, Contact, Email, EmailField, IntercomId, Role};
+use super::model::{Conflict, Wanted};
+use super::places::ATTRIBUTE;
+use crate::contact::{
+    self, Candidate, Clears, Contact, Email, FieldName, FieldPlace, Fields, Form, IntercomId,
+    KeapId, Reading, Role,
+};
+use crate::mapping::{COMPANY, TAG};
+use crate::remote::lenient;
 
-/// A contact as it is written. A field that is left out keeps its value there, null clears it (`api/intercom.md` 3).
-#[derive(Serialize)]
-pub struct Write<'a> {
-    /// A lead becomes a user, and takes the external id, by the same call.
-    role: &'static str,
-    external_id: String,
-    #[serde(skip_serializing_if = "Keep::is_left_out")]
-    email: Keep<'a>,
-    #[serde(skip_serializing_if = "Keep::is_left_out")]
-    name: Keep<'a>,
-    #[serde(skip_serializing_if = "Keep::is_left_out")]
-    phone: Keep<'a>,
+/// The places of the mapped fields in an Intercom contact.
+pub(super) struct Places {
+    properties: Vec<Place>,
+    attributes: Vec<Place>,
+    /// The names of the mapped tags.
+    tags: Vec<(FieldName, String)>,
 }
 
-enum Keep<'a> {
-    LeftOut,
-    Cleared,
-    Set(&'a str),
+struct Place {
+    field: FieldName,
+    /// The key in the JSON object.
+    key: String,
+    form: Form,
 }
 
-impl Keep<'_> {
-    fn is_left_out(&self) -> bool {
-        matches!(self, Self::LeftOut)
-    }
-}
-
-impl Serialize for Keep<'_> {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Set(text) => out.serialize_str(text),
-            Self::LeftOut | Self::Cleared => out.serialize_none(),
+impl Places {
+    /// `attribute:<name>` is a custom attribute. Any other place is the name of a property.
+    pub(super) fn new(fields: &[FieldPlace]) -> Self {
+        let mut places = Self { properties: Vec::new(), attributes: Vec::new(), tags: Vec::new() };
+        for FieldPlace { field, place, form, .. } in fields {
+            if place == COMPANY {
+                continue;
+            }
+            if let Some(name) = place.strip_prefix(TAG) {
+                places.tags.push((field.clone(), name.to_owned()));
+                continue;
+            }
+            let (list, key) = match place.strip_prefix(ATTRIBUTE) {
+                Some(name) => (&mut places.attributes, name),
+                None => (&mut places.properties, place.as_str()),
+            };
+            list.push(Place { field: field.clone(), key: key.to_owned(), form: *form });
         }
+        places
     }
+
+    /// The name of the tag that a field means.
+    pub(super) fn tag(&self, field: &FieldName) -> Option<String> {
+        self.tags.iter().find(|(known, _)| known == field).map(|(_, name)| name.clone())
+    }
+
+    /// The fields that tell one person from another, as an Intercom contact shows them.
+    fn of_person(&self, wire: &ContactWire) -> Fields {
+        let shown = self.properties.iter().filter_map(|place| {
+            let value = match place.key.as_str() {
+                "email" => &wire.email,
+                "name" => &wire.name,
+                "phone" => &wire.phone,
+                _ => return None,
+            };
+            Some((place.field.clone(), place.form.read(value.as_deref())))
+        });
+        shown.collect()
+    }
+
+    /// The other fields of the mapping, as an Intercom contact shows them.
+    fn of_rest(&self, wire: &ContactWire) -> Fields {
+        let shown = |place: &Place, json: Option<&Value>| (place.field.clone(), read(place, json));
+        let is_of_person =
+            |place: &&Place| matches!(place.key.as_str(), "email" | "name" | "phone");
+        let properties = self.properties.iter().filter(|place| !is_of_person(place));
+        let attributes = wire.custom_attributes.as_ref();
+        let property = |key: &str| match key {
+            "avatar" => wire.avatar.as_ref(),
+            "owner_id" => wire.owner_id.as_ref(),
+            "signed_up_at" => wire.signed_up_at.as_ref(),
+            "last_seen_at" => wire.last_seen_at.as_ref(),
+            _ => None,
+        };
+        properties
+            .map(|place| shown(place, property(&place.key)))
+            .chain(self.attributes.iter().map(|place| {
+                shown(place, attributes.and_then(|attributes| attributes.get(&place.key)))
+            }))
+            .collect()
+    }
+
+    /// The field at a place as Intercom's errors name it: `email`, or `custom_attributes.plan`.
+    fn field_at(&self, name: &str) -> Option<FieldName> {
+        let (list, key) = match name.strip_prefix("custom_attributes.") {
+            Some(key) => (&self.attributes, key),
+            None => (&self.properties, name),
+        };
+        list.iter().find(|place| place.key == key).map(|place| place.field.clone())
+    }
+
+    /// The field whose place a text names. "Name" is too common a word to mean the place.
+    fn field_named_in(&self, text: &str) -> Option<FieldName> {
+        let text = text.to_lowercase().replace("e-mail", "email");
+        let is_word = |place: &&Place| {
+            let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+            // "The owner specified is not a member of the workspace"
+            let shown = place.key.trim_end_matches("_id");
+            place.key != "name" && words.any(|word| word == place.key || word == shown)
+        };
+        let attribute = self.attribute_quoted_in(&text);
+        let place = attribute.or_else(|| self.properties.iter().find(is_word))?;
+        Some(place.field.clone())
+    }
+
+    /// The attribute whose name a text has in quotes. `text`: in lower case.
+    fn attribute_quoted_in(&self, text: &str) -> Option<&Place> {
+        let is_quoted = |place: &&Place| text.contains(&format!("'{}'", place.key.to_lowercase()));
+        self.attributes.iter().find(is_quoted)
+    }
+}
+
+/// A contact as it is written. Intercom keeps the value of a field that is left out, and clears a
+/// field that is null (`docs/api/intercom.md`, "Writing").
+pub(super) struct Write<'a> {
+    contact: &'a Contact,
+    places: &'a Places,
+    clears: &'a Clears,
 }
 
 impl<'a> Write<'a> {
-    /// A new contact: there is nothing to clear.
-    pub fn create(contact: &'a Contact) -> Self {
-        Self::of(contact, |text| text.map_or(Keep::LeftOut, Keep::Set))
+    pub(super) fn new(contact: &'a Contact, places: &'a Places, clears: &'a Clears) -> Self {
+        Self { contact, places, clears }
     }
+}
 
-    pub fn update(contact: &'a Contact) -> Self {
-        Self::of(contact, |text| text.map_or(Keep::Cleared, Keep::Set))
-    }
-
-    fn of(contact: &'a Contact, field: impl Fn(Option<&'a str>) -> Keep<'a>) -> Self {
-        Self {
-            role: "user",
-            external_id: contact.id.to_string(),
-            email: match &contact.email {
-                EmailField::Valid(email) => Keep::Set(email.as_written()),
-                EmailField::Absent => field(None),
-                // Intercom keeps what it has rather than take what is no address.
-                EmailField::Invalid => Keep::LeftOut,
-            },
-            name: field(contact.name.as_deref()),
-            phone: field(contact.phone.as_deref()),
+impl Serialize for Write<'_> {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        let mut body = out.serialize_map(None)?;
+        // The role makes a lead a user, which can take the external id in the same call.
+        body.serialize_entry("role", "user")?;
+        body.serialize_entry("external_id", &self.contact.id.to_string())?;
+        self.entries(&self.places.properties)
+            .try_for_each(|(key, value)| body.serialize_entry(key, &value))?;
+        let mut attributes = self.entries(&self.places.attributes).peekable();
+        if attributes.peek().is_some() {
+            // Serde writes a list of pairs as an array, so they become a map first.
+            let attributes: serde_json::Map<_, _> =
+                attributes.map(|(key, value)| (key.to_owned(), value.into())).collect();
+            body.serialize_entry("custom_attributes", &attributes)?;
         }
+        body.end()
     }
 }
 
-/// A contact as it is read: only what matching needs.
-#[derive(Deserialize)]
-pub struct ContactWire {
-    pub id: String,
-    #[serde(default)]
-    role: Option<String>,
-    #[serde(default)]
-    external_id: Option<String>,
-    #[serde(default)]
-    email: Option<String>,
-    #[serde(default)]
-    created_at: Option<i64>,
-}
-
-impl ContactWire {
-    /// `None`: the id is none that a call could name.
-    pub fn candidate(self) -> Option<Candidate> {
-        let role = if self.role.as_deref() == Some("lead") {
-            Role::Lead
-        } else {
-            Role::User
-        };
-        Some(Candidate {
-            id: IntercomId::new(self.id)?,
-            role,
-            // A lead's is Intercom's own (`api/intercom.md` 0.4).
-            external_id: self
-                .external_id
-                .filter(|id| role == Role::User && !id.is_empty()),
-            email: self
-                .email
-                .as_deref()
-                .and_then(Email::new)
-                .map(|email| email.folded()),
-            created_at: self.created_at.unwrap_or_default(),
+impl Write<'_> {
+    /// The keys that are sent, each with its value. `None` is null.
+    fn entries<'s>(
+        &'s self,
+        places: &'s [Place],
+    ) -> impl Iterator<Item = (&'s str, Option<Value>)> {
+        places.iter().filter_map(|place| {
+            let value = match self.contact.fields.get(place.field.as_str())? {
+                Reading::Is(value) => Some(json(value)),
+                Reading::Empty if self.clears.includes(place.field.as_str()) => None,
+                // There is nothing to clear, or no value that Intercom can take.
+                Reading::Empty | Reading::Invalid => return None,
+            };
+            Some((place.key.as_str(), value))
         })
     }
 }
 
-/// The answer to a write: nothing but the id is believed, or needed.
+/// Reads the value of a place in the form of its field. Dates are in seconds.
+fn read(place: &Place, json: Option<&Value>) -> Reading {
+    let text = match json {
+        None | Some(Value::Null) => return Reading::Empty,
+        Some(Value::String(text)) => text.clone(),
+        Some(json @ (Value::Number(_) | Value::Bool(_))) => json.to_string(),
+        Some(Value::Array(_) | Value::Object(_)) => return Reading::Invalid,
+    };
+    let at = || lenient::instant(&text);
+    match place.form {
+        Form::Day => match at() {
+            Some(at) => Form::Day.read(Some(&at.date_naive().to_string())),
+            None => seconds(&text).map_or_else(
+                || Form::Day.read(Some(&text)),
+                |at| Form::Day.read(Some(&at.date_naive().to_string())),
+            ),
+        },
+        Form::Time => match at().or_else(|| seconds(&text)) {
+            Some(at) => Form::Time.read(Some(&at.timestamp().to_string())),
+            None => Form::Time.read(Some(&text)),
+        },
+        form => form.read(Some(&text)),
+    }
+}
+
+/// A count of seconds, also from before 1970.
+fn seconds(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(text.trim().parse().ok()?, 0)
+}
+
+/// A value as Intercom takes it. Dates are in seconds: a day is its midnight in UTC.
+fn json(value: &contact::Value) -> Value {
+    let contact::Value::Typed(form, text) = value else {
+        return value.as_str().into();
+    };
+    let typed = match form {
+        Form::YesNo => text.parse::<bool>().ok().map(Value::from),
+        Form::Day => NaiveDate::from_str(text)
+            .ok()
+            .map(|day| day.and_time(NaiveTime::MIN).and_utc().timestamp().into()),
+        Form::Decimal => text.parse::<f64>().ok().map(Value::from),
+        _ => text.parse::<i64>().ok().map(Value::from),
+    };
+    typed.unwrap_or_else(|| text.as_str().into())
+}
+
+/// The body of a write that clears the e-mail and changes nothing else.
+pub(super) fn clear_email() -> serde_json::Value {
+    serde_json::json!({ "email": null })
+}
+
+/// The same where Intercom takes no null: an address of a domain that cannot exist (RFC 2606), so
+/// that no mail to it can reach anybody.
+pub(super) fn replace_email(keap: KeapId) -> serde_json::Value {
+    serde_json::json!({ "email": format!("keap-{keap}@address-moves.invalid") })
+}
+
+/// A contact as Intercom shows it: only the properties that matching needs. Without an id it is not
+/// understood; any other value that cannot be read counts as absent.
 #[derive(Deserialize)]
-pub struct WrittenWire {
+pub(super) struct ContactWire {
+    #[serde(deserialize_with = "lenient::needed_text")]
+    pub id: String,
+    #[serde(default, deserialize_with = "lenient::text")]
+    role: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
+    external_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
+    email: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
+    phone: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
+    created_at: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
+    updated_at: Option<String>,
+    #[serde(default, deserialize_with = "lenient::readable")]
+    custom_attributes: Option<HashMap<String, Value>>,
+    #[serde(default)]
+    avatar: Option<Value>,
+    #[serde(default)]
+    owner_id: Option<Value>,
+    #[serde(default)]
+    signed_up_at: Option<Value>,
+    #[serde(default)]
+    last_seen_at: Option<Value>,
+}
+
+impl ContactWire {
+    /// `None`: the id is not safe in a URL path.
+    pub(super) fn candidate(self, places: &Places) -> Option<Candidate> {
+        let (shows, rest) = (places.of_person(&self), places.of_rest(&self));
+        let role = if self.role.as_deref() == Some("lead") { Role::Lead } else { Role::User };
+        // Unix seconds here, ISO texts in webhooks (`docs/api/intercom.md`, "Fields of a contact").
+        let created_at = self.created_at.as_deref().and_then(lenient::instant);
+        let updated_at = self.updated_at.as_deref().and_then(lenient::instant);
+        Some(Candidate {
+            id: IntercomId::new(self.id)?,
+            role,
+            // Intercom gives a lead its external id (`docs/api/intercom.md`, "Ids and roles").
+            external_id: self.external_id.filter(|id| role == Role::User && !id.is_empty()),
+            email: self
+                .email
+                .as_deref()
+                .and_then(Email::new)
+                .map(|email| email.folded().to_owned()),
+            shows,
+            rest,
+            created_at: created_at.map_or(0, |at| at.timestamp()),
+            updated_at: updated_at.map(|at| at.timestamp()),
+        })
+    }
+}
+
+/// The answer to a write. Only the id is read.
+#[derive(Deserialize)]
+pub(super) struct WrittenWire {
+    #[serde(deserialize_with = "lenient::needed_text")]
     pub id: String,
 }
 
 #[derive(Deserialize)]
-pub struct Found {
+pub(super) struct Found {
+    #[serde(deserialize_with = "lenient::filled")]
     pub data: Vec<ContactWire>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::readable")]
     pages: Option<Pages>,
 }
 
 #[derive(Deserialize)]
 struct Pages {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::readable")]
     next: Option<Next>,
 }
 
 #[derive(Deserialize)]
 struct Next {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     starting_after: Option<String>,
 }
 
 impl Found {
-    pub fn cursor(&mut self) -> Option<String> {
-        self.pages
-            .take()?
-            .next?
-            .starting_after
-            .filter(|cursor| !cursor.is_empty())
+    pub(super) fn cursor(&mut self) -> Option<String> {
+        self.pages.take()?.next?.starting_after.filter(|cursor| !cursor.is_empty())
     }
 }
 
-/// How contacts are asked for; which of the documented limits bind is known only by trying (`api/intercom.md` 4).
+/// How a search asks for contacts. Only trying shows which of the documented limits really bind
+/// (`docs/api/intercom.md`, "Search").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asking {
-    /// E-mails and external ids together, as two lists under one OR.
+pub(super) enum SearchForm {
+    /// Two lists under one OR: e-mails and external ids.
     EmailsAndIds,
     /// A list of e-mails.
     Emails,
-    /// An OR of single e-mails.
+    /// Single e-mails under one OR.
     OneByOne,
+    /// Single external ids under one OR.
+    Ids,
 }
 
-impl Asking {
-    /// The fullest form first.
-    pub const ALL: [Self; 3] = [Self::EmailsAndIds, Self::Emails, Self::OneByOne];
+impl SearchForm {
+    /// The forms that ask for e-mails. The one that asks for most comes first.
+    pub(super) const ALL: [Self; 3] = [Self::EmailsAndIds, Self::Emails, Self::OneByOne];
 }
 
-/// The body of a search for the contacts wanted, behind a cursor.
-pub fn search(wanted: &[Wanted], asking: Asking, cursor: Option<&str>) -> serde_json::Value {
-    let emails: Vec<String> = wanted
-        .iter()
-        .flat_map(|one| spellings(&one.email))
-        .collect();
+/// The body of a search for the wanted contacts, from a cursor on.
+pub(super) fn search(
+    wanted: &[Wanted],
+    form: SearchForm,
+    cursor: Option<&str>,
+) -> serde_json::Value {
+    let emails: Vec<&str> = wanted.iter().flat_map(|one| spellings(&one.email)).collect();
     let filter = |field: &str, operator: &str, value: serde_json::Value| serde_json::json!({ "field": field, "operator": operator, "value": value });
-    let query = match asking {
-        Asking::EmailsAndIds => {
+    let query = match form {
+        SearchForm::EmailsAndIds => {
             let ids: Vec<String> = wanted.iter().map(|one| one.keap.to_string()).collect();
             serde_json::json!({ "operator": "OR", "value": [filter("email", "IN", emails.into()), filter("external_id", "IN", ids.into())] })
         }
-        Asking::Emails => filter("email", "IN", emails.into()),
-        Asking::OneByOne => {
-            let each: Vec<_> = emails
-                .into_iter()
-                .map(|email| filter("email", "=", email.into()))
-                .collect();
+        SearchForm::Emails => filter("email", "IN", emails.into()),
+        SearchForm::OneByOne => {
+            let each: Vec<_> =
+                emails.into_iter().map(|email| filter("email", "=", email.into())).collect();
             serde_json::json!({ "operator": "OR", "value": each })
+        }
+        SearchForm::Ids => {
+            let each =
+                wanted.iter().map(|one| filter("external_id", "=", one.keap.to_string().into()));
+            serde_json::json!({ "operator": "OR", "value": each.collect::<Vec<_>>() })
         }
     };
     let mut pagination = serde_json::json!({ "per_page": 150 });
@@ -184,46 +375,42 @@ pub fn search(wanted: &[Wanted], asking: Asking, cursor: Option<&str>) -> serde_
     serde_json::json!({ "query": query, "pagination": pagination })
 }
 
-/// The lower-case form that practice asks for, and the written one where it differs: whether Intercom folds case is unknown.
-pub fn spellings(email: &Email) -> Vec<String> {
-    let folded = email.folded();
-    if folded == email.as_written() {
-        vec![folded]
-    } else {
-        vec![folded, email.as_written().to_owned()]
-    }
+/// The address in lower case, as experience shows is needed, and as it is written if that differs:
+/// nobody has documented whether Intercom's search minds the case.
+pub(super) fn spellings(email: &Email) -> Vec<&str> {
+    let (folded, written) = (email.folded(), email.as_written());
+    if folded == written { vec![folded] } else { vec![folded, written] }
 }
 
 #[derive(Deserialize)]
-pub struct Errors {
-    #[serde(default)]
+pub(super) struct Errors {
+    #[serde(default, deserialize_with = "lenient::filled")]
     pub errors: Vec<ErrorWire>,
 }
 
 #[derive(Deserialize)]
-pub struct ErrorWire {
-    #[serde(default)]
-    pub code: Option<String>,
-    /// May quote the contact: read for ids, never shown.
-    #[serde(default)]
+pub(super) struct ErrorWire {
+    #[serde(default, deserialize_with = "lenient::text")]
+    code: Option<String>,
+    /// The text may quote the contact, so only ids and names of properties are read out of it, and
+    /// nobody is shown it.
+    #[serde(default, deserialize_with = "lenient::text")]
     message: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     field: Option<String>,
 }
 
 impl Errors {
-    pub fn of(body: &[u8]) -> Self {
+    pub(super) fn of(body: &[u8]) -> Self {
         serde_json::from_slice(body).unwrap_or(Self { errors: Vec::new() })
     }
 
-    pub fn has_code(&self, code: &str) -> bool {
-        self.errors
-            .iter()
-            .any(|error| error.code.as_deref() == Some(code))
+    pub(super) fn has_code(&self, code: &str) -> bool {
+        self.errors.iter().any(|error| error.code.as_deref() == Some(code))
     }
 
-    /// Codes and field names, which hold no person.
-    pub fn in_words(&self) -> String {
+    /// Codes and names of properties. They hold no personal data.
+    pub(super) fn in_words(&self) -> String {
         let plain = |text: &str| {
             (text.len() <= 60
                 && text
@@ -241,13 +428,31 @@ impl Errors {
         each.collect::<Vec<_>>().join(", ")
     }
 
-    /// Which contact is in the way: its id stands in the text alone (`api/intercom.md` 5).
-    pub fn conflict(&self) -> Conflict {
-        for message in self
-            .errors
-            .iter()
-            .filter_map(|error| error.message.as_deref())
-        {
+    /// The field that Intercom refuses, as far as the answer names it: in `field`, or in its text.
+    pub(super) fn blamed(&self, places: &Places) -> Option<FieldName> {
+        let by_field =
+            self.errors.iter().find_map(|error| places.field_at(error.field.as_deref()?));
+        by_field.or_else(|| {
+            self.errors.iter().find_map(|error| places.field_named_in(error.message.as_deref()?))
+        })
+    }
+
+    /// Whether an answer says that the workspace has no such attribute, or that nobody may write it.
+    /// Only its text says so: "Custom attribute 'plan' does not exist".
+    pub(super) fn deny_an_attribute(&self, places: &Places) -> bool {
+        const SAY_SO: [&str; 4] =
+            ["does not exist", "doesn't exist", "cannot be written", "archived"];
+        self.errors.iter().filter_map(|error| error.message.as_deref()).any(|message| {
+            let text = message.to_lowercase();
+            SAY_SO.iter().any(|words| text.contains(words))
+                && places.attribute_quoted_in(&text).is_some()
+        })
+    }
+
+    /// The contact that is in the way. Only the text of the error has its id
+    /// (`docs/api/intercom.md`, "Conflicts").
+    pub(super) fn conflict(&self) -> Conflict {
+        for message in self.errors.iter().filter_map(|error| error.message.as_deref()) {
             let Some((before, after)) = message.split_once("id=") else {
                 continue;
             };
@@ -262,15 +467,13 @@ impl Errors {
                 };
             }
         }
-        Conflict {
-            id: None,
-            archived: false,
-        }
+        Conflict { id: None, archived: false }
     }
 }
 
-/// The survivor that a 410 names: `</contacts/{id}>; rel="canonical"`. The id alone is taken, never a host.
-pub fn survivor(link: &str) -> Option<IntercomId> {
+/// The contact that a 410 names as the survivor of a merge:
+/// `</contacts/{id}>; rel="canonical"`. Only the id is read, never a host.
+pub(super) fn survivor(link: &str) -> Option<IntercomId> {
     link.split(',').find_map(|one| {
         let (target, _) = one.trim().strip_prefix('<')?.split_once('>')?;
         let path = target.split(['?', '#']).next()?;
@@ -278,138 +481,25 @@ pub fn survivor(link: &str) -> Option<IntercomId> {
     })
 }
 
-/// Whether this is a JSON object with anything in it.
-pub fn is_filled_object(body: &[u8]) -> bool {
+/// Whether the body is a JSON object that is not empty.
+pub(super) fn is_filled_object(body: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body)
         .is_ok_and(|object| !object.is_empty())
 }
 
 #[derive(Deserialize)]
-pub struct Me {
-    #[serde(default)]
+pub(super) struct Me {
+    #[serde(default, deserialize_with = "lenient::readable")]
     pub app: Option<App>,
 }
 
 #[derive(Deserialize)]
-pub struct App {
-    #[serde(default)]
+pub(super) struct App {
+    #[serde(default, deserialize_with = "lenient::text")]
     pub id_code: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::text")]
     pub region: Option<String>,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::contact::KeapId;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    fn ann(email: Option<&str>, name: Option<&str>) -> Contact {
-        Contact {
-            id: KeapId::new(7).unwrap(),
-            updated_at: None,
-            email: EmailField::of(email),
-            name: name.map(str::to_owned),
-            phone: None,
-        }
-    }
-
-    #[test]
-    fn a_create_leaves_out_what_an_update_clears() {
-        let contact = ann(Some("Ann@Example.org"), None);
-        assert_eq!(
-            serde_json::to_value(Write::create(&contact)).unwrap(),
-            json!({ "role": "user", "external_id": "7", "email": "Ann@Example.org" })
-        );
-        assert_eq!(
-            serde_json::to_value(Write::update(&contact)).unwrap(),
-            json!({ "role": "user", "external_id": "7", "email": "Ann@Example.org", "name": null, "phone": null })
-        );
-        let cleared = serde_json::to_value(Write::update(&ann(None, Some("Ann")))).unwrap();
-        assert_eq!(
-            cleared,
-            json!({ "role": "user", "external_id": "7", "email": null, "name": "Ann", "phone": null })
-        );
-        let invalid = serde_json::to_value(Write::update(&ann(Some("n/a"), Some("Ann")))).unwrap();
-        assert_eq!(
-            invalid,
-            json!({ "role": "user", "external_id": "7", "name": "Ann", "phone": null })
-        );
-    }
-
-    #[test]
-    fn both_texts_of_a_conflict_and_texts_without_an_id() {
-        let conflict = |message: &str| {
-            Errors::of(json!({ "errors": [{ "code": "other" }, { "code": "conflict", "message": message }] }).to_string().as_bytes()).conflict()
-        };
-        let live = conflict(
-            "A contact matching those details already exists with id=6762f0dd1bb69f9f2193bb83",
-        );
-        assert_eq!(
-            (live.id.unwrap().as_str(), live.archived),
-            ("6762f0dd1bb69f9f2193bb83", false)
-        );
-        let archived =
-            conflict("An archived contact matching those details already exists with id=abc.");
-        assert_eq!(
-            (archived.id.unwrap().as_str(), archived.archived),
-            ("abc", true)
-        );
-        for nameless in [
-            "Multiple existing users match this email address",
-            "exists with id=",
-            "id=../x",
-        ] {
-            assert!(conflict(nameless).id.is_none(), "{nameless}");
-        }
-        assert!(Errors::of(b"<html>").conflict().id.is_none());
-    }
-
-    #[test]
-    fn errors_in_words_hold_no_message() {
-        let errors = Errors::of(br#"{"errors":[{"code":"parameter_invalid","message":"ann@example.org is bad","field":"email"},{"code":"Ann@x"},{"code":"conflict","field":"ann@example.org"}]}"#);
-        assert_eq!(errors.in_words(), "parameter_invalid in email, conflict");
-    }
-
-    #[test]
-    fn a_survivor_is_an_id_on_this_host() {
-        for (link, id) in [
-            (r#"</contacts/abc>; rel="canonical""#, Some("abc")),
-            (
-                r#"<https://elsewhere.example/contacts/abc?x=1>; rel="canonical""#,
-                Some("abc"),
-            ),
-            ("/contacts/abc", None),
-            ("</companies/abc>", None),
-            ("", None),
-        ] {
-            assert_eq!(
-                survivor(link).as_ref().map(IntercomId::as_str),
-                id,
-                "{link}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_leads_external_id_is_not_a_keap_id() {
-        let wire: ContactWire = serde_json::from_value(
-            json!({ "id": "a", "role": "lead", "external_id": "7", "email": "", "name": null }),
-        )
-        .unwrap();
-        let lead = wire.candidate().unwrap();
-        assert_eq!(
-            (lead.external_id, lead.email, lead.role),
-            (None, None, Role::Lead)
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_that_intercom_could_send_is_a_panic(text in ".{0,200}") {
-            let errors = Errors::of(json!({ "errors": [{ "message": &text, "code": &text }] }).to_string().as_bytes());
-            let _ = (errors.conflict(), errors.in_words(), survivor(&text));
-        }
-    }
-}
+mod tests;

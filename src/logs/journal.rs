@@ -1,7 +1,8 @@
-//! The journal of systemd, in its own protocol: priorities, and every field as a field that `journalctl` can ask for.
+//! The journal of systemd, in its own protocol: priorities, and every field as a field that
+//! `journalctl` can ask for.
 //!
-//! Not by the crate tracing-journald: its lines lack their fields, an error's causes among them, and a journal that
-//! does not take lines would hold up the daemon.
+//! The crate tracing-journald is not used: its lines lack their fields and the causes of an error,
+//! and a journal that takes no lines would block the daemon.
 
 use std::fmt::{self, Debug, Write as _};
 use std::io::{ErrorKind, Write as _, stderr};
@@ -17,19 +18,20 @@ use tracing_subscriber::layer::Context;
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 const IDENTIFIER: &str = "keap-intercom-sync";
-/// A longer value is cut: a datagram has its bounds, and nobody reads so long a line.
+/// A longer value is cut: a datagram has a limit, and nobody reads such a long line.
 const LONGEST_VALUE: usize = 8 * 1024;
 
-/// Writes log lines to the journal. Lines that it does not take at once are counted and let go: the work goes on.
-pub struct Journal {
+/// Writes log lines to the journal. A line that the journal does not take at once is dropped and
+/// counted, so that the work goes on.
+pub(super) struct Journal {
     socket: UnixDatagram,
     path: PathBuf,
     lost: AtomicU64,
 }
 
 impl Journal {
-    /// The journal, when systemd has connected standard error to it.
-    pub fn of_this_process() -> Option<Self> {
+    /// The journal, if systemd has connected standard error to it.
+    pub(super) fn of_this_process() -> Option<Self> {
         let stream = std::env::var("JOURNAL_STREAM").ok()?;
         let stderr = std::fs::metadata("/proc/self/fd/2").ok()?;
         if !names(&stream, stderr.dev(), stderr.ino()) || !Path::new(SOCKET).exists() {
@@ -41,11 +43,7 @@ impl Journal {
     fn at(path: PathBuf) -> std::io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
-        Ok(Self {
-            socket,
-            path,
-            lost: AtomicU64::new(0),
-        })
+        Ok(Self { socket, path, lost: AtomicU64::new(0) })
     }
 
     fn send(&self, line: &Line) {
@@ -61,7 +59,8 @@ impl Journal {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
             }
-            // The journal is being restarted, say. systemd reads standard error, too, with the priority in front.
+            // The journal may be restarting. systemd reads standard error too, with the priority
+            // in front.
             Err(_) => {
                 let _ = writeln!(stderr(), "<{}>{}", line.priority, line.text());
             }
@@ -69,7 +68,8 @@ impl Journal {
     }
 }
 
-/// Whether `JOURNAL_STREAM` names this device and inode; a process started by us may have another standard error.
+/// Whether `JOURNAL_STREAM` names this device and inode. A process that we start may have another
+/// standard error.
 fn names(stream: &str, device: u64, inode: u64) -> bool {
     stream.split_once(':') == Some((&device.to_string(), &inode.to_string()))
 }
@@ -83,7 +83,7 @@ impl<S: Subscriber> Layer<S> for Journal {
     }
 }
 
-/// One log line on its way.
+/// One log line.
 struct Line {
     priority: u8,
     target: String,
@@ -100,19 +100,12 @@ impl Line {
             Level::INFO => 6,
             _ => 7,
         };
-        Self {
-            priority,
-            target: target.to_owned(),
-            sentence: String::new(),
-            fields: Vec::new(),
-        }
+        Self { priority, target: target.to_owned(), sentence: String::new(), fields: Vec::new() }
     }
 
     fn take(&mut self, field: &Field, mut value: String) {
         if value.len() > LONGEST_VALUE {
-            let end = (0..=LONGEST_VALUE)
-                .rev()
-                .find(|end| value.is_char_boundary(*end));
+            let end = (0..=LONGEST_VALUE).rev().find(|end| value.is_char_boundary(*end));
             value.truncate(end.unwrap_or(0));
             value.push('…');
         }
@@ -164,23 +157,17 @@ impl Visit for Line {
     }
 }
 
-/// `keap.contact_id` is KEAP_CONTACT_ID: capitals, digits and underscores, beginning with a letter.
+/// `keap.contact_id` becomes KEAP_CONTACT_ID: capitals, digits and underscores, a letter first.
 fn journal_name(name: &str) -> String {
     let upper = name.chars().map(|letter| match letter {
         'a'..='z' | 'A'..='Z' | '0'..='9' => letter.to_ascii_uppercase(),
         _ => '_',
     });
-    let name: String = upper
-        .skip_while(|letter| !letter.is_ascii_alphabetic())
-        .collect();
-    if name.is_empty() {
-        "FIELD".into()
-    } else {
-        name
-    }
+    let name: String = upper.skip_while(|letter| !letter.is_ascii_alphabetic()).collect();
+    if name.is_empty() { "FIELD".into() } else { name }
 }
 
-/// Values that hold line ends go by length, as the protocol has it.
+/// Values with line ends are sent with their length, as the protocol demands.
 fn put(entry: &mut Vec<u8>, name: &str, value: &str) {
     entry.extend(name.as_bytes());
     if value.contains('\n') {
@@ -240,22 +227,19 @@ mod tests {
     }
 
     #[test]
-    fn values_with_line_ends_go_by_length_and_long_ones_are_cut() {
+    fn values_with_line_ends_are_sent_with_their_length_and_long_ones_are_cut() {
         let long = "ü".repeat(LONGEST_VALUE);
         let bytes = logged(|| tracing::error!(long, "one\nPRIORITY=0"));
         let start = b"MESSAGE\n";
         assert!(bytes.starts_with(start));
         let length = u64::from_le_bytes(bytes[start.len()..start.len() + 8].try_into().unwrap());
         let rest = &bytes[start.len() + 8 + usize::try_from(length).unwrap() + 1..];
-        assert!(
-            rest.starts_with(b"PRIORITY=3\n"),
-            "no field can be smuggled in"
-        );
+        assert!(rest.starts_with(b"PRIORITY=3\n"), "no field can be smuggled in");
         assert!(bytes.len() < 3 * LONGEST_VALUE);
     }
 
     #[test]
-    fn a_journal_that_takes_nothing_holds_nobody_up() {
+    fn a_journal_that_takes_nothing_blocks_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         let journald = UnixDatagram::bind(&path).unwrap();
@@ -271,15 +255,12 @@ mod tests {
         while journald.recv(&mut bytes).is_ok() {}
         journal.send(&line);
         let length = journald.recv(&mut bytes).unwrap();
-        let told = String::from_utf8(bytes[..length].to_vec()).unwrap();
-        assert!(
-            told.contains(&format!("LINES_LOST_BEFORE={lost}\n")),
-            "{told}"
-        );
+        let line = String::from_utf8(bytes[..length].to_vec()).unwrap();
+        assert!(line.contains(&format!("LINES_LOST_BEFORE={lost}\n")), "{line}");
     }
 
     #[test]
-    fn names_are_fit_for_the_journal() {
+    fn field_names_become_names_of_the_journal() {
         assert_eq!(journal_name("keap.contact_id"), "KEAP_CONTACT_ID");
         assert_eq!(journal_name("_1-x"), "X");
         assert_eq!(journal_name("_"), "FIELD");

@@ -1,7 +1,10 @@
-//! The breaker: a remote that fails again and again is left alone, and asked by one harmless call whether it is back.
+//! The breaker: pauses the calls to a remote that keeps failing, and probes it with one harmless
+//! call before the others follow.
 //!
-//! The harmless call does not tell everything: writes may fail for everybody while reads go well. So each kind of call is
-//! counted by itself, and a kind that failed for many contacts is tried by one real call before the others follow.
+//! A probe does not show everything: writes may fail for every contact while reads succeed. So each
+//! kind of call has its own count. A harmless call of the same kind shows whether the kind works
+//! (`harmless.rs`). Where none is known, a kind that failed for many contacts needs a trial: one
+//! real call of that kind that succeeds.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -9,84 +12,124 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many failures in a row are no accident of single contacts.
-const FAILURES: u32 = 5;
-/// A kind of call that failed for so many contacts, and went well for none meanwhile, is not their fault.
-const CONTACTS: usize = 5;
-/// The first pause; it doubles with every probe that fails, and grows fourfold with every trial: who answers the probe and
-/// fails the trial has a fault that lasts, and each trial costs its contact a failure and Keap a page.
+/// After this many failures in a row the breaker opens.
+const FAILURES_TO_OPEN: u32 = 5;
+/// A kind of call is suspect if it failed for this many contacts and succeeded for none meanwhile:
+/// then the contacts are not to blame.
+const CONTACTS_TO_SUSPECT: usize = 5;
+/// The same where harmless calls of the kind are taken. They do not show everything either: all
+/// real calls may have a fault in common.
+const CONTACTS_TO_OUTWEIGH: usize = 50;
+/// Doubles after a failed probe, quadruples after a failed trial: a remote that answers the probe
+/// but not real calls has a lasting fault, and each trial costs one contact a failure and one page
+/// of Keap.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The last step.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A probe or trial that was given up is not waited for any longer than this.
+/// After this time another call may probe, even if the former probe or trial never ended.
 const PROBE_TIME: Duration = Duration::from_secs(60);
-/// Who must come back, and has no pause of its own to keep.
-const SOON: Duration = Duration::from_millis(250);
+/// The pause of a call that has to come back and has no other pause to keep.
+const SHORT_PAUSE: Duration = Duration::from_millis(250);
 
-/// What a call is for. The success of one kind says nothing of another.
+/// What a call is for. The success of one kind says nothing about another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Read,
     Search,
+    Create,
+    /// Every other write.
     Write,
+}
+
+/// How many kinds there are.
+pub(super) const KINDS: usize = Kind::ALL.len();
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Read, Self::Search, Self::Create, Self::Write];
+}
+
+/// What is known about a failed call beside its failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Evidence {
+    Nothing,
+    /// The call was on trial for its kind.
+    Trial,
+    /// A harmless call of the same kind was taken just now.
+    Works,
 }
 
 /// The failures of one kind of call since its last success.
 #[derive(Debug, Default)]
 struct Streak {
     failures: u32,
-    /// The first contacts that they were about; this many tell an outage from a contact that fails by itself.
+    /// The first contacts that failed. Many of them mean an outage; one of them may itself be the
+    /// cause.
     contacts: HashSet<i64>,
+    /// Harmless calls of this kind were taken meanwhile.
+    works: bool,
+    /// A harmless call of this kind failed: no contact is to blame.
+    is_down: bool,
+    /// How often nobody knew who was to blame.
+    doubts: u32,
 }
 
 impl Streak {
+    fn most_contacts(&self) -> usize {
+        if self.works { CONTACTS_TO_OUTWEIGH } else { CONTACTS_TO_SUSPECT }
+    }
+
     fn is_suspect(&self) -> bool {
-        self.contacts.len() >= CONTACTS
+        self.is_down || self.contacts.len() >= self.most_contacts()
+    }
+
+    /// Whether the remote is to blame for the latest failure.
+    fn opens(&self) -> bool {
+        if self.works { self.is_suspect() } else { self.failures >= FAILURES_TO_OPEN }
     }
 }
 
 #[derive(Debug, Default)]
-pub struct Breaker {
+pub(super) struct Breaker {
     /// By kind.
-    streaks: [Streak; 3],
+    streaks: [Streak; KINDS],
     open_until: Option<Instant>,
     pauses: u32,
     probing_since: Option<Instant>,
-    /// The probe went well; suspect kinds are still to be tried.
+    /// The probe succeeded; suspect kinds still need a trial.
     half_open: bool,
     trial_since: Option<Instant>,
 }
 
 /// What a call may do now.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(super) enum Admission {
     Call,
-    /// The pause is over: find out by a harmless call whether the remote is back, then tell the breaker.
+    /// The pause is over: make the harmless call, then report to [`Breaker::probed`].
     Probe,
-    /// This call decides for all of its kind; tell the breaker when it is over.
+    /// This call decides for all of its kind. Report its end to [`Breaker::tried`].
     Trial,
-    /// Another call of this kind is on trial: wait for its end, or for this long.
+    /// Another call of this kind is on trial: wait for its end, but no longer than this.
     Wait(Duration),
     Pause(Duration),
 }
 
-/// Whose fault a failed call is.
+/// What caused a failed call.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It may be the contact's own.
+pub(super) enum Fault {
+    /// Perhaps the contact.
     Contact,
-    /// The remote's; it is left alone for so long.
+    /// The remote. No call is made for this long.
     Remote(Duration),
-    /// As above, as this very call has shown. Another contact should be on trial next: this one may be a bad example.
+    /// The remote, as the trial has just shown. The next trial should use another contact, because
+    /// this one may be a special case.
     Trial(Duration),
 }
 
 impl Breaker {
-    pub fn admit(&mut self, now: Instant, kind: Kind) -> Admission {
+    pub(super) fn admit(&mut self, now: Instant, kind: Kind) -> Admission {
         match self.open_until {
             Some(until) if now < until => Admission::Pause(until - now),
             Some(_) if self.probing_since.is_some_and(|at| now < at + PROBE_TIME) => {
-                Admission::Pause(SOON)
+                Admission::Pause(SHORT_PAUSE)
             }
             Some(_) => {
                 self.probing_since = Some(now);
@@ -109,16 +152,17 @@ impl Breaker {
         self.half_open && self.streaks[kind as usize].is_suspect()
     }
 
-    /// How long the remote is still left alone; nothing when it is not, zero when it has yet to show that it is back.
-    pub fn open_for(&self, now: Instant) -> Option<Duration> {
+    /// How long the pause still lasts. `None`: there is none. Zero: a trial must still show that
+    /// the remote is back.
+    pub(super) fn open_for(&self, now: Instant) -> Option<Duration> {
         match self.open_until {
             Some(until) => Some(until.saturating_duration_since(now)),
             None => self.half_open.then_some(Duration::ZERO),
         }
     }
 
-    pub fn succeeded(&mut self, kind: Kind, trial: bool) {
-        // Late answers to calls from before the pause do not end it; its probe and its trial do.
+    pub(super) fn succeeded(&mut self, kind: Kind, trial: bool) {
+        // Only the probe and the trial end a pause. A late answer to an earlier call does not.
         if self.open_until.is_some() || (self.on_trial(kind) && !trial) {
             return;
         }
@@ -129,37 +173,70 @@ impl Breaker {
         }
     }
 
-    /// Takes in a failed call, and the contacts that it was about.
-    pub fn failed(&mut self, now: Instant, kind: Kind, about: &[i64], trial: bool) -> Fault {
+    /// Records a failed call and the contacts that it was about.
+    pub(super) fn failed(
+        &mut self,
+        now: Instant,
+        kind: Kind,
+        about: &[i64],
+        evidence: Evidence,
+    ) -> Fault {
         let late = self.on_trial(kind);
         let streak = &mut self.streaks[kind as usize];
         streak.failures += 1;
-        let room = CONTACTS.saturating_sub(streak.contacts.len());
+        streak.works |= evidence == Evidence::Works;
+        let room = streak.most_contacts().saturating_sub(streak.contacts.len());
         streak.contacts.extend(about.iter().take(room));
-        let failures = streak.failures;
-        if trial {
+        let opens = streak.opens();
+        if evidence == Evidence::Trial {
             self.pauses += 1;
-            // Not less than the step: a page of Keap's is read for each trial, and polls are a minute apart.
+            // At least the whole step: each trial reads a page from Keap, and polls are a minute
+            // apart.
             return Fault::Trial(self.open(now, 1.0..1.25));
         }
         if let Some(until) = self.open_until {
-            return Fault::Remote(until.saturating_duration_since(now).max(SOON));
+            return Fault::Remote(until.saturating_duration_since(now).max(SHORT_PAUSE));
         }
         if late {
-            return Fault::Remote(SOON);
+            return Fault::Remote(SHORT_PAUSE);
         }
-        if failures < FAILURES {
+        if !opens {
             return Fault::Contact;
         }
         Fault::Remote(self.open(now, 0.5..1.0))
     }
 
-    /// A trial is over, or was given up.
-    pub fn tried(&mut self) {
+    /// A harmless call of this kind failed. Returns the pause.
+    pub(super) fn went_down(&mut self, now: Instant, kind: Kind) -> Duration {
+        self.streaks[kind as usize].is_down = true;
+        self.open(now, 0.5..1.0)
+    }
+
+    /// The kinds whose harmless calls failed. They must be taken before real calls follow.
+    pub(super) fn down(&self) -> Vec<Kind> {
+        Kind::ALL.into_iter().filter(|kind| self.streaks[*kind as usize].is_down).collect()
+    }
+
+    /// A harmless call of a kind that was down is taken again.
+    pub(super) fn works_again(&mut self, kind: Kind) {
+        self.streaks[kind as usize] = Streak::default();
+    }
+
+    /// A call failed, and no harmless call could show who is to blame. Returns how long its contact
+    /// waits.
+    pub(super) fn doubt(&mut self, kind: Kind) -> Duration {
+        let streak = &mut self.streaks[kind as usize];
+        let pause = FIRST_PAUSE.saturating_mul(1 << streak.doubts.min(10)).min(LONGEST_PAUSE);
+        streak.doubts += 1;
+        pause.mul_f64(rand::random_range(0.5..1.0))
+    }
+
+    /// A trial has ended, or was abandoned.
+    pub(super) fn tried(&mut self) {
         self.trial_since = None;
     }
 
-    pub fn probed(&mut self, now: Instant, well: bool) -> Option<Duration> {
+    pub(super) fn probed(&mut self, now: Instant, well: bool) -> Option<Duration> {
         self.probing_since = None;
         if !well {
             return Some(self.open(now, 0.5..1.0));
@@ -175,15 +252,12 @@ impl Breaker {
         None
     }
 
-    /// The remote itself asked to be left alone.
-    pub fn pause(&mut self, now: Instant, pause: Duration) {
-        self.open_until = Some(
-            self.open_until
-                .map_or(now + pause, |until| until.max(now + pause)),
-        );
+    /// The remote itself asked for a pause.
+    pub(super) fn pause(&mut self, now: Instant, pause: Duration) {
+        self.open_until = Some(self.open_until.map_or(now + pause, |until| until.max(now + pause)));
     }
 
-    /// `part`: how much of the step is waited.
+    /// `part`: the share of the step that the pause lasts, drawn at random.
     fn open(&mut self, now: Instant, part: Range<f64>) -> Duration {
         let pause = FIRST_PAUSE
             .saturating_mul(1 << self.pauses.min(10))
@@ -191,8 +265,8 @@ impl Breaker {
             .mul_f64(rand::random_range(part));
         self.pauses += 1;
         self.half_open = false;
-        let asked = self.open_until.filter(|until| *until > now + pause);
-        let until = asked.unwrap_or(now + pause);
+        let longer = self.open_until.filter(|until| *until > now + pause);
+        let until = longer.unwrap_or(now + pause);
         self.open_until = Some(until);
         until - now
     }
@@ -204,18 +278,18 @@ mod tests {
 
     /// A call about a contact that failed.
     fn fail(breaker: &mut Breaker, now: Instant, kind: Kind, contact: i64) -> Fault {
-        breaker.failed(now, kind, &[contact], false)
+        breaker.failed(now, kind, &[contact], Evidence::Nothing)
     }
 
     #[test]
     fn opens_after_failures_in_a_row_and_closes_by_a_probe() {
         let now = Instant::now();
         let mut breaker = Breaker::default();
-        for _ in 1..FAILURES {
+        for _ in 1..FAILURES_TO_OPEN {
             assert_eq!(fail(&mut breaker, now, Kind::Write, 1), Fault::Contact);
         }
         breaker.succeeded(Kind::Write, false);
-        for _ in 1..FAILURES {
+        for _ in 1..FAILURES_TO_OPEN {
             assert_eq!(fail(&mut breaker, now, Kind::Write, 1), Fault::Contact);
         }
         let Fault::Remote(pause) = fail(&mut breaker, now, Kind::Write, 1) else {
@@ -226,32 +300,26 @@ mod tests {
         };
         assert!(is_paused(&mut breaker, now));
         breaker.succeeded(Kind::Write, false);
-        assert!(
-            is_paused(&mut breaker, now),
-            "a late answer does not end the pause"
-        );
+        assert!(is_paused(&mut breaker, now), "a late answer does not end the pause");
         assert_eq!(breaker.admit(now + pause, Kind::Read), Admission::Probe);
         assert!(is_paused(&mut breaker, now + pause), "one probe at a time");
         let longer = breaker.probed(now + pause, false).expect("still open");
-        assert_eq!(
-            breaker.admit(now + pause + longer, Kind::Write),
-            Admission::Probe
-        );
+        assert_eq!(breaker.admit(now + pause + longer, Kind::Write), Admission::Probe);
         assert_eq!(breaker.probed(now, true), None);
         assert_eq!(
             breaker.admit(now, Kind::Write),
             Admission::Call,
-            "one contact that fails by itself is no outage"
+            "one contact that keeps failing is no outage"
         );
         assert_eq!(breaker.open_for(now), None);
     }
 
     #[test]
-    fn pauses_grow_to_a_bound_and_a_lost_probe_is_not_waited_for_for_ever() {
+    fn pauses_grow_to_a_bound_and_a_lost_probe_gives_way_to_another() {
         let mut now = Instant::now();
         let mut breaker = Breaker::default();
-        for _ in 0..FAILURES {
-            breaker.failed(now, Kind::Read, &[], false);
+        for _ in 0..FAILURES_TO_OPEN {
+            breaker.failed(now, Kind::Read, &[], Evidence::Nothing);
         }
         for _ in 0..20 {
             now += LONGEST_PAUSE;
@@ -260,18 +328,15 @@ mod tests {
         }
         now += LONGEST_PAUSE;
         assert_eq!(breaker.admit(now, Kind::Read), Admission::Probe);
-        assert_eq!(
-            breaker.admit(now + PROBE_TIME, Kind::Read),
-            Admission::Probe
-        );
+        assert_eq!(breaker.admit(now + PROBE_TIME, Kind::Read), Admission::Probe);
     }
 
     #[test]
-    fn writes_that_fail_for_everybody_are_tried_one_at_a_time_and_ever_more_rarely() {
+    fn writes_that_fail_for_every_contact_are_tried_one_at_a_time_and_less_and_less_often() {
         let mut now = Instant::now();
         let mut breaker = Breaker::default();
         for contact in 0..64 {
-            // What is read between two writes says nothing of the writes.
+            // A read that succeeds between two writes says nothing about the writes.
             breaker.succeeded(Kind::Read, false);
             fail(&mut breaker, now, Kind::Write, contact);
         }
@@ -280,16 +345,9 @@ mod tests {
             now += breaker.open_for(now).expect("open");
             assert_eq!(breaker.admit(now, Kind::Read), Admission::Probe);
             assert_eq!(breaker.probed(now, true), None);
-            assert_eq!(
-                breaker.open_for(now),
-                Some(Duration::ZERO),
-                "it is not back yet"
-            );
+            assert_eq!(breaker.open_for(now), Some(Duration::ZERO), "it is not back yet");
             assert_eq!(breaker.admit(now, Kind::Write), Admission::Trial);
-            assert!(matches!(
-                breaker.admit(now, Kind::Write),
-                Admission::Wait(_)
-            ));
+            assert!(matches!(breaker.admit(now, Kind::Write), Admission::Wait(_)));
             assert_eq!(breaker.admit(now, Kind::Search), Admission::Call);
             breaker.succeeded(Kind::Search, false);
             breaker.succeeded(Kind::Write, false);
@@ -297,7 +355,8 @@ mod tests {
                 matches!(breaker.admit(now, Kind::Write), Admission::Wait(_)),
                 "neither another kind nor a late answer decides the trial"
             );
-            let Fault::Trial(pause) = breaker.failed(now, Kind::Write, &[contact], true) else {
+            let Fault::Trial(pause) = breaker.failed(now, Kind::Write, &[contact], Evidence::Trial)
+            else {
                 panic!("the trial failed");
             };
             breaker.tried();
@@ -308,7 +367,7 @@ mod tests {
         assert_eq!(breaker.admit(now, Kind::Write), Admission::Probe);
         breaker.probed(now, true);
         assert_eq!(breaker.admit(now, Kind::Write), Admission::Trial);
-        // Whoever was on trial went away.
+        // The trial was abandoned.
         breaker.tried();
         assert_eq!(breaker.admit(now, Kind::Write), Admission::Trial);
         breaker.succeeded(Kind::Write, true);
@@ -316,5 +375,53 @@ mod tests {
         assert_eq!(breaker.admit(now, Kind::Write), Admission::Call);
         assert_eq!(breaker.open_for(now), None);
         assert_eq!(fail(&mut breaker, now, Kind::Write, 1), Fault::Contact);
+    }
+
+    #[test]
+    fn while_harmless_calls_are_taken_contacts_are_to_blame_unless_very_many_fail() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        let blame = |breaker: &mut Breaker, contact| {
+            breaker.failed(now, Kind::Write, &[contact], Evidence::Works)
+        };
+        // A dozen bad contacts, again and again, are still a dozen bad contacts.
+        for contact in (0..12).cycle().take(300) {
+            assert_eq!(blame(&mut breaker, contact), Fault::Contact);
+        }
+        let more = (12..).take(CONTACTS_TO_OUTWEIGH - 12);
+        let last = more.map(|contact| blame(&mut breaker, contact)).last();
+        assert!(matches!(last, Some(Fault::Remote(_))), "{last:?}");
+    }
+
+    #[test]
+    fn a_kind_whose_harmless_call_failed_stays_down_until_one_is_taken() {
+        let mut now = Instant::now();
+        let mut breaker = Breaker::default();
+        now += breaker.went_down(now, Kind::Create);
+        assert_eq!(breaker.down(), [Kind::Create]);
+        assert_eq!(breaker.admit(now, Kind::Read), Admission::Probe);
+        now += breaker.probed(now, false).expect("still down");
+        assert_eq!(breaker.admit(now, Kind::Read), Admission::Probe);
+        breaker.works_again(Kind::Create);
+        assert_eq!(breaker.probed(now, true), None);
+        assert_eq!(breaker.admit(now, Kind::Create), Admission::Call);
+        assert_eq!(fail(&mut breaker, now, Kind::Create, 1), Fault::Contact);
+
+        // No harmless call is known any more: a real one goes first.
+        now += breaker.went_down(now, Kind::Create);
+        assert_eq!(breaker.admit(now, Kind::Create), Admission::Probe);
+        breaker.probed(now, true);
+        assert_eq!(breaker.admit(now, Kind::Create), Admission::Trial);
+        assert_eq!(breaker.admit(now, Kind::Write), Admission::Call);
+    }
+
+    #[test]
+    fn the_waits_of_doubt_grow_to_a_bound_and_end_with_a_success() {
+        let mut breaker = Breaker::default();
+        let waits: Vec<Duration> = (0..12).map(|_| breaker.doubt(Kind::Create)).collect();
+        assert!(waits[0] <= FIRST_PAUSE && waits[11] >= LONGEST_PAUSE / 2, "{waits:?}");
+        assert!(waits.iter().all(|wait| *wait <= LONGEST_PAUSE), "{waits:?}");
+        breaker.succeeded(Kind::Create, false);
+        assert!(breaker.doubt(Kind::Create) <= FIRST_PAUSE);
     }
 }

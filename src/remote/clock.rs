@@ -1,33 +1,31 @@
-//! A remote's clock, learnt from its `Date` headers: limits are told in its time, and neither clock is trusted to be right.
+//! A remote's clock, learnt from its `Date` headers: the remote states its limits in its own time,
+//! and neither clock is trusted to be right.
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-/// Maps a remote's time to our monotonic clock. A step of the host's own clock changes nothing here.
+/// Maps a remote's time to our monotonic clock. A step of the host's clock has no effect.
 #[derive(Debug)]
 pub struct RemoteClock {
     base: Instant,
     /// The host's time at `base`, for a remote that sends no `Date`.
     host_at_base: f64,
-    /// The least that the remote's time minus ours can be, in seconds: `Date` is cut to the second, so the best bound is the largest.
+    /// The smallest possible value of the remote's time minus ours, in seconds. `Date` is cut to
+    /// the second, so the largest of these bounds is the best one.
     least_offset: Option<f64>,
 }
 
 impl RemoteClock {
     pub fn new(now: Instant) -> Self {
-        Self {
-            base: now,
-            host_at_base: seconds(Utc::now()),
-            least_offset: None,
-        }
+        Self { base: now, host_at_base: seconds(Utc::now()), least_offset: None }
     }
 
-    /// Takes in the `Date` of an answer to a call that was sent and answered at these times.
+    /// Learns from the `Date` of an answer whose call was sent and answered at these times.
     pub fn observe(&mut self, date: DateTime<Utc>, sent: Instant, received: Instant) {
         let at_least = seconds(date) - self.local(received);
         let at_most = seconds(date) + 1.0 - self.local(sent);
         self.least_offset = Some(match self.least_offset {
-            // A bound that the new answer contradicts is from before a step of the remote's clock.
+            // The new answer contradicts the known bound: the remote's clock has stepped since.
             Some(known) if known <= at_most => known.max(at_least),
             _ => at_least,
         });
@@ -44,7 +42,7 @@ impl RemoteClock {
 }
 
 fn seconds(at: DateTime<Utc>) -> f64 {
-    // Exact enough: microseconds of this century fit into a double.
+    // Microseconds of this century fit into a double.
     #[expect(clippy::cast_precision_loss)]
     let micros = at.timestamp_micros() as f64;
     micros / 1e6
@@ -76,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_back_of_the_remote_clock_is_followed() {
+    fn the_clock_follows_when_the_remote_steps_back() {
         let start = Instant::now();
         let mut clock = RemoteClock::new(start);
         clock.observe(date(5_000), start, start);

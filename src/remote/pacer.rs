@@ -1,35 +1,22 @@
-//! The pacer: holds the calls to one remote within its limits, which each client reads from its remote's headers.
+//! The pacer: keeps the calls to one remote within its limits, which each client reads from the
+//! headers of its remote.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Who calls: the urgent lane finds a small share of every limit kept for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Lane {
-    Urgent,
-    Bulk,
-}
+use crate::feed::Lane;
 
-impl Lane {
-    pub(super) fn index(self) -> usize {
-        match self {
-            Self::Urgent => 0,
-            Self::Bulk => 1,
-        }
-    }
-}
-
-/// What the limits say to a call that wants to start.
+/// Whether the limits allow a call to start.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Admission {
     Now,
-    /// Ask again after this time, or as soon as an answer comes in.
+    /// Ask again after this time, or as soon as an answer arrives.
     Wait(Duration),
-    /// Nobody waits so long with work in hand: the side is down for that time.
+    /// Too long to wait with work in memory: the side is down for this time.
     TooLong {
         why: String,
         retry_in: Duration,
@@ -44,7 +31,7 @@ pub struct Headroom {
     pub available: i64,
 }
 
-/// A call's times and headers, once it is answered.
+/// The times and headers of a call that was answered.
 pub struct Answered<'a> {
     pub sent: Instant,
     pub received: Instant,
@@ -55,7 +42,7 @@ pub struct Answered<'a> {
     pub ticket: u64,
 }
 
-/// The rules of one remote. All times are our monotonic clock's.
+/// The rules of one remote. All times are those of our monotonic clock.
 pub trait Limits: Send {
     fn admit(&self, now: Instant, lane: Lane) -> Admission;
     /// A call starts. The returned ticket comes back with its answer.
@@ -68,12 +55,12 @@ pub trait Limits: Send {
 
 pub struct Pacer {
     limits: Mutex<Box<dyn Limits>>,
-    /// One waiter per lane looks at the limits, the others queue behind it in order.
-    turns: [tokio::sync::Mutex<()>; 2],
+    /// One waiter per lane checks the limits; the others queue behind it in order.
+    queues: [tokio::sync::Mutex<()>; 2],
     changed: Notify,
 }
 
-/// A started call. Dropped without an answer, it counts as lost.
+/// A started call. If it is dropped without an answer, it counts as lost.
 pub struct Started<'a> {
     pacer: &'a Pacer,
     pub sent: Instant,
@@ -83,21 +70,17 @@ pub struct Started<'a> {
 
 impl Pacer {
     pub fn new(limits: Box<dyn Limits>) -> Self {
-        Self {
-            limits: Mutex::new(limits),
-            turns: Default::default(),
-            changed: Notify::new(),
-        }
+        Self { limits: Mutex::new(limits), queues: Default::default(), changed: Notify::new() }
     }
 
     fn limits(&self) -> MutexGuard<'_, Box<dyn Limits>> {
-        // Limits are plain counts: whatever a panic left behind is corrected by the next answers.
+        // Limits are plain counts: the next answers correct whatever a panic left behind.
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a call may start. `Err`: why that takes too long to wait, and for how long.
+    /// Waits until a call may start. `Err`: the wait would be too long; why, and how long.
     pub async fn start(&self, lane: Lane) -> Result<Started<'_>, (String, Duration)> {
-        let _turn = self.turns[lane.index()].lock().await;
+        let _place = self.queues[lane.index()].lock().await;
         loop {
             let changed = self.changed.notified();
             let mut changed = std::pin::pin!(changed);
@@ -108,12 +91,7 @@ impl Pacer {
                 match limits.admit(now, lane) {
                     Admission::Now => {
                         let ticket = limits.start(now);
-                        return Ok(Started {
-                            pacer: self,
-                            sent: now,
-                            ticket,
-                            answered: false,
-                        });
+                        return Ok(Started { pacer: self, sent: now, ticket, answered: false });
                     }
                     Admission::Wait(wait) => wait,
                     Admission::TooLong { why, retry_in } => return Err((why, retry_in)),
@@ -126,7 +104,7 @@ impl Pacer {
         }
     }
 
-    /// What the limits would say to a call of the bulk lane now.
+    /// Whether the limits would allow a call of the bulk lane now.
     pub fn look(&self, now: Instant) -> Admission {
         self.limits().admit(now, Lane::Bulk)
     }
@@ -160,7 +138,19 @@ impl Drop for Started<'_> {
     }
 }
 
+/// No limit is larger than this. A header that states more is ignored.
+pub const LARGEST_LIMIT: i64 = 1_000_000_000;
+
+/// After this time a remote is asked again, whatever it has asked for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
 /// The number in a header, if it is one.
 pub fn number(headers: &HeaderMap, name: &str) -> Option<i64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// The pause that a remote asks for, at most an hour. `None` if it asks for none.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = number(headers, RETRY_AFTER.as_str())?;
+    u64::try_from(seconds).ok().map(|seconds| Duration::from_secs(seconds).min(LONGEST_PAUSE))
 }

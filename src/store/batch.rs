@@ -1,12 +1,13 @@
-//! Batches that were asked for under an `Idempotency-Key`.
+//! Batches that were requested under an `Idempotency-Key`.
 
 use chrono::{DateTime, Utc};
 
-use super::due::{DueReason, put_requests};
+use super::due::put_requests;
 use super::{Result, Store};
 use crate::contact::KeapId;
+use crate::feed::DueReason;
 
-/// What a batch's key stands for.
+/// The batch of a key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     pub requested_at: DateTime<Utc>,
@@ -15,8 +16,8 @@ pub struct Batch {
 }
 
 impl Store {
-    /// Stores a batch and its requests together, or finds the batch that this key stands for already. `None`: the key stands
-    /// for another body.
+    /// Stores a batch and its requests together, or finds the batch that already has this key.
+    /// `None`: the key belongs to another body.
     pub async fn request_batch(
         &self,
         key: [u8; 32],
@@ -24,7 +25,7 @@ impl Store {
         ids: &[KeapId],
     ) -> Result<Option<Batch>> {
         transaction!(self, tx, {
-            // Old keys go with new ones, few at a time.
+            // Each new key deletes a few old ones.
             sqlx::query(
                 "delete from sync_batch where key_digest in (
                      select key_digest from sync_batch where requested_at < now() - interval '1 day'
@@ -42,10 +43,7 @@ impl Store {
             .await?;
             if let Some(requested_at) = new {
                 put_requests(tx, ids, DueReason::Manual).await?;
-                return Ok(Some(Batch {
-                    requested_at,
-                    answer: None,
-                }));
+                return Ok(Some(Batch { requested_at, answer: None }));
             }
             let known: Option<(DateTime<Utc>, Option<String>)> = sqlx::query_as(
                 "select requested_at, answer::text from sync_batch where key_digest = $1 and body_digest = $2",
@@ -54,14 +52,11 @@ impl Store {
             .bind(&body[..])
             .fetch_optional(&mut **tx)
             .await?;
-            Ok(known.map(|(requested_at, answer)| Batch {
-                requested_at,
-                answer,
-            }))
+            Ok(known.map(|(requested_at, answer)| Batch { requested_at, answer }))
         })
     }
 
-    /// Keeps the whole answer of a batch, unless one is kept already.
+    /// Stores the whole answer of a batch, unless one is stored already.
     pub async fn answer_batch(&self, key: [u8; 32], answer: &str) -> Result<()> {
         transaction!(self, tx, {
             sqlx::query(

@@ -1,72 +1,38 @@
-//! Due rows: contacts to look at because somebody asked, because a try failed, or held for a person.
+//! Due rows: contacts to look at, because of a request or because an attempt failed.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Postgres, Row, Transaction};
+use sqlx::FromRow;
 
-use super::link::keap_id;
-use super::{Result, Store, StoreError};
+use super::listen::{Request, announce};
+use super::{Result, Store, StoreError, Transaction, intent, keap_id, keap_ids, seconds};
 use crate::contact::{Digest, KeapId};
-
-/// Why a contact is due; requests go before retries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DueReason {
-    Manual,
-    Webhook,
-    /// A failed try whose next time has come.
-    Retry,
-    /// Both lanes met at the contact: it is looked at once more, afresh.
-    Again,
-}
-
-impl DueReason {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Manual => "manual",
-            Self::Webhook => "webhook",
-            Self::Retry => "retry",
-            Self::Again => "again",
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self> {
-        [Self::Manual, Self::Webhook, Self::Retry, Self::Again]
-            .into_iter()
-            .find(|reason| reason.as_str() == text)
-            .ok_or(StoreError::BadRow("contact_due"))
-    }
-
-    pub(super) fn priority(self) -> i16 {
-        match self {
-            Self::Manual => 0,
-            Self::Webhook => 1,
-            Self::Retry | Self::Again => 2,
-        }
-    }
-}
+use crate::feed::DueReason;
 
 /// A due row as a pass takes it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, FromRow)]
 pub struct DueRow {
+    #[sqlx(rename = "keap_contact_id", try_from = "i64")]
     pub id: KeapId,
-    /// The version that is looked at: a request that comes later makes a new one, and is not answered by this look.
+    /// The version that is looked at. A request that comes later makes a new one, which this look
+    /// does not answer.
     pub version: i64,
     pub attempts: i32,
-    /// Asked for by a webhook, which anybody may have sent who knows its secret.
+    /// A webhook requested it. Anybody who knows the webhook's secret can send one.
     pub hinted: bool,
 }
 
-/// What is waiting for a contact that a pass is about to look at.
+/// The due row of a contact that a pass is about to look at.
 #[derive(Debug, Clone)]
 pub struct Waiting {
     pub reason: DueReason,
     pub version: i64,
     pub attempts: i32,
-    pub held: bool,
     /// Its time has not come yet.
     pub later: bool,
+    /// How the contact looked at the last attempt.
     pub sighting: Option<Digest>,
 }
 
@@ -77,205 +43,222 @@ pub struct DueTicket {
     pub requested_at: DateTime<Utc>,
 }
 
-/// A contact that waits for a person.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Held {
-    pub keap_contact_id: i64,
-    pub reason: String,
-    pub candidates: Vec<String>,
+/// A contact whose attempt failed, to be looked at again.
+#[derive(Debug, Clone)]
+pub struct RetryRow {
+    pub id: KeapId,
+    /// From now.
+    pub delay: Duration,
     pub attempts: i32,
-    pub since: DateTime<Utc>,
+    pub error: String,
+    pub sighting: Option<Digest>,
+    /// The version of the row that was looked at. A later request wins.
+    pub version: Option<i64>,
 }
 
 impl Store {
-    /// Stores requests to look at contacts: one statement, repeats collapse, a hold is revived.
+    /// Stores requests to look at contacts in one statement. Repeats collapse.
     pub async fn request(&self, ids: &[KeapId], reason: DueReason) -> Result<Vec<DueTicket>> {
         transaction!(self, tx, { put_requests(tx, ids, reason).await })
     }
 
-    /// The next due contacts, most urgent first, leaving out those that are in flight, and on demand what webhooks asked for.
+    /// The next due contacts without those that are in flight. The most urgent comes first.
+    /// `hinted`: includes contacts that webhooks requested.
     pub async fn due(&self, limit: usize, busy: &[KeapId], hinted: bool) -> Result<Vec<DueRow>> {
         let busy: Vec<i64> = busy.iter().map(|id| id.get()).collect();
-        let rows: Vec<(i64, i64, i32, bool)> = transaction!(self, tx, {
+        transaction!(self, tx, {
+            intent::put_rechecks(tx).await?;
             Ok(sqlx::query_as(
-                "select keap_contact_id, version, attempts, reason = 'webhook' from contact_due
-                      where not held and due_at <= now() and keap_contact_id <> all($2) and ($3 or reason <> 'webhook')
+                "select keap_contact_id, version, attempts, reason = $4 as hinted from contact_due
+                      where not held and due_at <= now() and keap_contact_id <> all($2) and ($3 or reason <> $4)
                       order by priority, due_at limit $1",
             )
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .bind(&busy)
             .bind(hinted)
+            .bind(DueReason::Webhook.as_str())
             .fetch_all(&mut **tx)
             .await?)
-        })?;
-        rows.into_iter()
-            .map(|(id, version, attempts, hinted)| {
-                Ok(DueRow {
-                    id: keap_id(id)?,
-                    version,
-                    attempts,
-                    hinted,
-                })
-            })
-            .collect()
-    }
-
-    /// Hints that Keap's lists did not show: some are looked at once more later, the others are dropped.
-    pub async fn put_off_hints(
-        &self,
-        epoch: i64,
-        later: &[DueRow],
-        delay: Duration,
-        dropped: &[DueRow],
-    ) -> Result<()> {
-        let columns = |rows: &[DueRow]| -> (Vec<i64>, Vec<i64>) {
-            rows.iter().map(|row| (row.id.get(), row.version)).unzip()
-        };
-        transaction!(self, tx, {
-            super::record::check_epoch(tx, epoch).await?;
-            let (ids, versions) = columns(later);
-            sqlx::query(
-                "update contact_due due set due_at = now() + make_interval(secs => $3), attempts = attempts + 1, updated_at = now()
-                   from unnest($1::bigint[], $2::bigint[]) as row (id, version)
-                  where due.keap_contact_id = row.id and due.version = row.version",
-            )
-            .bind(ids)
-            .bind(versions)
-            .bind(delay.as_secs_f64())
-            .execute(&mut **tx)
-            .await?;
-            let (ids, versions) = columns(dropped);
-            sqlx::query(
-                "delete from contact_due due using unnest($1::bigint[], $2::bigint[]) as row (id, version)
-                  where due.keap_contact_id = row.id and due.version = row.version",
-            )
-            .bind(ids)
-            .bind(versions)
-            .execute(&mut **tx)
-            .await?;
-            Ok(())
         })
     }
 
-    /// Those of the requests that have no outcome yet: their row is there, not held, and no try has failed since.
+    /// The requested contacts that have no outcome yet: their row exists, and no attempt has failed
+    /// since the request. One that failed without blame has no attempts, and an error all the same.
     pub async fn undone(&self, ids: &[KeapId]) -> Result<Vec<KeapId>> {
         let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
         let rows: Vec<i64> = transaction!(self, tx, {
-            Ok(sqlx::query_scalar("select keap_contact_id from contact_due where keap_contact_id = any($1) and not held and attempts = 0")
-                    .bind(&ids)
-                    .fetch_all(&mut **tx)
-                    .await?)
+            Ok(sqlx::query_scalar(
+                "select keap_contact_id from contact_due
+                  where keap_contact_id = any($1) and not held and attempts = 0 and last_error is null",
+            )
+            .bind(&ids)
+            .fetch_all(&mut **tx)
+            .await?)
         })?;
-        rows.into_iter().map(keap_id).collect()
+        keap_ids(rows)
+    }
+
+    /// The time until the next contact is due, or is read once more: zero if one is due already, `None` if none is.
+    pub async fn next_due(&self) -> Result<Option<Duration>> {
+        let time: Option<f64> = transaction!(self, tx, {
+            Ok(sqlx::query_scalar(
+                "select extract(epoch from least(
+                     (select min(due_at) from contact_due where not held),
+                     (select min(recheck_at) from contact_intent intent
+                       where not exists (select from contact_due due where due.keap_contact_id = intent.keap_contact_id))
+                 ) - now())::float8",
+            )
+            .fetch_one(&mut **tx)
+            .await?)
+        })?;
+        Ok(time.map(seconds))
     }
 
     /// How many contacts are due now or later, and how many are held.
     pub async fn count_due(&self) -> Result<(i64, i64)> {
         transaction!(self, tx, {
-            Ok(sqlx::query_as("select count(*) filter (where not held), count(*) filter (where held) from contact_due")
-                .fetch_one(&mut **tx)
-                .await?)
-        })
-    }
-
-    pub async fn held(&self) -> Result<Vec<Held>> {
-        let rows = transaction!(self, tx, {
-            Ok(sqlx::query(
-                "select keap_contact_id, coalesce(last_error, ''), candidates, attempts, updated_at
-                       from contact_due where held order by updated_at",
+            Ok(sqlx::query_as(
+                "select (select count(*) from contact_due where not held), (select count(*) from contact_held)",
             )
-            .fetch_all(&mut **tx)
+            .fetch_one(&mut **tx)
             .await?)
-        })?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(Held {
-                    keap_contact_id: row.try_get(0)?,
-                    reason: row.try_get(1)?,
-                    candidates: row.try_get(2)?,
-                    attempts: row.try_get(3)?,
-                    since: row.try_get(4)?,
-                })
-            })
-            .collect()
-    }
-
-    /// Makes held contacts due again: these, or all of them. Returns the ids that were held.
-    pub async fn retry_held(&self, ids: Option<&[KeapId]>) -> Result<Vec<KeapId>> {
-        let ids: Option<Vec<i64>> = ids.map(|ids| ids.iter().map(|id| id.get()).collect());
-        let rows: Vec<i64> = transaction!(self, tx, {
-            Ok(sqlx::query_scalar(
-                    "update contact_due
-                        set held = false, attempts = 0, due_at = now(), reason = 'manual', priority = 0,
-                            sighting = null, version = version + 1, updated_at = now()
-                      where held and ($1::bigint[] is null or keap_contact_id = any($1))
-                  returning keap_contact_id",
-                )
-                .bind(ids)
-                .fetch_all(&mut **tx)
-                .await?)
-        })?;
-        rows.into_iter().map(keap_id).collect()
+        })
     }
 }
 
+/// Stores requests. A request suspends the hold of its contact until the next look.
 pub(super) async fn put_requests(
-    tx: &mut Transaction<'static, Postgres>,
+    tx: &mut Transaction,
     ids: &[KeapId],
     reason: DueReason,
 ) -> Result<Vec<DueTicket>> {
-    let mut ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
-    ids.sort_unstable();
-    ids.dedup();
     let rows: Vec<(i64, DateTime<Utc>)> = sqlx::query_as(
         "insert into contact_due as due (keap_contact_id, reason, priority)
          select id, $2, $3 from unnest($1::bigint[]) as id
          on conflict (keap_contact_id) do update
             set version = due.version + 1, due_at = now(), attempts = 0, held = false,
                 last_error = null, candidates = '{}', sighting = null, updated_at = now(),
-                reason = case when due.held or excluded.priority <= due.priority then excluded.reason else due.reason end,
-                priority = case when due.held then excluded.priority else least(due.priority, excluded.priority) end
+                reason = case when excluded.priority <= due.priority then excluded.reason else due.reason end,
+                priority = least(due.priority, excluded.priority)
          returning keap_contact_id, clock_timestamp()",
     )
-    .bind(&ids)
+    .bind(in_order(ids))
     .bind(reason.as_str())
     .bind(reason.priority())
     .fetch_all(&mut **tx)
     .await?;
+    announce(tx, Request::Due).await?;
     rows.into_iter()
-        .map(|(id, requested_at)| {
-            Ok(DueTicket {
-                id: keap_id(id)?,
-                requested_at,
-            })
-        })
+        .map(|(id, requested_at)| Ok(DueTicket { id: keap_id(id)?, requested_at }))
         .collect()
 }
 
-pub(super) async fn waiting(
-    tx: &mut Transaction<'static, Postgres>,
-    ids: &[i64],
-) -> Result<HashMap<KeapId, Waiting>> {
-    let rows = sqlx::query(
-        "select keap_contact_id, reason, version, attempts, held, due_at > now(), sighting
-           from contact_due where keap_contact_id = any($1)",
+/// Makes contacts due once more. The new version prevents the other lane, which may have them now,
+/// from removing the row.
+pub(super) async fn put_again(tx: &mut Transaction, ids: &[KeapId]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into contact_due as due (keap_contact_id, reason, priority)
+         select id, $2, $3 from unnest($1::bigint[]) as id
+         on conflict (keap_contact_id) do update
+            set version = due.version + 1, due_at = least(due.due_at, now()), held = false, sighting = null, updated_at = now()",
+    )
+    .bind(in_order(ids))
+    .bind(DueReason::Again.as_str())
+    .bind(DueReason::Again.priority())
+    .execute(&mut **tx)
+    .await?;
+    announce(tx, Request::Due).await
+}
+
+/// Stores failed attempts with the time of the next one.
+pub(super) async fn put_retries(tx: &mut Transaction, mut rows: Vec<RetryRow>) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    rows.sort_unstable_by_key(|row| row.id);
+    sqlx::query(
+        "with new as (
+             select * from unnest($1::bigint[], $2::float8[], $3::integer[], $4::text[], $5::bytea[], $6::bigint[])
+                 as new (id, delay, attempts, error, sighting, version)
+         )
+         insert into contact_due as due (keap_contact_id, reason, priority, due_at, attempts, last_error, sighting)
+         select id, $7, $8, now() + make_interval(secs => delay), attempts, error, sighting from new
+         on conflict (keap_contact_id) do update
+            set reason = excluded.reason, priority = excluded.priority, due_at = excluded.due_at, attempts = excluded.attempts,
+                last_error = excluded.last_error, held = false, sighting = excluded.sighting, updated_at = now()
+          where due.version = (select new.version from new where new.id = due.keap_contact_id)",
+    )
+    .bind(rows.iter().map(|row| row.id.get()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.delay.as_secs_f64()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.attempts).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.error.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.sighting.map(|digest| digest.as_bytes().to_vec())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.version).collect::<Vec<_>>())
+    .bind(DueReason::Retry.as_str())
+    .bind(DueReason::Retry.priority())
+    .execute(&mut **tx)
+    .await?;
+    announce(tx, Request::Due).await
+}
+
+/// Removes due rows in the version that was looked at.
+pub(super) async fn remove(tx: &mut Transaction, done: Vec<(KeapId, i64)>) -> Result<()> {
+    if done.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "delete from contact_due due using unnest($1::bigint[], $2::bigint[]) as done (id, version)
+          where due.keap_contact_id = done.id and due.version = done.version",
+    )
+    .bind(done.iter().map(|(id, _)| id.get()).collect::<Vec<_>>())
+    .bind(done.iter().map(|(_, version)| *version).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct WaitingRow {
+    #[sqlx(try_from = "i64")]
+    keap_contact_id: KeapId,
+    reason: String,
+    version: i64,
+    attempts: i32,
+    later: bool,
+    sighting: Option<Vec<u8>>,
+}
+
+/// The due rows of a page's contacts.
+pub(super) async fn waiting(tx: &mut Transaction, ids: &[i64]) -> Result<HashMap<KeapId, Waiting>> {
+    let rows: Vec<WaitingRow> = sqlx::query_as(
+        "select keap_contact_id, reason, version, attempts, due_at > now() as later, sighting
+           from contact_due where keap_contact_id = any($1) and not held",
     )
     .bind(ids)
     .fetch_all(&mut **tx)
     .await?;
     rows.into_iter()
         .map(|row| {
-            let reason: String = row.try_get(1)?;
-            let sighting: Option<Vec<u8>> = row.try_get(6)?;
             let waiting = Waiting {
-                reason: DueReason::parse(&reason)?,
-                version: row.try_get(2)?,
-                attempts: row.try_get(3)?,
-                held: row.try_get(4)?,
-                later: row.try_get(5)?,
-                sighting: sighting.and_then(|bytes| Digest::from_bytes(&bytes)),
+                reason: DueReason::parse(&row.reason).ok_or(StoreError::BadRow("contact_due"))?,
+                version: row.version,
+                attempts: row.attempts,
+                later: row.later,
+                sighting: row.sighting.as_deref().and_then(Digest::from_bytes),
             };
-            Ok((keap_id(row.try_get(0)?)?, waiting))
+            Ok((row.keap_contact_id, waiting))
         })
         .collect()
+}
+
+/// Ids in one order, each once: two transactions that lock rows in one order never wait for each
+/// other in a circle.
+fn in_order(ids: &[KeapId]) -> Vec<i64> {
+    let mut ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }

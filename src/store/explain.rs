@@ -1,29 +1,36 @@
-//! Everything that is stored of one contact, for whoever asks why it is, or is not, in Intercom. Ids, stamps and reasons only.
+//! Everything that is stored of one contact, for people who ask why it is, or is not, in Intercom.
+//! Ids, stamps and reasons only.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Result, Store};
-use crate::contact::KeapId;
+use super::hold::StoredReason;
+use super::mapping::Mappings;
+use super::{Result, Store, Transaction};
+use crate::contact::{Bases, DigestKey, FieldName, KeapId};
+use crate::feed::DueReason;
 
-/// So many outcomes are told, newest first.
-const OUTCOMES: i64 = 20;
-
+/// What is stored of one contact.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explained {
     pub now: DateTime<Utc>,
     pub link: Option<ExplainedLink>,
+    /// What Keap showed of each field when the link was last written.
+    pub fields: Vec<ExplainedField>,
+    /// Its due row, or its hold.
     pub due: Option<ExplainedDue>,
     /// Newest first.
     pub outcomes: Vec<ExplainedOutcome>,
 }
 
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+/// A contact's link.
+#[derive(Debug, Clone, Serialize, FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedLink {
-    /// `linked`, or `skipped` when it was left out.
+    /// `linked`, or `skipped` if it has no Intercom contact.
     pub state: String,
     pub intercom_contact_id: Option<String>,
     /// Keap's stamp of the change that was last acted on.
@@ -35,20 +42,47 @@ pub struct ExplainedLink {
     pub replaced_at: Option<DateTime<Utc>>,
 }
 
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+/// What Keap showed of a field when the link was last written. Values are not stored.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExplainedField {
+    pub name: String,
+    /// `value`, `empty`, or `unknown`: the field was held, or a former release wrote the link.
+    pub keap: &'static str,
+}
+
+impl ExplainedField {
+    fn of(key: &DigestKey, id: KeapId, bases: &Bases, identity: &FieldName) -> Self {
+        let identity = identity.as_str();
+        let name = identity.split_once(": ").map_or(identity, |(name, _)| name);
+        let keap = match bases.has(identity) {
+            false => "unknown",
+            true if key.has_value(id, bases, identity) => "value",
+            true => "empty",
+        };
+        Self { name: name.to_owned(), keap }
+    }
+}
+
+/// Why a contact is looked at again, or waits for a person.
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedDue {
     pub reason: String,
-    pub due_at: DateTime<Utc>,
+    /// When it is looked at by itself; `None` for a contact that waits for a person alone.
+    pub due_at: Option<DateTime<Utc>>,
     pub attempts: i32,
+    /// It waits for a person.
     pub held: bool,
+    /// Since when it is held for its reason, also while a retry is due.
+    pub held_since: Option<DateTime<Utc>>,
     pub last_error: Option<String>,
     pub candidates: Vec<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+/// A row of a contact's log.
+#[derive(Debug, Clone, Serialize, FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedOutcome {
     pub at: DateTime<Utc>,
@@ -62,12 +96,65 @@ pub struct ExplainedOutcome {
     pub request_id: Option<String>,
 }
 
+#[derive(FromRow)]
+struct DueRow {
+    reason: String,
+    due_at: DateTime<Utc>,
+    attempts: i32,
+    last_error: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    held_at: Option<DateTime<Utc>>,
+}
+
+#[derive(FromRow)]
+struct HeldRow {
+    #[sqlx(flatten)]
+    reason: StoredReason,
+    candidates: Vec<String>,
+    attempts: i32,
+    held_at: DateTime<Utc>,
+    recheck_at: Option<DateTime<Utc>>,
+}
+
+impl From<DueRow> for ExplainedDue {
+    fn from(row: DueRow) -> Self {
+        Self {
+            reason: row.reason,
+            due_at: Some(row.due_at),
+            attempts: row.attempts,
+            held: false,
+            held_since: row.held_at,
+            last_error: row.last_error,
+            candidates: Vec::new(),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+impl From<HeldRow> for ExplainedDue {
+    fn from(row: HeldRow) -> Self {
+        Self {
+            reason: DueReason::Retry.as_str().to_owned(),
+            due_at: row.recheck_at,
+            attempts: row.attempts,
+            held: true,
+            held_since: Some(row.held_at),
+            last_error: Some(row.reason.in_words()),
+            candidates: row.candidates,
+            created_at: row.held_at,
+            updated_at: row.held_at,
+        }
+    }
+}
+
 impl Store {
-    pub async fn explain(&self, id: KeapId) -> Result<Explained> {
+    /// Everything that is stored of a contact, with its newest `outcomes` log rows. The parts of an
+    /// unknown contact are empty.
+    pub async fn explain(&self, id: KeapId, outcomes: i64) -> Result<Explained> {
         transaction!(self, tx, {
-            let now = sqlx::query_scalar("select now()")
-                .fetch_one(&mut **tx)
-                .await?;
+            let now = sqlx::query_scalar("select now()").fetch_one(&mut **tx).await?;
             let link = sqlx::query_as(
                 "select state, intercom_contact_id, keap_updated_at, created_at, updated_at, replaced_at
                    from contact_link where keap_contact_id = $1",
@@ -75,30 +162,62 @@ impl Store {
             .bind(id.get())
             .fetch_optional(&mut **tx)
             .await?;
-            let due = sqlx::query_as(
-                "select reason, due_at, attempts, held, last_error, candidates, created_at, updated_at
-                   from contact_due where keap_contact_id = $1",
-            )
-            .bind(id.get())
-            .fetch_optional(&mut **tx)
-            .await?;
-            // Its rows first, and then the newest of them: else Postgres may go through the log by age for a contact without a row.
+            let fields = fields(tx, id).await?;
+            let due = due_or_held(tx, id).await?;
+            // The contact's rows come first, then the newest of them. Else Postgres may read the
+            // whole log by age for a contact without a row.
             let outcomes = sqlx::query_as(
-                "with told as materialized (
+                "with logged as materialized (
                      select created_at as at, sync_status as status, action, error_message as reason, intercom_contact_id, feed, run_id, request_id
                        from keap_intercom_sync_logs where keap_contact_id = $1)
-                 select * from told order by at desc limit $2",
+                 select * from logged order by at desc limit $2",
             )
             .bind(id.to_string())
-            .bind(OUTCOMES)
+            .bind(outcomes)
             .fetch_all(&mut **tx)
             .await?;
-            Ok(Explained {
-                now,
-                link,
-                due,
-                outcomes,
-            })
+            Ok(Explained { now, link, fields, due, outcomes })
         })
     }
+}
+
+async fn fields(tx: &mut Transaction, id: KeapId) -> Result<Vec<ExplainedField>> {
+    let stored: Option<(Option<i32>, Vec<u8>)> = sqlx::query_as(
+        "select mapping_id, keap_base from contact_link
+          where keap_contact_id = $1 and state = 'linked' and based_at = updated_at and keap_base is not null",
+    )
+    .bind(id.get())
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some((mapping, bytes)) = stored else {
+        return Ok(Vec::new());
+    };
+    let key: Vec<u8> =
+        sqlx::query_scalar("select key from sync_digest_key").fetch_one(&mut **tx).await?;
+    let key = DigestKey::new(&key);
+    let bases = Mappings::read(tx).await?.bases(mapping, bytes).unwrap_or_else(Bases::nothing);
+    let order = bases.order().cloned();
+    let identities = order.iter().flat_map(|order| order.identities().iter());
+    Ok(identities.map(|identity| ExplainedField::of(&key, id, &bases, identity)).collect())
+}
+
+async fn due_or_held(tx: &mut Transaction, id: KeapId) -> Result<Option<ExplainedDue>> {
+    let due: Option<DueRow> = sqlx::query_as(
+        "select due.reason, due.due_at, due.attempts, due.last_error, due.created_at, due.updated_at, hold.held_at
+           from contact_due due left join contact_hold hold using (keap_contact_id)
+          where keap_contact_id = $1 and not due.held",
+    )
+    .bind(id.get())
+    .fetch_optional(&mut **tx)
+    .await?;
+    if let Some(due) = due {
+        return Ok(Some(due.into()));
+    }
+    let held: Option<HeldRow> = sqlx::query_as(
+        "select code, about, detail, candidates, attempts, held_at, recheck_at from contact_held where keap_contact_id = $1",
+    )
+    .bind(id.get())
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(held.map(Into::into))
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::Row;
+use sqlx::FromRow;
 
 use super::{Result, Store, StoreError};
 
-/// How a subscription stands, in Keap's words.
+/// The state of a subscription, in Keap's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HookState {
@@ -26,6 +26,19 @@ impl HookState {
     }
 }
 
+/// A subscription as it is seen now.
+#[derive(Debug, Clone, Copy)]
+pub struct SeenHook<'a> {
+    pub event_key: &'a str,
+    /// The digest of its address.
+    pub url: [u8; 32],
+    /// The digest of the secret in its address.
+    pub secret: [u8; 32],
+    /// Keap's own key of the subscription, once it is known.
+    pub hook_key: Option<&'a str>,
+    pub state: HookState,
+}
+
 /// A subscription as it was last seen.
 #[derive(Debug, Clone)]
 pub struct HookRow {
@@ -34,49 +47,49 @@ pub struct HookRow {
     pub state: String,
 }
 
+#[derive(FromRow)]
+struct StoredHook {
+    event_key: String,
+    url_digest: Vec<u8>,
+    state: String,
+}
+
 impl Store {
     /// Every subscription that this installation has made or seen.
     pub async fn hooks(&self) -> Result<Vec<HookRow>> {
-        let rows =
-            transaction!(self, tx, {
-                Ok(sqlx::query(
-                    "select event_key, url_digest, state from keap_hook order by event_key",
-                )
-                .fetch_all(&mut **tx)
-                .await?)
-            })?;
-        rows.iter()
+        let rows: Vec<StoredHook> = transaction!(self, tx, {
+            Ok(sqlx::query_as(
+                "select event_key, url_digest, state from keap_hook order by event_key",
+            )
+            .fetch_all(&mut **tx)
+            .await?)
+        })?;
+        rows.into_iter()
             .map(|row| {
-                let digest: Vec<u8> = row.try_get(1)?;
                 Ok(HookRow {
-                    event_key: row.try_get(0)?,
-                    url_digest: digest
+                    event_key: row.event_key,
+                    url_digest: row
+                        .url_digest
                         .try_into()
                         .map_err(|_| StoreError::BadRow("keap_hook"))?,
-                    state: row.try_get(2)?,
+                    state: row.state,
                 })
             })
             .collect()
     }
 
-    /// Notes how a subscription stands. Returns since when it had been dead, when it works again.
-    pub async fn saw_hook(
-        &self,
-        event_key: &str,
-        url: [u8; 32],
-        secret: [u8; 32],
-        hook_key: Option<&str>,
-        state: HookState,
-    ) -> Result<Option<DateTime<Utc>>> {
+    /// Stores the state of a subscription. If it works again, returns since when it was dead.
+    pub async fn record_hook_state(&self, seen: &SeenHook<'_>) -> Result<Option<DateTime<Utc>>> {
         transaction!(self, tx, {
             let before: Option<Option<DateTime<Utc>>> = sqlx::query_scalar(
                 "select dead_since from keap_hook where event_key = $1 and url_digest = $2 for update",
             )
-            .bind(event_key)
-            .bind(&url[..])
+            .bind(seen.event_key)
+            .bind(&seen.url[..])
             .fetch_optional(&mut **tx)
             .await?;
-            // One that never worked has missed nothing; one that did, since it was last seen working.
+            // A subscription that never worked has missed nothing. One that did has missed what
+            // came since it was last seen working.
             sqlx::query(
                 "insert into keap_hook as hook (event_key, url_digest, secret_digest, hook_key, state, verified_at)
                  values ($1, $2, $3, $4, $5, case when $5 = 'verified' then now() end)
@@ -87,14 +100,14 @@ impl Store {
                         pending_until = case when excluded.state <> 'verified' then hook.pending_until end,
                         updated_at = now()",
             )
-            .bind(event_key)
-            .bind(&url[..])
-            .bind(&secret[..])
-            .bind(hook_key)
-            .bind(state.as_str())
+            .bind(seen.event_key)
+            .bind(&seen.url[..])
+            .bind(&seen.secret[..])
+            .bind(seen.hook_key)
+            .bind(seen.state.as_str())
             .execute(&mut **tx)
             .await?;
-            Ok(before.flatten().filter(|_| state == HookState::Verified))
+            Ok(before.flatten().filter(|_| seen.state == HookState::Verified))
         })
     }
 
@@ -118,7 +131,8 @@ impl Store {
         })
     }
 
-    /// Whether somebody of ours has just asked Keap for a handshake with the address that carries this secret.
+    /// Whether a process of this program has just asked Keap for a handshake with the address that carries
+    /// this secret.
     pub async fn is_handshake_pending(&self, secret: [u8; 32]) -> Result<bool> {
         transaction!(self, tx, {
             Ok(sqlx::query_scalar(
@@ -130,7 +144,7 @@ impl Store {
         })
     }
 
-    /// Notes that a handshake is about to be asked for, and is to be answered for so long.
+    /// Stores that a handshake is about to be requested, and how long it may be answered.
     pub async fn expect_handshake(
         &self,
         event_key: &str,

@@ -1,25 +1,61 @@
-//! The lease: the row that says which process may run passes. Its clock is Postgres's alone.
+//! The lease: the row that says which process may run passes. Only Postgres's clock counts.
 
 use std::time::Duration;
 
+use sqlx::FromRow;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Result, Store};
+use super::{Result, Store, StoreError, Transaction, within};
 
-/// The only lease there is; the name leaves room for the other direction.
-const NAME: &str = "writer";
+/// The one lease of a database. Its holder writes in both directions.
+pub(super) const NAME: &str = "writer";
 
 /// A lease that this process holds.
 #[derive(Debug, Clone, Copy)]
 pub struct Lease {
-    /// Grows with every new holder; recording transactions check it.
+    /// Grows with every new holder.
     pub epoch: i64,
-    /// Until when this process may start writes, by its own monotonic clock: counted from before the request was sent.
+    /// Until when this process may start writes, by its own monotonic clock. The time counts from
+    /// before the request was sent.
     pub valid_until: Instant,
 }
 
+impl Lease {
+    /// The proof for recording; `None` once the time of the lease is over.
+    pub fn fence(&self) -> Option<Fence> {
+        (Instant::now() < self.valid_until).then_some(Fence { epoch: self.epoch })
+    }
+}
+
+/// Proof that this process held the lease a moment ago. Only a lease makes one, and every
+/// transaction that records something checks it once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    epoch: i64,
+}
+
+impl Fence {
+    /// Fails unless this process still holds the lease, and keeps it until the transaction ends.
+    pub(super) async fn check(&self, tx: &mut Transaction) -> Result<()> {
+        let ours: Option<i64> = sqlx::query_scalar(
+            "select epoch from sync_lease where name = $1 and epoch = $2 for share",
+        )
+        .bind(NAME)
+        .bind(self.epoch)
+        .fetch_optional(&mut **tx)
+        .await?;
+        ours.map(|_| ()).ok_or(StoreError::LeaseLost)
+    }
+
+    /// Distinguishes one period of holding the lease from the next.
+    pub fn epoch(&self) -> i64 {
+        self.epoch
+    }
+}
+
 /// Who holds the lease according to the row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, FromRow)]
 pub struct LeaseHolder {
     pub holder: String,
     pub epoch: i64,
@@ -28,56 +64,20 @@ pub struct LeaseHolder {
 }
 
 impl Store {
-    /// Takes the lease when it is free, expired, or held by `dead`, a holder that is known to have died.
-    pub async fn take_lease(
-        &self,
-        holder: &str,
-        ttl: Duration,
-        dead: Option<&LeaseHolder>,
-    ) -> Result<Option<Lease>> {
-        let asked = Instant::now();
-        let epoch: Option<i64> = transaction!(self, tx, {
-            Ok(sqlx::query_scalar(
-                "insert into sync_lease as lease (name, epoch, holder, expires_at)
-                     values ($1, 1, $2, now() + make_interval(secs => $3))
-                     on conflict (name) do update
-                        set epoch = lease.epoch + 1, holder = excluded.holder,
-                            expires_at = excluded.expires_at, acquired_at = now()
-                      where lease.expires_at < now()
-                         or (lease.holder = $4 and lease.epoch = $5)
-                     returning epoch",
-            )
-            .bind(NAME)
-            .bind(holder)
-            .bind(ttl.as_secs_f64())
-            .bind(dead.map(|dead| dead.holder.as_str()))
-            .bind(dead.map(|dead| dead.epoch))
-            .fetch_optional(&mut **tx)
-            .await?)
-        })?;
-        Ok(epoch.map(|epoch| Lease {
-            epoch,
-            valid_until: asked + ttl,
-        }))
-    }
-
     /// Prolongs the lease; `None` when another process has taken it.
+    ///
+    /// An idle daemon does little else. So this is one message to Postgres instead of the messages
+    /// of a transaction. Postgres runs the statements of one message in one transaction.
     pub async fn renew_lease(&self, lease: &Lease, ttl: Duration) -> Result<Option<Lease>> {
         let asked = Instant::now();
-        let kept = transaction!(self, tx, {
-            Ok(sqlx::query("update sync_lease set expires_at = now() + make_interval(secs => $3) where name = $1 and epoch = $2")
-                    .bind(NAME)
-                    .bind(lease.epoch)
-                    .bind(ttl.as_secs_f64())
-                    .execute(&mut **tx)
-                    .await?
-                    .rows_affected()
-                    == 1)
-        })?;
-        Ok(kept.then_some(Lease {
-            valid_until: asked + ttl,
-            ..*lease
-        }))
+        let renewal = format!(
+            "update sync_lease set expires_at = now() + make_interval(secs => {}) where name = '{NAME}' and epoch = {}",
+            ttl.as_secs_f64(),
+            lease.epoch,
+        );
+        let renewed = self.sessions.send(&self.limits, &renewal);
+        let kept = within(self.stall, renewed).await? == 1;
+        Ok(kept.then_some(Lease { valid_until: asked + ttl, ..*lease }))
     }
 
     /// Gives the lease back, so that the next process need not wait for its end.
@@ -92,23 +92,56 @@ impl Store {
         })
     }
 
+    /// Who holds the lease, or held it last; `None` before the first holder.
     pub async fn lease_holder(&self) -> Result<Option<LeaseHolder>> {
-        let row: Option<(String, i64, bool)> = transaction!(self, tx, {
+        transaction!(self, tx, {
             Ok(sqlx::query_as(
-                "select holder, epoch, expires_at >= now() from sync_lease where name = $1",
+                "select holder, epoch, expires_at >= now() as live from sync_lease where name = $1",
             )
             .bind(NAME)
             .fetch_optional(&mut **tx)
             .await?)
-        })?;
-        Ok(row.map(|(holder, epoch, live)| LeaseHolder {
-            holder,
-            epoch,
-            live,
-        }))
+        })
     }
 }
 
-/// Fails unless the lease is still ours, and keeps it so until the transaction ends.
-pub(super) const CHECK_EPOCH: &str =
-    "select epoch from sync_lease where name = 'writer' and epoch = $1 for share";
+/// The lease as its keeper last saw it.
+#[derive(Debug, Clone)]
+pub struct HeldLease(watch::Receiver<Option<Lease>>);
+
+impl HeldLease {
+    /// What a keeper announces through the other end.
+    pub fn new(receiver: watch::Receiver<Option<Lease>>) -> Self {
+        Self(receiver)
+    }
+
+    /// The lease of a process that never holds it: for a dry run.
+    pub fn never() -> Self {
+        Self(watch::channel(None).1)
+    }
+
+    /// The proof for recording; `None` while this process may not run passes.
+    pub fn fence(&self) -> Option<Fence> {
+        self.0.borrow().as_ref().and_then(Lease::fence)
+    }
+
+    /// Whether this process may run passes now.
+    pub fn is_held(&self) -> bool {
+        self.fence().is_some()
+    }
+
+    /// Waits until the keeper announces something new. False once the keeper has ended.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
+
+    /// Waits until this process gets the lease, loses it, or gets it anew. A renewal is no change.
+    pub async fn passed_on(&mut self) {
+        let fence = self.fence();
+        let other = |now: &Option<Lease>| now.as_ref().and_then(Lease::fence) != fence;
+        // A keeper that has ended announces nothing any more.
+        if self.0.wait_for(other).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -2,72 +2,142 @@
 
 use std::collections::HashMap;
 
-use sqlx::Row;
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
 
+use super::blocked::NewLinks;
 use super::due::Waiting;
-use super::{Result, Store, StoreError};
-use crate::contact::{Digest, IntercomId, KeapId, Link, LinkState};
+use super::hold::KnownHold;
+use super::intent::FoundIntent;
+use super::mapping::{self, Mappings};
+use super::{
+    Result, Store, StoreError, Transaction, blocked, due, hold, intent, keap_id, keap_ids,
+};
+use crate::contact::{Bases, Digest, IntercomId, KeapId, Link, LinkState};
 
 /// What the store knows about the contacts of a page.
 #[derive(Debug, Default)]
 pub struct Known {
     pub links: HashMap<KeapId, Link>,
     pub waiting: HashMap<KeapId, Waiting>,
+    pub holds: HashMap<KeapId, KnownHold>,
+    /// Writes whose outcome is unknown, and those that are under way.
+    pub intents: HashMap<KeapId, Vec<FoundIntent>>,
+}
+
+/// A link to be stored.
+#[derive(Debug, Clone)]
+pub struct LinkRow {
+    pub id: KeapId,
+    pub link: Link,
+    pub email_digest: Option<Digest>,
+}
+
+/// A new update stamp of a contact that has nothing to be written.
+#[derive(Debug, Clone)]
+pub struct Restamp {
+    pub id: KeapId,
+    /// The stamp that the link had when it was read. Another one means that somebody was faster.
+    pub former: Option<DateTime<Utc>>,
+    pub stamp: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct StoredLink {
+    #[sqlx(try_from = "i64")]
+    keap_contact_id: KeapId,
+    intercom_contact_id: Option<String>,
+    #[sqlx(try_from = "Vec<u8>")]
+    fingerprint: Digest,
+    #[sqlx(try_from = "Vec<u8>")]
+    sighting: Digest,
+    keap_updated_at: Option<DateTime<Utc>>,
+    replaced_at: Option<DateTime<Utc>>,
+    mapping_id: Option<i32>,
+    keap_base: Option<Vec<u8>>,
+}
+
+impl StoredLink {
+    fn link(self, mappings: &Mappings) -> Result<(KeapId, Link)> {
+        let state = match self.intercom_contact_id {
+            None => LinkState::Skipped,
+            Some(id) => {
+                LinkState::Linked(IntercomId::new(id).ok_or(StoreError::BadRow("contact_link"))?)
+            }
+        };
+        let link = Link {
+            state,
+            fingerprint: self.fingerprint,
+            sighting: self.sighting,
+            keap_base: self.keap_base.and_then(|bytes| mappings.bases(self.mapping_id, bytes)),
+            keap_updated_at: self.keap_updated_at,
+            replaced_at: self.replaced_at,
+        };
+        Ok((self.keap_contact_id, link))
+    }
+}
+
+#[derive(FromRow)]
+struct EmailOwner {
+    #[sqlx(try_from = "Vec<u8>")]
+    email_digest: Digest,
+    #[sqlx(try_from = "i64")]
+    keap_contact_id: KeapId,
+}
+
+#[derive(FromRow)]
+struct LinkOwner {
+    #[sqlx(try_from = "String")]
+    intercom_contact_id: IntercomId,
+    #[sqlx(try_from = "i64")]
+    keap_contact_id: KeapId,
+}
+
+#[derive(FromRow)]
+struct AnyOwner {
+    #[sqlx(flatten)]
+    owner: LinkOwner,
+    /// Now, or in a former link.
+    linked: bool,
 }
 
 impl Store {
-    /// Links and due rows of a page, in two statements.
+    /// Links, due rows, holds and intents of a page, in five statements.
     pub async fn known(&self, ids: &[KeapId]) -> Result<Known> {
         let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
         transaction!(self, tx, {
-            let mut known = Known::default();
-            let rows = sqlx::query(
-                "select keap_contact_id, intercom_contact_id, fingerprint, sighting, keap_updated_at, replaced_at
+            let links: Vec<StoredLink> = sqlx::query_as(
+                "select keap_contact_id, intercom_contact_id, fingerprint, sighting, keap_updated_at, replaced_at,
+                        mapping_id, case when based_at = updated_at then keap_base end as keap_base
                    from contact_link where keap_contact_id = any($1)",
             )
             .bind(&ids)
             .fetch_all(&mut **tx)
             .await?;
-            for row in rows {
-                let intercom: Option<String> = row.try_get(1)?;
-                let state = match intercom {
-                    None => LinkState::Skipped,
-                    Some(id) => LinkState::Linked(
-                        IntercomId::new(id).ok_or(StoreError::BadRow("contact_link"))?,
-                    ),
-                };
-                let link = Link {
-                    state,
-                    fingerprint: digest(row.try_get(2)?)?,
-                    sighting: digest(row.try_get(3)?)?,
-                    keap_updated_at: row.try_get(4)?,
-                    replaced_at: row.try_get(5)?,
-                };
-                known.links.insert(keap_id(row.try_get(0)?)?, link);
-            }
-            known.waiting = super::due::waiting(tx, &ids).await?;
-            Ok(known)
+            let mappings = Mappings::read(tx).await?;
+            Ok(Known {
+                links: links.into_iter().map(|row| row.link(&mappings)).collect::<Result<_>>()?,
+                waiting: due::waiting(tx, &ids).await?,
+                holds: hold::known(tx, &ids).await?,
+                intents: intent::found(tx, &ids).await?,
+            })
         })
     }
 
-    /// Which linked contact has each of these e-mails; the lowest Keap id where several have.
+    /// Which linked contact has each of these e-mails: the lowest Keap id where several have it.
     pub async fn email_owners(&self, digests: &[Digest]) -> Result<HashMap<Digest, KeapId>> {
-        let digests: Vec<Vec<u8>> = digests
-            .iter()
-            .map(|digest| digest.as_bytes().to_vec())
-            .collect();
-        let rows: Vec<(Vec<u8>, i64)> = transaction!(self, tx, {
+        let digests: Vec<Vec<u8>> =
+            digests.iter().map(|digest| digest.as_bytes().to_vec()).collect();
+        let rows: Vec<EmailOwner> = transaction!(self, tx, {
             Ok(sqlx::query_as(
-                "select email_digest, min(keap_contact_id) from contact_link
+                "select email_digest, min(keap_contact_id) as keap_contact_id from contact_link
                       where email_digest = any($1) and state = 'linked' group by email_digest",
             )
             .bind(&digests)
             .fetch_all(&mut **tx)
             .await?)
         })?;
-        rows.into_iter()
-            .map(|(bytes, id)| Ok((digest(bytes)?, keap_id(id)?)))
-            .collect()
+        Ok(rows.into_iter().map(|row| (row.email_digest, row.keap_contact_id)).collect())
     }
 
     /// Which Keap contacts these Intercom contacts are linked to.
@@ -76,64 +146,217 @@ impl Store {
         intercom: &[IntercomId],
     ) -> Result<HashMap<IntercomId, KeapId>> {
         let ids: Vec<&str> = intercom.iter().map(IntercomId::as_str).collect();
-        let rows: Vec<(String, i64)> = transaction!(self, tx, {
-            Ok(sqlx::query_as("select intercom_contact_id, keap_contact_id from contact_link where intercom_contact_id = any($1)")
-                    .bind(&ids)
-                    .fetch_all(&mut **tx)
-                    .await?)
+        let rows: Vec<LinkOwner> = transaction!(self, tx, {
+            Ok(sqlx::query_as(
+                "select intercom_contact_id, keap_contact_id from contact_link where intercom_contact_id = any($1)",
+            )
+            .bind(&ids)
+            .fetch_all(&mut **tx)
+            .await?)
         })?;
-        rows.into_iter()
-            .map(|(intercom, keap)| {
-                Ok((
-                    IntercomId::new(intercom).ok_or(StoreError::BadRow("contact_link"))?,
-                    keap_id(keap)?,
-                ))
-            })
-            .collect()
+        Ok(rows.into_iter().map(|row| (row.intercom_contact_id, row.keap_contact_id)).collect())
     }
 
-    /// Which Keap contact had this Intercom contact when Keap lost it and we let go of it. `None` as soon as either is
-    /// known again.
-    pub async fn let_go(&self, intercom: &IntercomId) -> Result<Option<KeapId>> {
-        transaction!(self, tx, {
-            let last: Option<String> = sqlx::query_scalar(
-                "select keap_contact_id from keap_intercom_sync_logs
-                  where intercom_contact_id = $1 and action in ('archived', 'unlinked')
-                  order by synced_at desc limit 1",
+    /// Which Keap contacts these Intercom contacts are linked to now, and which ones they belonged
+    /// to when Keap lost its contact.
+    pub async fn owners(
+        &self,
+        intercom: &[IntercomId],
+    ) -> Result<(HashMap<IntercomId, KeapId>, HashMap<IntercomId, KeapId>)> {
+        let ids: Vec<&str> = intercom.iter().map(IntercomId::as_str).collect();
+        let rows: Vec<AnyOwner> = transaction!(self, tx, {
+            Ok(sqlx::query_as(
+                "select intercom_contact_id, keap_contact_id, true as linked
+                   from contact_link where intercom_contact_id = any($1)
+                  union all
+                 select intercom_contact_id, keap_contact_id, false
+                   from former_link where intercom_contact_id = any($1)",
             )
-            .bind(intercom.as_str())
+            .bind(&ids)
+            .fetch_all(&mut **tx)
+            .await?)
+        })?;
+        let (linked, former): (Vec<AnyOwner>, Vec<AnyOwner>) =
+            rows.into_iter().partition(|row| row.linked);
+        let by_id = |rows: Vec<AnyOwner>| {
+            rows.into_iter().map(|row| (row.owner.intercom_contact_id, row.owner.keap_contact_id))
+        };
+        Ok((by_id(linked).collect(), by_id(former).collect()))
+    }
+
+    /// A linked contact that is none of these and has no trouble of its own: neither a due row nor
+    /// a hold. It is another one each time.
+    pub async fn bystander(&self, about: &[KeapId]) -> Result<Option<(KeapId, IntercomId)>> {
+        let about: Vec<i64> = about.iter().map(|id| id.get()).collect();
+        let found: Option<LinkOwner> = transaction!(self, tx, {
+            Ok(sqlx::query_as(
+                "with quiet as (
+                     select keap_contact_id, intercom_contact_id from contact_link link
+                      where state = 'linked' and keap_contact_id <> all($1)
+                        and not exists (select from contact_due due where due.keap_contact_id = link.keap_contact_id)
+                        and not exists (select from contact_hold hold where hold.keap_contact_id = link.keap_contact_id)
+                 ), pivot as materialized (
+                     select min(keap_contact_id) + floor(random() * (max(keap_contact_id) - min(keap_contact_id) + 1))::bigint as id
+                       from contact_link
+                 ), around as (
+                     (select 1 as turn, * from quiet where keap_contact_id >= (select id from pivot) order by keap_contact_id limit 1)
+                     union all
+                     (select 2 as turn, * from quiet order by keap_contact_id limit 1)
+                 )
+                 select keap_contact_id, intercom_contact_id from around order by turn limit 1",
+            )
+            .bind(&about)
             .fetch_optional(&mut **tx)
-            .await?;
-            let Some(last) = last.and_then(|id| KeapId::new(id.parse().ok()?)) else {
-                return Ok(None);
-            };
-            let known: bool = sqlx::query_scalar(
-                "select exists (select from contact_link where keap_contact_id = $1 or intercom_contact_id = $2)",
+            .await?)
+        })?;
+        Ok(found.map(|found| (found.keap_contact_id, found.intercom_contact_id)))
+    }
+
+    /// The linked contacts behind a place, in the order of their Keap ids, at most `limit`.
+    pub async fn linked_after(
+        &self,
+        after: Option<KeapId>,
+        limit: i64,
+    ) -> Result<Vec<(KeapId, IntercomId)>> {
+        let rows: Vec<(i64, String)> = transaction!(self, tx, {
+            Ok(sqlx::query_as(
+                "select keap_contact_id, intercom_contact_id from contact_link
+                  where state = 'linked' and intercom_contact_id is not null and keap_contact_id > $1
+                  order by keap_contact_id limit $2",
             )
-            .bind(last.get())
-            .bind(intercom.as_str())
+            .bind(after.map_or(0, KeapId::get))
+            .bind(limit)
+            .fetch_all(&mut **tx)
+            .await?)
+        })?;
+        let pairs = rows.into_iter().map(|(id, intercom)| {
+            let intercom = IntercomId::new(&intercom).ok_or(StoreError::BadRow("contact_link"))?;
+            Ok((keap_id(id)?, intercom))
+        });
+        pairs.collect()
+    }
+
+    /// How many contacts are known: linked, skipped or held.
+    pub async fn count_known(&self) -> Result<i64> {
+        transaction!(self, tx, {
+            Ok(sqlx::query_scalar(
+                "select (select count(*) from contact_link)
+                      + (select count(*) from contact_hold hold
+                          where not exists (select from contact_link link where link.keap_contact_id = hold.keap_contact_id))",
+            )
             .fetch_one(&mut **tx)
-            .await?;
-            Ok((!known).then_some(last))
+            .await?)
         })
     }
 
     /// How many contacts are linked.
     pub async fn count_linked(&self) -> Result<i64> {
         transaction!(self, tx, {
-            Ok(
-                sqlx::query_scalar("select count(*) from contact_link where state = 'linked'")
-                    .fetch_one(&mut **tx)
-                    .await?,
-            )
+            Ok(sqlx::query_scalar("select count(*) from contact_link where state = 'linked'")
+                .fetch_one(&mut **tx)
+                .await?)
         })
     }
 }
 
-fn digest(bytes: Vec<u8>) -> Result<Digest> {
-    Digest::from_bytes(&bytes).ok_or(StoreError::BadRow("contact_link"))
+/// Removes links. The contacts that these links blocked are looked at again.
+pub(super) async fn remove(tx: &mut Transaction, ids: &[KeapId]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
+    sqlx::query("delete from contact_link where keap_contact_id = any($1)")
+        .bind(&ids)
+        .execute(&mut **tx)
+        .await?;
+    blocked::release_all(tx, &ids).await
 }
 
-pub(super) fn keap_id(id: i64) -> Result<KeapId> {
-    KeapId::new(id).ok_or(StoreError::BadRow("contact"))
+/// Stores links. The contacts that may be free by that are looked at again.
+pub(super) async fn put(tx: &mut Transaction, mut rows: Vec<&LinkRow>) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    rows.sort_unstable_by_key(|row| row.id);
+    let ids: Vec<i64> = rows.iter().map(|row| row.id.get()).collect();
+    let intercom: Vec<Option<&str>> = rows
+        .iter()
+        .map(|row| match &row.link.state {
+            LinkState::Linked(id) => Some(id.as_str()),
+            LinkState::Skipped => None,
+        })
+        .collect();
+    let emails = email_digests(&rows);
+    let links = NewLinks { ids: &ids, intercom: &intercom, emails: &emails };
+    blocked::release_moved(tx, &links).await?;
+    replace_older(tx, &ids, &intercom).await?;
+    let order = rows.iter().find_map(|row| row.link.keap_base.as_ref()?.order());
+    let mapping = mapping::id_of(tx, order).await?;
+    let bases: Vec<Option<&Bases>> = rows.iter().map(|row| row.link.keap_base.as_ref()).collect();
+    sqlx::query(
+        "insert into contact_link as link
+                (keap_contact_id, intercom_contact_id, state, fingerprint, sighting, email_digest, keap_updated_at, replaced_at,
+                 mapping_id, keap_base, based_at)
+         select id, intercom, case when intercom is null then 'skipped' else 'linked' end, fingerprint, sighting, email, stamp, replaced,
+                case when base <> '' then $9::integer end, base, now()
+           from unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::timestamptz[], $7::timestamptz[], $8::bytea[])
+             as new (id, intercom, fingerprint, sighting, email, stamp, replaced, base)
+         on conflict (keap_contact_id) do update
+            set intercom_contact_id = excluded.intercom_contact_id, state = excluded.state,
+                fingerprint = excluded.fingerprint, sighting = excluded.sighting, email_digest = excluded.email_digest,
+                keap_updated_at = excluded.keap_updated_at, replaced_at = coalesce(excluded.replaced_at, link.replaced_at),
+                mapping_id = excluded.mapping_id, keap_base = excluded.keap_base, based_at = excluded.based_at,
+                updated_at = now()",
+    )
+    .bind(&ids)
+    .bind(&intercom)
+    .bind(rows.iter().map(|row| row.link.fingerprint.as_bytes().to_vec()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.link.sighting.as_bytes().to_vec()).collect::<Vec<_>>())
+    .bind(&emails)
+    .bind(rows.iter().map(|row| row.link.keap_updated_at).collect::<Vec<Option<DateTime<Utc>>>>())
+    .bind(rows.iter().map(|row| row.link.replaced_at).collect::<Vec<Option<DateTime<Utc>>>>())
+    .bind(bases.iter().map(|bases| bases.map(Bases::as_bytes)).collect::<Vec<_>>())
+    .bind(mapping)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Stores stamps alone: the next sweep must not take them for changes that were missed.
+pub(super) async fn restamp(tx: &mut Transaction, rows: Vec<&Restamp>) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update contact_link link set keap_updated_at = new.stamp
+           from unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[]) as new (id, former, stamp)
+          where link.keap_contact_id = new.id and link.keap_updated_at is not distinct from new.former",
+    )
+    .bind(rows.iter().map(|row| row.id.get()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.former).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.stamp).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Removes older links of these Intercom contacts: each has another Keap contact now, and the older
+/// link would be in the way. What the older link blocked is looked at again, and so is its own
+/// contact, which may still be in Keap.
+async fn replace_older(tx: &mut Transaction, ids: &[i64], intercom: &[Option<&str>]) -> Result<()> {
+    let replaced: Vec<i64> = sqlx::query_scalar(
+        "delete from contact_link link using unnest($1::bigint[], $2::text[]) as new (keap_contact_id, intercom_contact_id)
+          where link.intercom_contact_id = new.intercom_contact_id and link.keap_contact_id <> new.keap_contact_id
+      returning link.keap_contact_id",
+    )
+    .bind(ids)
+    .bind(intercom)
+    .fetch_all(&mut **tx)
+    .await?;
+    blocked::release_all(tx, &replaced).await?;
+    due::put_again(tx, &keap_ids(replaced)?).await
+}
+
+fn email_digests(rows: &[&LinkRow]) -> Vec<Option<Vec<u8>>> {
+    rows.iter().map(|row| row.email_digest.map(|digest| digest.as_bytes().to_vec())).collect()
 }

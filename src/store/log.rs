@@ -1,79 +1,124 @@
 //! The log that people's dashboards read: `keap_intercom_sync_logs`.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use sqlx::Row;
+use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Result, Store, StoreError};
-use crate::contact::KeapId;
+use super::{Result, Store, Transaction};
+use crate::contact::{IntercomId, KeapId};
+use crate::feed::Feed;
+use crate::outcome::{Action, Reason};
 
-/// The statuses of the original table that this daemon writes (`pending` was the worker's own).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SyncStatus {
-    Synced,
-    Failed,
-    Skipped,
-}
-
-impl SyncStatus {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Synced => "synced",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
-    }
-}
-
-/// One outcome worth telling.
-#[derive(Debug, Clone, serde::Serialize)]
+/// An outcome worth logging, on its way into the log.
+#[derive(Debug, Clone)]
 pub struct LogRow {
-    /// Made by the writer, so that a commit whose answer was lost is not told twice.
+    /// Made by the writer, so that a commit whose answer was lost does not log twice.
     pub id: Uuid,
-    pub keap_contact_id: i64,
-    pub intercom_contact_id: Option<String>,
-    pub status: SyncStatus,
-    /// Why, in words and ids only.
-    pub error_message: Option<String>,
-    pub action: String,
-    pub feed: String,
+    pub keap: KeapId,
+    pub intercom: Option<IntercomId>,
+    pub action: Action,
+    pub reason: Option<Reason>,
+    pub feed: Feed,
     pub run_id: Option<Uuid>,
+    /// Intercom's id of the request that wrote the contact, for its support.
     pub request_id: Option<String>,
 }
 
-/// The columns that `log_row` reads, in its order.
-macro_rules! LOG_COLUMNS {
-    () => {
-        "keap_contact_id, id, intercom_contact_id, sync_status, error_message, coalesce(action, ''), coalesce(feed, ''), run_id, request_id"
-    };
+/// The outcome of a contact, as its log row says it.
+#[derive(Debug, Clone)]
+pub struct LoggedOutcome {
+    pub action: Action,
+    pub intercom: Option<String>,
+    pub reason: Option<Reason>,
 }
-pub(super) use LOG_COLUMNS;
 
-pub(super) fn log_row(row: &sqlx::postgres::PgRow) -> Result<LogRow> {
-    let bad = || StoreError::BadRow("keap_intercom_sync_logs");
-    let keap: String = row.try_get(0)?;
-    let status: String = row.try_get(3)?;
-    let status = [SyncStatus::Synced, SyncStatus::Failed, SyncStatus::Skipped]
-        .into_iter()
-        .find(|known| known.as_str() == status)
-        .ok_or_else(bad)?;
-    Ok(LogRow {
-        id: row.try_get(1)?,
-        keap_contact_id: keap.parse().map_err(|_| bad())?,
-        intercom_contact_id: row.try_get(2)?,
-        status,
-        error_message: row.try_get(4)?,
-        action: row.try_get(5)?,
-        feed: row.try_get(6)?,
-        run_id: row.try_get(7)?,
-        request_id: row.try_get(8)?,
-    })
+#[derive(FromRow)]
+struct OutcomeRow {
+    keap_contact_id: String,
+    action: String,
+    intercom_contact_id: Option<String>,
+    error_message: Option<String>,
 }
 
 impl Store {
-    /// The latest log row of a contact that came of a request made at `since` or later.
-    pub async fn outcome_since(&self, id: KeapId, since: DateTime<Utc>) -> Result<Option<LogRow>> {
+    /// The latest outcome of each of these contacts that came of a request made at `since` or
+    /// later.
+    pub async fn outcomes_since(
+        &self,
+        ids: &[KeapId],
+        since: DateTime<Utc>,
+    ) -> Result<HashMap<KeapId, LoggedOutcome>> {
+        let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let rows: Vec<OutcomeRow> = transaction!(self, tx, {
+            Ok(sqlx::query_as(
+                "select keap_contact_id, coalesce(action, '') as action, intercom_contact_id, error_message
+                   from keap_intercom_sync_logs
+                  where keap_contact_id = any($1) and created_at >= $2
+                  order by created_at",
+            )
+            .bind(&texts)
+            .bind(since)
+            .fetch_all(&mut **tx)
+            .await?)
+        })?;
+        let mut outcomes: HashMap<KeapId, LoggedOutcome> = HashMap::new();
+        for row in rows {
+            // Rows of the original worker have no action, and concern no request made here.
+            let (Ok(id), Some(action)) = (row.keap_contact_id.parse(), Action::parse(&row.action))
+            else {
+                continue;
+            };
+            // Two callers may request a contact at once. The second look finds nothing to do, but
+            // both callers get the outcome of the first.
+            let was_written = outcomes.get(&id).is_some_and(|before| before.action.is_write());
+            if !(was_written && action == Action::Unchanged) {
+                let reason = row.error_message.map(|text| Reason::read(action, &text));
+                outcomes.insert(
+                    id,
+                    LoggedOutcome { action, intercom: row.intercom_contact_id, reason },
+                );
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// The latest outcome of a contact that came of a request made at `since` or later.
+    pub async fn outcome_since(
+        &self,
+        id: KeapId,
+        since: DateTime<Utc>,
+    ) -> Result<Option<LoggedOutcome>> {
         Ok(self.outcomes_since(&[id], since).await?.remove(&id))
     }
+}
+
+/// Adds rows to the log.
+pub(super) async fn put(tx: &mut Transaction, rows: Vec<&LogRow>) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into keap_intercom_sync_logs
+                (id, keap_contact_id, intercom_contact_id, sync_status, sync_direction, error_message, synced_at, created_at, updated_at,
+                 action, feed, run_id, request_id)
+         select id, keap, intercom, status, 'keap_to_intercom', error, clock_timestamp(), clock_timestamp(), clock_timestamp(),
+                action, feed, run, request
+           from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[])
+             as new (id, keap, intercom, status, error, action, feed, run, request)
+         on conflict (id) do nothing",
+    )
+    .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.keap.to_string()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.intercom.as_ref().map(IntercomId::as_str)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.action.status().code()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.reason.as_ref().map(Reason::to_string)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.action.code()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.feed.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.run_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.request_id.as_deref()).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }

@@ -1,15 +1,17 @@
-//! What is known of the whole at one look: for readiness and numbers.
+//! The overview: the state of the whole installation, for readiness and metrics.
 
 use std::time::Duration;
 
-use sqlx::Row;
+use sqlx::FromRow;
 
-use super::{BRAKE, Feed, Result, Store};
+use super::{Result, Store, lease, seconds};
+use crate::feed::{Feed, stands_still};
+use crate::outcome::BRAKE;
 
-/// The whole at one look.
+/// The state of the whole installation.
 #[derive(Debug, Clone, Default)]
 pub struct Overview {
-    /// Who holds the lease, while its time is not over.
+    /// Who holds the lease; `None` once its time is over.
     pub holder: Option<String>,
     pub feeds: Vec<FeedAge>,
     pub due: i64,
@@ -18,67 +20,111 @@ pub struct Overview {
     pub hooks_verified: i64,
     /// The brake ended the last sweep.
     pub sweep_braked: bool,
+    /// The fields of the mapping that are held for every contact.
+    pub held_fields: i64,
+    /// A changed mapping waits for a person.
+    pub mapping_waits: bool,
+    /// The database takes no writes now.
+    pub read_only: bool,
 }
 
 /// How far a feed has come.
 #[derive(Debug, Clone)]
 pub struct FeedAge {
     pub feed: &'static str,
-    /// Since a whole walk last succeeded.
+    /// Time since a whole walk last succeeded.
     pub age: Option<Duration>,
     /// How far the cursor lies behind now. Where nothing changes in Keap, it grows.
     pub lag: Duration,
     pub walking: bool,
+    /// Time since the walk under way last moved.
+    pub still_for: Option<Duration>,
 }
 
 impl Overview {
+    /// The walk that stands still for the longest time, if one does. `poll_age`: the age from which
+    /// a poll is late.
+    pub fn standing_still(&self, poll_age: Duration) -> Option<(&'static str, Duration)> {
+        let still = self.feeds.iter().filter_map(|age| Some((age.feed, age.still_for?)));
+        still.filter(|(_, time)| stands_still(*time, poll_age)).max_by_key(|(_, time)| *time)
+    }
+
     pub fn feed(&self, feed: Feed) -> Option<&FeedAge> {
         self.feeds.iter().find(|age| age.feed == feed.as_str())
     }
 }
 
+#[derive(FromRow)]
+struct OverviewRow {
+    holder: Option<String>,
+    due: i64,
+    held: i64,
+    hooks: i64,
+    hooks_verified: i64,
+    sweep_braked: bool,
+    held_fields: i64,
+    mapping_waits: bool,
+}
+
+#[derive(FromRow)]
+struct FeedRow {
+    feed: String,
+    age: Option<f64>,
+    lag: f64,
+    walking: bool,
+    still_for: Option<f64>,
+}
+
 impl Store {
+    /// Reads the overview, in two statements.
     pub async fn overview(&self) -> Result<Overview> {
-        transaction!(self, tx, {
-            let row = sqlx::query(
-                "select (select holder from sync_lease where name = 'writer' and expires_at >= now()),
-                        due.due, due.held, hook.hooks, hook.verified,
-                        coalesce((select starts_with(error, $1) from sync_run where feed = 'sweep' and finished_at is not null
-                                   order by finished_at desc limit 1), false)
-                   from (select count(*) filter (where not held) as due, count(*) filter (where held) as held from contact_due) due,
-                        (select count(*) as hooks, count(*) filter (where state = 'verified') as verified from keap_hook) hook",
+        let (row, feeds, read_only): (OverviewRow, Vec<FeedRow>, bool) = transaction!(self, tx, {
+            let row = sqlx::query_as(
+                "select (select holder from sync_lease where name = $1 and expires_at >= now()) as holder,
+                        (select count(*) from contact_due where not held) as due,
+                        (select count(*) from contact_held) as held,
+                        hook.hooks, hook.hooks_verified,
+                        coalesce((select error_code = $2 from sync_run where feed = 'sweep' and finished_at is not null
+                                   order by finished_at desc limit 1), false) as sweep_braked,
+                        coalesce((select cardinality(unfit) from mapping_state), 0)::bigint as held_fields,
+                        coalesce((select would_rewrite is not null and not forced from mapping_state), false) as mapping_waits
+                   from (select count(*) as hooks, count(*) filter (where state = 'verified') as hooks_verified from keap_hook) hook",
             )
+            .bind(lease::NAME)
             .bind(BRAKE)
             .fetch_one(&mut **tx)
             .await?;
-            let feeds = sqlx::query(
-                "select feed, case when polled_at is not null then greatest(extract(epoch from now() - polled_at), 0) end::float8,
-                        greatest(extract(epoch from now() - position), 0)::float8, walking from sync_cursor",
+            let feeds = sqlx::query_as(
+                "select feed, walking, greatest(extract(epoch from now() - position), 0)::float8 as lag,
+                        case when polled_at is not null then greatest(extract(epoch from now() - polled_at), 0) end::float8 as age,
+                        case when walking then greatest(extract(epoch from now() - greatest(updated_at, (select acquired_at from sync_lease where name = $1))), 0) end::float8 as still_for
+                   from sync_cursor",
             )
+            .bind(lease::NAME)
             .fetch_all(&mut **tx)
             .await?;
-            let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
-            let mut overview = Overview {
-                holder: row.try_get(0)?,
-                due: row.try_get(1)?,
-                held: row.try_get(2)?,
-                hooks: row.try_get(3)?,
-                hooks_verified: row.try_get(4)?,
-                sweep_braked: row.try_get(5)?,
-                feeds: Vec::new(),
-            };
-            for row in feeds {
-                let feed: String = row.try_get(0)?;
-                if let Some(feed) = Feed::parse(&feed) {
-                    overview.feeds.push(FeedAge {
-                        feed: feed.as_str(),
-                        age: row.try_get::<Option<f64>, _>(1)?.map(seconds),
-                        lag: seconds(row.try_get(2)?),
-                        walking: row.try_get(3)?,
-                    });
-                }
-            }
-            Ok(overview)
+            Ok((row, feeds, tx.is_read_only()))
+        })?;
+        let feeds = feeds.into_iter().filter_map(|row| {
+            Some(FeedAge {
+                feed: Feed::parse(&row.feed)?.as_str(),
+                age: row.age.map(seconds),
+                lag: seconds(row.lag),
+                walking: row.walking,
+                still_for: row.still_for.map(seconds),
+            })
+        });
+        Ok(Overview {
+            holder: row.holder,
+            feeds: feeds.collect(),
+            due: row.due,
+            held: row.held,
+            hooks: row.hooks,
+            hooks_verified: row.hooks_verified,
+            sweep_braked: row.sweep_braked,
+            held_fields: row.held_fields,
+            mapping_waits: row.mapping_waits,
+            read_only,
         })
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::AssertSqlSafe;
 
-use super::{Result, Store};
+use super::{Fence, Result, Store};
 
-/// Rows that grow old.
+/// Rows that get too old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Old {
     /// Outcomes in `keap_intercom_sync_logs`.
@@ -16,22 +16,24 @@ pub enum Old {
     Runs,
 }
 
-/// What went in one transaction.
+/// What one transaction deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeletedRows {
     pub rows: u64,
-    /// The newest of their stamps: the next batch begins there.
+    /// The newest stamp among them. The next batch begins there.
     pub newest: Option<DateTime<Utc>>,
 }
 
 impl Store {
-    /// Deletes the oldest rows that are older than `age`, `limit` at most. Fails unless the lease is ours: one process is enough.
+    /// Deletes the oldest rows that are older than `age`, at most `limit`. One process is enough,
+    /// so this fails unless this process holds the lease.
     ///
-    /// `from`: where the batch before ended. Until a vacuum, the index holds the deleted rows, and each batch would pass over
-    /// those of all batches before it; while anybody has an older snapshot, by reading every row.
+    /// `from`: where the former batch ended. Until a vacuum, the index still holds the deleted
+    /// rows, and each batch would pass over those of all former batches. While another session has
+    /// an older snapshot, it would even read every row.
     pub async fn delete_old(
         &self,
-        epoch: i64,
+        fence: &Fence,
         old: Old,
         age: Duration,
         from: Option<DateTime<Utc>>,
@@ -41,9 +43,9 @@ impl Store {
             Old::LogRows => ("keap_intercom_sync_logs", "created_at"),
             Old::Runs => ("sync_run", "finished_at"),
         };
-        // Rows are found by their age in one index, and deleted by the place where they lie: no other index is read. Their
-        // age is asked for again, because a place names one row in one table only. Rows that somebody else is at are left
-        // for the next time, so that nobody waits.
+        // One index finds the rows by their age, and their place deletes them: no other index is
+        // read. The age is checked again, because a place may hold another row by then. Rows that
+        // another session has locked are left for the next time, so that nobody waits.
         let sql = format!(
             "with gone as (
                  delete from {table}
@@ -56,17 +58,14 @@ impl Store {
              select count(*), max({stamp}) from gone"
         );
         transaction!(self, tx, {
-            super::record::check_epoch(tx, epoch).await?;
+            fence.check(tx).await?;
             let (rows, newest): (i64, Option<DateTime<Utc>>) = sqlx::query_as(AssertSqlSafe(sql))
                 .bind(age.as_secs_f64())
                 .bind(from)
                 .bind(limit)
                 .fetch_one(&mut **tx)
                 .await?;
-            Ok(DeletedRows {
-                rows: rows.unsigned_abs(),
-                newest,
-            })
+            Ok(DeletedRows { rows: rows.unsigned_abs(), newest })
         })
     }
 }

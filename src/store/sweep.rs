@@ -1,83 +1,87 @@
-//! The sweep's candidates: linked contacts that Keap does not list, until the walk is whole and they are dealt with.
+//! The sweep's candidates: linked contacts that Keap's lists do not show. They are kept until the
+//! sweep has judged them.
 
-use std::collections::HashMap;
-
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::link::keap_id;
-use super::record::{check_epoch, count};
-use super::{Counts, Cursor, DueReason, Feed, Result, Store, cursor};
+use super::listen::{Request, announce};
+use super::run::NewRun;
+use super::{Fence, Result, Store, Transaction, blocked, cursor, due, keap_ids, run};
 use crate::contact::KeapId;
+use crate::feed::{Counts, Cursor, Feed, RunReason};
+use crate::outcome::RunFailure;
 
 /// What a page of the sweep's walk found.
 #[derive(Debug)]
 pub struct SweptPage {
     pub run_id: Uuid,
-    /// The ids that the page speaks of: after the first, up to the second.
+    /// The ids that the page covers: after the first, up to the second.
     pub range: (i64, i64),
     pub listed: Vec<KeapId>,
-    /// Those of the listed that a poll would no longer find.
+    /// The listed contacts that a poll would no longer find, and that must be known therefore.
     pub settled: Vec<KeapId>,
+    /// The listed contacts whose stamps every poll has passed. A known one with another stamp has
+    /// changed since.
+    pub stamped: Vec<(KeapId, DateTime<Utc>)>,
+    /// The listed contacts whose relations differ from what was recorded.
+    pub related: Vec<KeapId>,
     pub cost: Counts,
 }
 
-/// What stands of the candidates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The candidates of a sweep in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
 pub struct SweepStanding {
     pub unconfirmed: i64,
     pub confirmed: i64,
     /// All linked contacts.
     pub linked: i64,
-    /// Somebody has seen how many there are, and wants it done.
+    /// A person asked for the sweep with `--force`: the brake does not apply.
     pub forced: bool,
 }
 
-/// The reason of a run that the brake does not stop.
-const FORCED: &str = "forced";
-/// What the error of a run begins with that the brake has ended.
-pub const BRAKE: &str = "brake: ";
-
 impl Store {
     /// Asks for a sweep on schedule, unless one is asked for or under way.
-    pub async fn request_scheduled_sweep(&self) -> Result<()> {
+    pub async fn request_scheduled_sweep(&self, fence: &Fence) -> Result<()> {
         transaction!(self, tx, {
+            fence.check(tx).await?;
             sqlx::query(
-                "insert into sync_run (feed, reason, state) select 'sweep', 'schedule', 'requested'
-                  where not exists (select from sync_run where feed = 'sweep' and state in ('requested', 'running'))",
+                "insert into sync_run (feed, reason, state) select $1, $2, 'requested'
+                  where not exists (select from sync_run where feed = $1 and state in ('requested', 'running'))",
             )
+            .bind(Feed::Sweep.as_str())
+            .bind(RunReason::Schedule.as_str())
             .execute(&mut **tx)
             .await?;
-            Ok(())
+            announce(tx, Request::Run).await
         })
     }
 
-    /// Asks for a sweep by hand. `forced`: the brake does not stop it.
-    pub async fn request_sweep(&self, forced: bool) -> Result<Uuid> {
-        let reason = if forced { FORCED } else { "manual" };
-        self.request_run(Feed::Sweep, reason, None).await
-    }
-
-    /// Begins a sweep: nothing is left of a former one.
-    pub async fn begin_sweep(&self, epoch: i64, cursor: &Cursor) -> Result<()> {
+    /// Begins a sweep: its run, and its first place. Candidates of a former one are removed. False
+    /// if the run has ended, and then nothing is stored.
+    pub async fn begin_sweep(&self, fence: &Fence, run: &NewRun, place: &Cursor) -> Result<bool> {
         transaction!(self, tx, {
-            check_epoch(tx, epoch).await?;
-            sqlx::query("delete from sweep_candidate")
-                .execute(&mut **tx)
-                .await?;
-            cursor::put(tx, Feed::Sweep, cursor).await
+            fence.check(tx).await?;
+            let begun = run::begin(tx, run).await?;
+            if begun {
+                remove_all(tx).await?;
+                cursor::put(tx, Feed::Sweep, place).await?;
+            }
+            Ok(begun)
         })
     }
 
-    /// Records a page: what of ours it lacks becomes a candidate, what it has and nothing is known of becomes due.
+    /// Records a page. Linked contacts that it does not list become candidates. Listed contacts
+    /// that nothing is stored of, or that have another stamp than stored, become due.
     pub async fn record_swept(
         &self,
-        epoch: i64,
+        fence: &Fence,
         page: &SweptPage,
         cursor: &Cursor,
     ) -> Result<Counts> {
         let ids = |ids: &[KeapId]| ids.iter().map(|id| id.get()).collect::<Vec<_>>();
         transaction!(self, tx, {
-            check_epoch(tx, epoch).await?;
+            fence.check(tx).await?;
             sqlx::query(
                 "insert into sweep_candidate (keap_contact_id)
                  select link.keap_contact_id from contact_link link
@@ -90,66 +94,39 @@ impl Store {
             .bind(ids(&page.listed))
             .execute(&mut **tx)
             .await?;
-            // A hold of a contact that is gone concerns nobody: looked at again, it is dropped.
-            sqlx::query(
-                "update contact_due set held = false, due_at = now(), reason = $4, priority = $5, attempts = 0, sighting = null,
-                        version = version + 1, updated_at = now()
-                  where held and keap_contact_id > $1 and keap_contact_id <= $2 and keap_contact_id <> all($3)
-                    and not exists (select from contact_link link
-                                     where link.keap_contact_id = contact_due.keap_contact_id and link.state = 'linked')",
-            )
-            .bind(page.range.0)
-            .bind(page.range.1)
-            .bind(ids(&page.listed))
-            .bind(DueReason::Again.as_str())
-            .bind(DueReason::Again.priority())
-            .execute(&mut **tx)
-            .await?;
-            let late = sqlx::query(
-                "insert into contact_due (keap_contact_id, reason, priority)
-                 select id, $2, $3 from unnest($1::bigint[]) as id
-                  where not exists (select from contact_link link where link.keap_contact_id = id)
-                 on conflict (keap_contact_id) do nothing",
-            )
-            .bind(ids(&page.settled))
-            .bind(DueReason::Again.as_str())
-            .bind(DueReason::Again.priority())
-            .execute(&mut **tx)
-            .await?
-            .rows_affected();
+            blocked::release_unlisted(tx, page.range, &ids(&page.listed)).await?;
+            let mut late = unknown(tx, &ids(&page.settled)).await?;
+            late.extend(changed(tx, &page.stamped).await?);
+            due::put_again(tx, &keap_ids(late.clone())?).await?;
+            due::put_again(tx, &page.related).await?;
             let counts = Counts {
                 seen: i64::try_from(page.listed.len()).unwrap_or(i64::MAX),
-                late: i64::try_from(late).unwrap_or(i64::MAX),
+                late: i64::try_from(late.len()).unwrap_or(i64::MAX),
                 ..page.cost
             };
-            count(tx, page.run_id, Uuid::new_v4(), &counts, false).await?;
+            run::count(tx, page.run_id, Uuid::new_v4(), &counts, false).await?;
             cursor::put(tx, Feed::Sweep, cursor).await?;
             Ok(counts)
         })
     }
 
+    /// How many candidates there are now.
     pub async fn sweep_standing(&self, run_id: Uuid) -> Result<SweepStanding> {
-        let (unconfirmed, confirmed, linked, forced) = transaction!(self, tx, {
+        transaction!(self, tx, {
             Ok(sqlx::query_as(
-                "select count(*) filter (where not confirmed), count(*) filter (where confirmed),
-                        (select count(*) from contact_link where state = 'linked'),
-                        exists (select from sync_run where id = $1 and reason = $2)
+                "select count(*) filter (where not confirmed) as unconfirmed, count(*) filter (where confirmed) as confirmed,
+                        (select count(*) from contact_link where state = 'linked') as linked,
+                        exists (select from sync_run where id = $1 and reason = $2) as forced
                    from sweep_candidate",
             )
             .bind(run_id)
-            .bind(FORCED)
+            .bind(RunReason::Forced.as_str())
             .fetch_one(&mut **tx)
             .await?)
-        })?;
-        Ok(SweepStanding {
-            unconfirmed,
-            confirmed,
-            linked,
-            forced,
         })
     }
 
-    /// The next candidates that are to be confirmed, or those that are and still have their link.
+    /// The next candidates: those to be confirmed, or those that are confirmed and still linked.
     pub async fn candidates(&self, confirmed: bool, limit: usize) -> Result<Vec<KeapId>> {
         let rows: Vec<i64> = transaction!(self, tx, {
             Ok(sqlx::query_scalar(
@@ -164,38 +141,13 @@ impl Store {
             .fetch_all(&mut **tx)
             .await?)
         })?;
-        rows.into_iter().map(keap_id).collect()
+        keap_ids(rows)
     }
 
-    /// Contacts that are held because these have the Intercom contact with their e-mail; the lowest where there are several.
-    /// One that is linked keeps its own and inherits nothing.
-    pub async fn heirs(&self, gone: &[KeapId]) -> Result<HashMap<KeapId, KeapId>> {
-        let ids: Vec<i64> = gone.iter().map(|id| id.get()).collect();
-        let rows: Vec<(i64, i64)> = transaction!(self, tx, {
-            Ok(sqlx::query_as(concat!(
-                "select gone, min(keap_contact_id)
-                   from (select keap_contact_id, ",
-                WAITS_FOR!("last_error"),
-                " as gone
-                           from contact_due where held) as held
-                  where gone = any($1) and keap_contact_id <> all($1)
-                    and not exists (select from contact_link link
-                                     where link.keap_contact_id = held.keap_contact_id and link.state = 'linked')
-                  group by gone"
-            ))
-            .bind(&ids)
-            .fetch_all(&mut **tx)
-            .await?)
-        })?;
-        rows.into_iter()
-            .map(|(gone, heir)| Ok((keap_id(gone)?, keap_id(heir)?)))
-            .collect()
-    }
-
-    /// Stores what Keap answered for candidates, one by one: some are gone, the others were never missing.
+    /// Stores what Keap answered for single candidates. Some are gone, the others exist.
     pub async fn judge_candidates(
         &self,
-        epoch: i64,
+        fence: &Fence,
         run_id: Uuid,
         gone: &[KeapId],
         there: &[KeapId],
@@ -203,7 +155,7 @@ impl Store {
     ) -> Result<()> {
         let ids = |ids: &[KeapId]| ids.iter().map(|id| id.get()).collect::<Vec<_>>();
         transaction!(self, tx, {
-            check_epoch(tx, epoch).await?;
+            fence.check(tx).await?;
             sqlx::query(
                 "update sweep_candidate set confirmed = true where keap_contact_id = any($1)",
             )
@@ -214,41 +166,95 @@ impl Store {
                 .bind(ids(there))
                 .execute(&mut **tx)
                 .await?;
-            count(tx, run_id, Uuid::new_v4(), cost, false).await
+            cursor::touch(tx, run_id).await?;
+            run::count(tx, run_id, Uuid::new_v4(), cost, false).await
         })
     }
 
-    /// Ends a sweep that does nothing to its candidates. `error`: why; then it is no success.
+    /// Ends a sweep that does nothing to its candidates. With a `failure`, it is not a success.
     pub async fn end_sweep(
         &self,
-        epoch: i64,
+        fence: &Fence,
         run_id: Uuid,
         counts: &Counts,
-        error: Option<&str>,
+        failure: Option<&RunFailure>,
     ) -> Result<()> {
         transaction!(self, tx, {
-            check_epoch(tx, epoch).await?;
-            sqlx::query("delete from sweep_candidate")
-                .execute(&mut **tx)
-                .await?;
+            fence.check(tx).await?;
+            remove_all(tx).await?;
             sqlx::query(
                 "update sync_cursor set walking = false, last_id = null, page_token = null, run_id = null, updated_at = now(),
                         polled_at = case when $1 then now() else polled_at end
-                  where feed = 'sweep'",
+                  where feed = $2",
             )
-            .bind(error.is_none())
+            .bind(failure.is_none())
+            .bind(Feed::Sweep.as_str())
             .execute(&mut **tx)
             .await?;
-            count(tx, run_id, Uuid::new_v4(), counts, false).await?;
-            sqlx::query(
-                "update sync_run set state = case when $2::text is null then 'done' else 'failed' end, error = $2, finished_at = now()
-                  where id = $1",
-            )
-            .bind(run_id)
-            .bind(error)
-            .execute(&mut **tx)
-            .await?;
-            Ok(())
+            run::count(tx, run_id, Uuid::new_v4(), counts, false).await?;
+            run::end(tx, &[run_id], failure).await
         })
     }
+}
+
+/// The contacts of these that nothing is stored of.
+async fn unknown(tx: &mut Transaction, ids: &[i64]) -> Result<Vec<i64>> {
+    Ok(sqlx::query_scalar(
+        "select id from unnest($1::bigint[]) as id
+          where not exists (select from contact_link link where link.keap_contact_id = id)
+            and not exists (select from contact_due due where due.keap_contact_id = id)
+            and not exists (select from contact_hold hold where hold.keap_contact_id = id)",
+    )
+    .bind(ids)
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
+/// The contacts of these that were linked, skipped or held with another stamp. Whole seconds are
+/// compared, because Keap rounds stamps. A hold without a stamp takes the listed one: nobody knows
+/// what has changed since.
+async fn changed(tx: &mut Transaction, stamped: &[(KeapId, DateTime<Utc>)]) -> Result<Vec<i64>> {
+    let ids: Vec<i64> = stamped.iter().map(|(id, _)| id.get()).collect();
+    let stamps: Vec<DateTime<Utc>> = stamped.iter().map(|(_, stamp)| *stamp).collect();
+    let changed = sqlx::query_scalar(
+        "select listed.id from unnest($1::bigint[], $2::timestamptz[]) as listed (id, stamp)
+           left join contact_link link on link.keap_contact_id = listed.id
+           left join contact_hold hold on hold.keap_contact_id = listed.id
+          where not exists (select from contact_due due where due.keap_contact_id = listed.id)
+            and case when hold.keap_contact_id is not null
+                     then abs(extract(epoch from listed.stamp - hold.keap_updated_at)) >= 1
+                     else link.keap_contact_id is not null
+                          and coalesce(abs(extract(epoch from listed.stamp - link.keap_updated_at)) >= 1, true) end",
+    )
+    .bind(&ids)
+    .bind(&stamps)
+    .fetch_all(&mut **tx)
+    .await?;
+    sqlx::query(
+        "update contact_hold hold set keap_updated_at = listed.stamp
+           from unnest($1::bigint[], $2::timestamptz[]) as listed (id, stamp)
+          where hold.keap_contact_id = listed.id and hold.keap_updated_at is null",
+    )
+    .bind(&ids)
+    .bind(&stamps)
+    .execute(&mut **tx)
+    .await?;
+    Ok(changed)
+}
+
+/// Removes candidates that have an outcome.
+pub(super) async fn remove(tx: &mut Transaction, ids: &[KeapId]) -> Result<()> {
+    if !ids.is_empty() {
+        sqlx::query("delete from sweep_candidate where keap_contact_id = any($1)")
+            .bind(ids.iter().map(|id| id.get()).collect::<Vec<_>>())
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Removes every candidate: a sweep begins or ends.
+pub(super) async fn remove_all(tx: &mut Transaction) -> Result<()> {
+    sqlx::query("delete from sweep_candidate").execute(&mut **tx).await?;
+    Ok(())
 }

@@ -1,7 +1,8 @@
-//! Claims: keeps the two lanes off each other's contacts.
+//! Claims: keep the two lanes off each other's contacts.
 //!
-//! A contact is claimed just before it is written and until it is recorded. A page remembers when its reading began: a
-//! contact that the other lane has claimed, or finished since then, may be stale in the page and is looked at afresh.
+//! A lane claims a contact just before the write and until the record. A page remembers when its
+//! reading began. A contact that the other lane has claimed, or has finished since then, may be
+//! stale in the page, so it is looked at again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,14 +12,14 @@ use crate::contact::{Digest, KeapId};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
     Contact(KeapId),
-    /// Two new contacts with one e-mail must not be created side by side.
+    /// Two new contacts with one e-mail must not be created at the same time.
     Email(Digest),
 }
 
 #[derive(Default)]
 struct State {
     busy: HashSet<Key>,
-    /// When a key was last released, in ticks; kept while an open page could need it.
+    /// When a key was last released, in ticks. It is kept while an open page could need it.
     finished: HashMap<Key, u64>,
     /// Open pages by number, with the tick at which their reading began.
     pages: BTreeMap<u64, u64>,
@@ -32,22 +33,18 @@ pub struct Claims(Arc<Mutex<State>>);
 
 impl Claims {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that can panic runs under the lock, so a poisoned state is still whole.
+        // No code that can panic runs under the lock. So a poisoned state is still whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a page; call it before the page is read from Keap.
+    /// Opens a page. Call it before the page is read from Keap.
     pub fn open_page(&self) -> OpenPage {
         let mut state = self.lock();
         let number = state.next_page;
         state.next_page += 1;
         let opened = state.ticks;
         state.pages.insert(number, opened);
-        OpenPage {
-            claims: self.clone(),
-            number,
-            opened,
-        }
+        OpenPage { claims: self.clone(), number, opened }
     }
 
     /// The contacts that are being written now.
@@ -68,28 +65,22 @@ pub struct OpenPage {
 }
 
 impl OpenPage {
-    /// Claims a contact, and the e-mail that it is about to be created or linked under. `None`: look at it afresh.
+    /// Claims a contact, and the e-mail by which it is created or linked. `None`: the contact must
+    /// be looked at again.
     pub fn claim(&self, id: KeapId, email: Option<Digest>) -> Option<Claim> {
         let mut state = self.claims.lock();
-        let keys: Vec<Key> = std::iter::once(Key::Contact(id))
-            .chain(email.map(Key::Email))
-            .collect();
+        let keys: Vec<Key> =
+            std::iter::once(Key::Contact(id)).chain(email.map(Key::Email)).collect();
         let stale = |key: &Key| {
             state.busy.contains(key)
-                || state
-                    .finished
-                    .get(key)
-                    .is_some_and(|tick| *tick > self.opened)
+                || state.finished.get(key).is_some_and(|tick| *tick > self.opened)
         };
         if keys.iter().any(stale) {
             return None;
         }
         state.busy.extend(&keys);
         drop(state);
-        Some(Claim {
-            claims: self.claims.clone(),
-            keys,
-        })
+        Some(Claim { claims: self.claims.clone(), keys })
     }
 }
 
@@ -104,14 +95,15 @@ impl Drop for OpenPage {
     }
 }
 
-/// A contact that no other lane may touch; released when dropped, after its outcome is recorded.
+/// A contact that no other lane may touch. Drop the claim once the outcome is recorded: that
+/// releases the contact.
 pub struct Claim {
     claims: Claims,
     keys: Vec<Key>,
 }
 
 impl Claim {
-    /// Both under one claim.
+    /// One claim for both.
     pub fn and(mut self, mut other: Self) -> Self {
         self.keys.append(&mut other.keys);
         self

@@ -1,207 +1,137 @@
-//! Deciding: what is to be done for a contact, from what is known of it. No clock, no network, no database.
+//! Deciding: says what is to be done for a contact, from what is known of it. No clock, no network,
+//! no database.
 
-use std::fmt;
-
-use crate::contact::{
-    Candidate, Contact, Digest, EmailField, IntercomId, KeapId, Link, LinkState, Role,
-};
+use crate::contact::{Contact, Digest, IntercomId, KeapId, Link, LinkState};
+use crate::outcome::{HoldReason, SkipReason};
 
 /// What is to be done for a contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
+pub(super) enum Decision {
     Create,
     /// An existing Intercom contact gets the Keap id and the fields.
     Link(IntercomId),
     Update(IntercomId),
-    /// Keap does not have it any more: its Intercom contact is archived, or only let go of.
+    /// Only its relations differ.
+    Relate(IntercomId),
+    /// Keap no longer has it: its Intercom contact is archived.
     Archive(IntercomId),
+    /// Keap no longer has it: only its link is removed.
     Unlink(IntercomId),
-    /// The same, and another contact waits for its Intercom contact: the two were merged.
-    HandOver(IntercomId, KeapId),
+    /// Keap merged it into another contact, which gets its Intercom contact.
+    Transfer(IntercomId, KeapId),
     Skip(SkipReason),
+    /// A write of the contact has an unknown outcome, so Intercom is read first. The reason is the
+    /// one for a skip if Intercom shows nothing that must be done.
+    Look(SkipReason),
+    /// Keap no longer has the contact, and its create has landed unknown: the Intercom contact gets
+    /// a link, so that the sweep finds it.
+    Adopt(IntercomId),
     Hold(Hold),
     /// Not linked yet: candidates must be looked up before it can be decided.
     Match,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SkipReason {
-    /// What would be written was written last time.
-    Unchanged,
-    /// Nothing to find or create the contact by. `told`: seen just so before.
-    NoEmail { told: bool },
-    /// Held, and just as it was when it was held.
-    StillHeld,
-    /// Its next try comes later, and nothing has changed since the last.
-    RetryLater,
-    /// Keap does not have it.
-    NotInKeap,
-}
-
-impl fmt::Display for SkipReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unchanged => "unchanged",
-            Self::NoEmail { .. } => {
-                "no_email: the contact has no valid e-mail address and no Intercom contact yet"
-            }
-            Self::StillHeld => "still_held",
-            Self::RetryLater => "retry_later",
-            Self::NotInKeap => "not_in_keap: Keap answers 404 for this contact",
-        })
-    }
-}
-
-/// A contact that needs a person, and between which Intercom contacts.
+/// Why a contact needs a person, and the Intercom contacts to choose from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hold {
+pub(super) struct Hold {
     pub reason: HoldReason,
     pub candidates: Vec<IntercomId>,
+    /// The candidate's external id, if Keap was asked and has no contact of that id.
+    pub not_in_keap: Option<KeapId>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HoldReason {
-    EmailLinkedTo(KeapId),
-    ExternalIdTaken,
-    SeveralUsers,
-    Archived,
-    NotRestorable,
-    DeletedAgain,
-    Conflict,
-    Refused(String),
-    LastTry(String),
-}
-
-impl fmt::Display for HoldReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EmailLinkedTo(other) => write!(f, "email_linked_to {other}: another Keap contact with this e-mail has the Intercom contact"),
-            Self::ExternalIdTaken => f.write_str("external_id_taken: the Intercom contact found carries another external id"),
-            Self::SeveralUsers => f.write_str("several_users: more than one Intercom user has this e-mail"),
-            Self::Archived => f.write_str("archived: the Intercom contact is archived and sync.unarchive is off"),
-            Self::NotRestorable => f.write_str("not_restorable: the archived Intercom contact was merged, blocked or deleted for good"),
-            Self::DeletedAgain => f.write_str("deleted_again: the Intercom contact vanished twice within an hour"),
-            Self::Conflict => f.write_str("conflict: Intercom names another contact with these details and it cannot be settled"),
-            Self::Refused(why) => write!(f, "refused: {why}"),
-            Self::LastTry(why) => write!(f, "last_try: {why}"),
-        }
+impl Hold {
+    pub(super) fn new(
+        reason: HoldReason,
+        candidates: impl IntoIterator<Item = IntercomId>,
+    ) -> Self {
+        Self { reason, candidates: candidates.into_iter().collect(), not_in_keap: None }
     }
 }
 
-/// What is known of a contact before anything is asked of Intercom.
-pub struct Seen<'a> {
+/// What is known of a contact before the first call to Intercom.
+pub(super) struct Seen<'a> {
     pub link: Option<&'a Link>,
+    /// Another mapping wrote the link, and nothing of this one has to be written.
+    pub settles: bool,
     pub fingerprint: Digest,
     pub sighting: Digest,
-    /// Held: how it looked then.
+    /// It is held: how it looked then.
     pub held_as: Option<Option<Digest>>,
-    /// A retry waits for its time: how the contact looked at the last try.
+    /// A retry waits for its time: how the contact looked at the last attempt.
     pub retry_as: Option<Option<Digest>>,
+    /// Relations differ from what was settled.
+    pub relates: bool,
+    /// Who leaves the scope is archived.
+    pub archives_left: bool,
+    /// A write of the contact has an unknown outcome: what is recorded of Intercom may be wrong.
+    pub unknown: bool,
 }
 
-/// The first look: settles everything but the matching of unlinked contacts.
-pub fn decide(contact: &Contact, seen: &Seen<'_>) -> Decision {
+/// Decides everything but the matching of unlinked contacts.
+///
+/// While a write has an unknown outcome, no skip trusts the record. A write needs no look: it sends
+/// all that Keap shows.
+pub(super) fn decide(contact: &Contact, seen: &Seen<'_>) -> Decision {
+    match decide_by_record(contact, seen) {
+        Decision::Skip(
+            reason @ (SkipReason::Unchanged | SkipReason::OutOfScope | SkipReason::NoEmail { .. }),
+        ) if seen.unknown => Decision::Look(reason),
+        // What is recorded of the fields may be wrong as well.
+        Decision::Relate(id) if seen.unknown => Decision::Update(id),
+        decision => decision,
+    }
+}
+
+fn decide_by_record(contact: &Contact, seen: &Seen<'_>) -> Decision {
     let same = |as_seen: &Option<Option<Digest>>| {
         as_seen.is_some_and(|as_seen| as_seen == Some(seen.sighting))
     };
-    if same(&seen.held_as) {
+    // A write that it left the hold for may have made an Intercom contact, which must be found.
+    let may_have_made_one = seen.unknown && seen.link.and_then(Link::intercom).is_none();
+    if same(&seen.held_as) && !may_have_made_one {
         return Decision::Skip(SkipReason::StillHeld);
     }
     if same(&seen.retry_as) {
         return Decision::Skip(SkipReason::RetryLater);
     }
-    if let Some(Link {
-        state: LinkState::Linked(id),
-        fingerprint,
-        ..
-    }) = seen.link
-    {
-        return if *fingerprint == seen.fingerprint {
-            Decision::Skip(SkipReason::Unchanged)
-        } else {
-            Decision::Update(id.clone())
+    if let Some(Link { state: LinkState::Linked(id), fingerprint, .. }) = seen.link {
+        if !contact.in_scope && seen.archives_left {
+            return Decision::Archive(id.clone());
+        }
+        let is_settled = *fingerprint == seen.fingerprint || seen.settles;
+        return match (is_settled, seen.relates) {
+            (true, false) if !contact.in_scope => Decision::Skip(SkipReason::OutOfScope),
+            (true, false) => Decision::Skip(SkipReason::Unchanged),
+            (true, true) => Decision::Relate(id.clone()),
+            (false, _) => Decision::Update(id.clone()),
         };
     }
-    match contact.email {
-        EmailField::Valid(_) => Decision::Match,
-        EmailField::Absent | EmailField::Invalid => Decision::Skip(SkipReason::NoEmail {
-            told: seen.link.is_some_and(|link| link.sighting == seen.sighting),
+    if !contact.in_scope {
+        return Decision::Skip(SkipReason::OutOfScope);
+    }
+    match contact.email() {
+        Some(_) => Decision::Match,
+        None => Decision::Skip(SkipReason::NoEmail {
+            logged: seen.link.is_some_and(|link| link.sighting == seen.sighting),
         }),
-    }
-}
-
-/// Matches an unlinked contact: `owner` has the same e-mail among our links, `found` are live Intercom contacts.
-///
-/// `found` holds contacts with this e-mail or this Keap id as external id; those of a 409 belong here too.
-pub fn match_up(
-    contact: &Contact,
-    owner: Option<KeapId>,
-    found: &[Candidate],
-    promote_leads: bool,
-) -> Decision {
-    if let Some(ours) = found
-        .iter()
-        .find(|candidate| candidate.role == Role::User && candidate.belongs_to(contact.id))
-    {
-        return Decision::Link(ours.id.clone());
-    }
-    let hold = |reason, candidates: &[&Candidate]| {
-        Decision::Hold(Hold {
-            reason,
-            candidates: candidates.iter().map(|one| one.id.clone()).collect(),
-        })
-    };
-    let users: Vec<&Candidate> = found
-        .iter()
-        .filter(|candidate| candidate.role == Role::User)
-        .collect();
-    if let Some(other) = owner.filter(|other| *other != contact.id) {
-        return hold(HoldReason::EmailLinkedTo(other), &users);
-    }
-    match users.as_slice() {
-        [] => {}
-        [user] if user.external_id.is_none() => return Decision::Link(user.id.clone()),
-        [_] => return hold(HoldReason::ExternalIdTaken, &users),
-        _ => return hold(HoldReason::SeveralUsers, &users),
-    }
-    // Leads may share an e-mail; the newest is the conversation that support is in.
-    let newest_lead = found
-        .iter()
-        .filter(|candidate| candidate.role == Role::Lead)
-        .max_by_key(|lead| (lead.created_at, &lead.id));
-    match newest_lead {
-        Some(lead) if promote_leads => Decision::Link(lead.id.clone()),
-        _ => Decision::Create,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contact::Email;
+    use crate::contact::{Fields, Form, Reading};
 
     fn keap(n: i64) -> KeapId {
         KeapId::new(n).unwrap()
     }
 
     fn ann() -> Contact {
-        Contact {
-            id: keap(7),
-            updated_at: None,
-            email: EmailField::Valid(Email::new("ann@example.org").unwrap()),
-            name: Some("Ann".into()),
-            phone: None,
-        }
-    }
-
-    fn found(id: &str, role: Role, external_id: Option<&str>, created_at: i64) -> Candidate {
-        Candidate {
-            id: IntercomId::new(id).unwrap(),
-            role,
-            external_id: external_id.map(str::to_owned),
-            email: None,
-            created_at,
-        }
+        Contact::showing(
+            keap(7),
+            Fields::from_iter([("email", Form::Email.read(Some("ann@example.org")))]),
+        )
     }
 
     fn digest(n: u8) -> Digest {
@@ -213,6 +143,7 @@ mod tests {
             state,
             fingerprint: digest(fingerprint),
             sighting: digest(sighting),
+            keap_base: None,
             keap_updated_at: None,
             replaced_at: None,
         }
@@ -221,10 +152,14 @@ mod tests {
     fn seen(link: Option<&Link>) -> Seen<'_> {
         Seen {
             link,
+            settles: false,
             fingerprint: digest(1),
             sighting: digest(2),
             held_as: None,
             retry_as: None,
+            relates: false,
+            archives_left: false,
+            unknown: false,
         }
     }
 
@@ -233,18 +168,20 @@ mod tests {
         let id = IntercomId::new("a").unwrap();
         let same = link(LinkState::Linked(id.clone()), 1, 9);
         let differs = link(LinkState::Linked(id.clone()), 3, 9);
-        assert_eq!(
-            decide(&ann(), &seen(Some(&same))),
-            Decision::Skip(SkipReason::Unchanged)
-        );
-        assert_eq!(
-            decide(&ann(), &seen(Some(&differs))),
-            Decision::Update(id.clone())
-        );
+        assert_eq!(decide(&ann(), &seen(Some(&same))), Decision::Skip(SkipReason::Unchanged));
+        assert_eq!(decide(&ann(), &seen(Some(&differs))), Decision::Update(id.clone()));
+        let settled = Seen { settles: true, ..seen(Some(&differs)) };
+        assert_eq!(decide(&ann(), &settled), Decision::Skip(SkipReason::Unchanged));
+        let tagged = |link| Seen { relates: true, ..seen(Some(link)) };
+        assert_eq!(decide(&ann(), &tagged(&same)), Decision::Relate(id.clone()));
+        assert_eq!(decide(&ann(), &tagged(&differs)), Decision::Update(id.clone()));
+        let unknown = Seen { unknown: true, ..tagged(&same) };
+        assert_eq!(decide(&ann(), &unknown), Decision::Update(id.clone()));
         // A linked one whose e-mail is cleared, or is no address, is still an update.
-        for email in [EmailField::Absent, EmailField::Invalid] {
+        for email in [Reading::Empty, Reading::Invalid] {
+            let fields = Fields::from_iter([("email", email)]);
             assert_eq!(
-                decide(&Contact { email, ..ann() }, &seen(Some(&differs))),
+                decide(&Contact { fields, ..ann() }, &seen(Some(&differs))),
                 Decision::Update(id.clone())
             );
         }
@@ -252,123 +189,37 @@ mod tests {
 
     #[test]
     fn an_unlinked_contact_without_an_address_is_skipped_and_told_once_per_change() {
-        let nameless = Contact {
-            email: EmailField::Absent,
-            ..ann()
-        };
+        let nameless = Contact { fields: Fields::default(), ..ann() };
         assert_eq!(
             decide(&nameless, &seen(None)),
-            Decision::Skip(SkipReason::NoEmail { told: false })
+            Decision::Skip(SkipReason::NoEmail { logged: false })
         );
         assert_eq!(
             decide(&nameless, &seen(Some(&link(LinkState::Skipped, 1, 2)))),
-            Decision::Skip(SkipReason::NoEmail { told: true })
+            Decision::Skip(SkipReason::NoEmail { logged: true })
         );
         assert_eq!(
             decide(&nameless, &seen(Some(&link(LinkState::Skipped, 1, 3)))),
-            Decision::Skip(SkipReason::NoEmail { told: false })
+            Decision::Skip(SkipReason::NoEmail { logged: false })
         );
-        assert_eq!(
-            decide(&ann(), &seen(Some(&link(LinkState::Skipped, 1, 2)))),
-            Decision::Match
-        );
+        assert_eq!(decide(&ann(), &seen(Some(&link(LinkState::Skipped, 1, 2)))), Decision::Match);
+    }
+
+    #[test]
+    fn a_hold_does_not_hide_a_write_that_may_have_made_an_intercom_contact() {
+        let held = |link| Seen { held_as: Some(Some(digest(2))), unknown: true, ..seen(link) };
+        assert_eq!(decide(&ann(), &held(None)), Decision::Match);
+        let linked = link(LinkState::Linked(IntercomId::new("a").unwrap()), 3, 9);
+        assert_eq!(decide(&ann(), &held(Some(&linked))), Decision::Skip(SkipReason::StillHeld));
     }
 
     #[test]
     fn a_hold_or_a_waiting_retry_is_revived_by_a_change_only() {
-        let held = |as_seen| Seen {
-            held_as: Some(as_seen),
-            ..seen(None)
-        };
-        assert_eq!(
-            decide(&ann(), &held(Some(digest(2)))),
-            Decision::Skip(SkipReason::StillHeld)
-        );
+        let held = |as_seen| Seen { held_as: Some(as_seen), ..seen(None) };
+        assert_eq!(decide(&ann(), &held(Some(digest(2)))), Decision::Skip(SkipReason::StillHeld));
         assert_eq!(decide(&ann(), &held(Some(digest(3)))), Decision::Match);
         assert_eq!(decide(&ann(), &held(None)), Decision::Match);
-        let waits = Seen {
-            retry_as: Some(Some(digest(2))),
-            ..seen(None)
-        };
-        assert_eq!(
-            decide(&ann(), &waits),
-            Decision::Skip(SkipReason::RetryLater)
-        );
-    }
-
-    #[test]
-    fn every_case_of_matching() {
-        let user = |id, external| found(id, Role::User, external, 0);
-        let lead = |id, created| found(id, Role::Lead, None, created);
-        let link = |id: &str| Decision::Link(IntercomId::new(id).unwrap());
-        let hold = |reason, ids: &[&str]| {
-            Decision::Hold(Hold {
-                reason,
-                candidates: ids.iter().map(|id| IntercomId::new(*id).unwrap()).collect(),
-            })
-        };
-        for (what, owner, candidates, expected) in [
-            ("nobody", None, vec![], Decision::Create),
-            (
-                "one user without external id",
-                None,
-                vec![user("a", None)],
-                link("a"),
-            ),
-            (
-                "the user that carries our id",
-                None,
-                vec![user("a", None), user("b", Some("7"))],
-                link("b"),
-            ),
-            (
-                "our id beats a twin of ours",
-                Some(keap(8)),
-                vec![user("b", Some("7"))],
-                link("b"),
-            ),
-            (
-                "another's external id",
-                None,
-                vec![user("a", Some("8"))],
-                hold(HoldReason::ExternalIdTaken, &["a"]),
-            ),
-            (
-                "several users",
-                None,
-                vec![user("a", None), user("b", None)],
-                hold(HoldReason::SeveralUsers, &["a", "b"]),
-            ),
-            (
-                "a twin of ours",
-                Some(keap(8)),
-                vec![],
-                hold(HoldReason::EmailLinkedTo(keap(8)), &[]),
-            ),
-            ("itself is no twin", Some(keap(7)), vec![], Decision::Create),
-            ("a lead", None, vec![lead("l", 1)], link("l")),
-            (
-                "the newest lead",
-                None,
-                vec![lead("l", 1), lead("m", 5), lead("k", 2)],
-                link("m"),
-            ),
-            (
-                "a user before a lead",
-                None,
-                vec![lead("l", 1), user("a", None)],
-                link("a"),
-            ),
-        ] {
-            assert_eq!(
-                match_up(&ann(), owner, &candidates, true),
-                expected,
-                "{what}"
-            );
-        }
-        assert_eq!(
-            match_up(&ann(), None, &[lead("l", 1)], false),
-            Decision::Create
-        );
+        let waits = Seen { retry_as: Some(Some(digest(2))), ..seen(None) };
+        assert_eq!(decide(&ann(), &waits), Decision::Skip(SkipReason::RetryLater));
     }
 }

@@ -1,17 +1,24 @@
-//! The dry run: the same feeds and decisions, told instead of done. Nothing is written anywhere.
+//! The dry run: the same reading and the same decisions, reported instead of carried out. Nothing
+//! is written anywhere.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Syncer;
-use super::decide::{Decision, SkipReason};
-use super::feeds::Rows;
-use super::outcome::Halt;
+use super::context::Context;
+use super::decide::Decision;
+use super::feeds::by_id;
+use super::feeds::walk::{Walker, sorted};
+use super::page::Rows;
 use super::plan::{Planned, Planner};
-use crate::contact::{Contact, EmailField, KeapId};
-use crate::remote::Lane;
-use crate::store::{Counts, Feed, Walk};
+use super::result::Halt;
+use crate::contact::{Bases, Clears, Contact, FieldName, IntercomId, KeapId, Reading, Role};
+use crate::feed::{Counts, Feed, Lane, Walk};
+use crate::intercom::Found;
+use crate::keap::Show;
+use crate::outcome::{Action, SkipReason};
+use crate::remote::Failure;
 
 /// What to look at.
 #[derive(Debug, Clone)]
@@ -26,161 +33,231 @@ pub enum Scope {
 /// What would be done for one contact.
 pub struct Preview {
     pub keap_contact_id: i64,
-    /// `created`, `linked`, `updated`, `unchanged`, `skipped`, `held` or `failed`.
-    pub action: &'static str,
-    pub intercom_contact_id: Option<String>,
+    pub action: Action,
+    pub intercom: Option<IntercomId>,
     pub reason: Option<String>,
-    /// Each field that would be written, with its value; `None` clears it. For the operator's eyes, never for a log.
-    pub fields: Vec<(&'static str, Option<String>)>,
+    /// Each field that would be written, with its value; `None` clears it. The operator may see
+    /// them; a log must not.
+    pub fields: Vec<(String, Option<String>)>,
+    /// The fields that really differ from what was written before; all of them for a contact that
+    /// is new in Intercom.
+    pub differs: Vec<FieldName>,
+    /// What Intercom shows of these fields now, as far as it was asked; `None` is an empty field.
+    pub before: BTreeMap<String, Option<String>>,
 }
 
-impl Syncer {
-    /// Decides every contact in scope and hands each preview to `tell`.
-    pub async fn dry_run(
-        &self,
-        scope: Scope,
-        mut tell: impl FnMut(Preview),
-    ) -> Result<Counts, Halt> {
-        let mut total = Counts::default();
-        let start = match scope {
-            Scope::Ids(ids) => {
-                for chunk in ids.chunks(self.walker.page_size()) {
-                    let (rows, missing) = self.read_by_id(Lane::Urgent, chunk).await?;
-                    for id in missing {
-                        total.seen += 1;
-                        total.skipped += 1;
-                        tell(Preview {
-                            keap_contact_id: id.get(),
-                            action: "skipped",
-                            intercom_contact_id: None,
-                            reason: Some("not_in_keap".into()),
-                            fields: Vec::new(),
-                        });
-                    }
-                    self.preview(rows, &mut total, &mut tell).await?;
+/// Decides every contact in scope and hands each preview to `show`.
+pub async fn run(
+    context: &Context,
+    scope: Scope,
+    mut show: impl FnMut(Preview),
+) -> Result<Counts, Halt> {
+    let show = |preview| {
+        show(preview);
+        true
+    };
+    run_while(context, scope, false, show).await
+}
+
+/// The same, until `show` returns false. `compare`: also reads what Intercom shows of each contact
+/// that would be written, which costs a call for each.
+pub async fn run_while(
+    context: &Context,
+    scope: Scope,
+    compare: bool,
+    mut show: impl FnMut(Preview) -> bool,
+) -> Result<Counts, Halt> {
+    let mut total = Counts::default();
+    let start = match scope {
+        Scope::Ids(ids) => {
+            for chunk in ids.chunks(context.policy.keap.page_size) {
+                let (rows, missing) = by_id::read(context, Lane::Urgent, chunk).await?;
+                for id in missing {
+                    let reason = Some(SkipReason::NotInKeap.code().to_owned());
+                    count(&mut total, Preview::of(id, Action::Skipped, reason), &mut show);
                 }
-                return Ok(total);
+                preview_rows(context, rows, compare, &mut total, &mut show).await?;
             }
-            Scope::Changed => match self.store.cursor(Feed::Changed).await? {
-                Some(cursor) => Some(cursor.settled + TimeDelta::milliseconds(1)),
-                None if self.everything_first => None,
-                // The first poll would only note where Keap stands.
-                None => return Ok(total),
-            },
-            Scope::All => None,
-            Scope::Since(since) => Some(since - TimeDelta::seconds(1)),
-        };
-        let mut next = Some(Walk {
-            start,
-            ..Walk::default()
-        });
-        while let Some(walk) = next {
-            let step = self.walker.step(Lane::Bulk, &walk).await?;
-            self.preview(Rows::of_walk(step.rows)?, &mut total, &mut tell)
-                .await?;
-            next = step.next;
+            return Ok(total);
         }
-        Ok(total)
+        Scope::Changed => match context.store.cursor(Feed::Changed).await? {
+            Some(cursor) => Some(cursor.settled + TimeDelta::milliseconds(1)),
+            None if context.policy.everything_first() => None,
+            // The first poll would only store Keap's newest stamp.
+            None => return Ok(total),
+        },
+        Scope::All => None,
+        Scope::Since(since) => Some(since - TimeDelta::seconds(1)),
+    };
+    let mut walker =
+        Walker::new(Arc::clone(&context.keap), context.policy.keap.page_size, Show::Everything);
+    let mut next = Some(Walk { start, ..Walk::default() });
+    while let Some(walk) = next {
+        let step = walker.step(Lane::Bulk, &walk).await?;
+        let goes_on =
+            preview_rows(context, sorted(step.rows)?, compare, &mut total, &mut show).await?;
+        next = step.next.filter(|_| goes_on);
     }
+    Ok(total)
+}
 
-    async fn preview(
-        &self,
-        rows: Rows,
-        total: &mut Counts,
-        tell: &mut impl FnMut(Preview),
-    ) -> Result<(), Halt> {
-        let planner = Planner {
-            store: &self.store,
-            intercom: &self.intercom,
-            key: &self.key,
-            rules: self.rules,
-            lane: Lane::Urgent,
-            feed: Feed::Due,
-            versions: &HashMap::new(),
-        };
-        for planned in planner.plan(rows.contacts).await? {
-            let preview = preview(&planned);
-            total.seen += 1;
-            *match preview.action {
-                "created" => &mut total.created,
-                "linked" => &mut total.linked,
-                "updated" => &mut total.updated,
-                "unchanged" => &mut total.unchanged,
-                "held" => &mut total.held,
-                "skipped" => &mut total.skipped,
-                _ => &mut total.failed,
-            } += 1;
-            tell(preview);
+/// False: nobody looks at the previews any more.
+async fn preview_rows(
+    context: &Context,
+    rows: Rows,
+    compare: bool,
+    total: &mut Counts,
+    show: &mut impl FnMut(Preview) -> bool,
+) -> Result<bool, Halt> {
+    let versions = HashMap::new();
+    let planner = Planner { context, lane: Lane::Urgent, feed: Feed::Due, versions: &versions };
+    for planned in planner.plan(rows.contacts).await? {
+        let mut preview = preview(context, &planned);
+        if compare {
+            read_before(context, &mut preview).await?;
         }
-        for (id, why) in rows.unreadable {
-            total.seen += 1;
-            total.failed += 1;
-            tell(Preview {
-                keap_contact_id: id.get(),
-                action: "failed",
-                intercom_contact_id: None,
-                reason: Some(why),
-                fields: Vec::new(),
-            });
+        if !count(total, preview, show) {
+            return Ok(false);
         }
-        Ok(())
+    }
+    for (id, why) in rows.unreadable {
+        if !count(total, Preview::of(id, Action::Failed, Some(why)), show) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn count(total: &mut Counts, preview: Preview, show: &mut impl FnMut(Preview) -> bool) -> bool {
+    total.seen += 1;
+    total.add(&Counts::of(preview.action));
+    show(preview)
+}
+
+/// Adds what Intercom shows now of a contact that would be written.
+async fn read_before(context: &Context, preview: &mut Preview) -> Result<(), Halt> {
+    let Some(id) = preview.intercom.as_ref().filter(|_| !preview.fields.is_empty()) else {
+        return Ok(());
+    };
+    let shown = match context.intercom.read(Lane::Bulk, id).await {
+        Ok(Found::Contact(shown)) => shown,
+        // It has vanished, or cannot be read alone. The fields are shown without it.
+        Ok(Found::Merged(_) | Found::Missing)
+        | Err(Failure::Again { .. } | Failure::Never { .. }) => return Ok(()),
+        Err(failure) => return Err(Halt::of_reading(failure)),
+    };
+    let names: Vec<String> = preview.fields.iter().map(|(name, _)| name.clone()).collect();
+    preview.before = names
+        .into_iter()
+        .filter_map(|name| {
+            let value = match name.as_str() {
+                EXTERNAL_ID => shown.external_id.clone(),
+                ROLE => Some(role(shown.role).to_owned()),
+                name => match shown.field(name)? {
+                    Reading::Is(value) => Some(value.as_str().to_owned()),
+                    Reading::Empty => None,
+                    Reading::Invalid => return None,
+                },
+            };
+            Some((name, value))
+        })
+        .collect();
+    Ok(())
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::User => "user",
+        Role::Lead => "lead",
     }
 }
 
-fn preview(planned: &Planned) -> Preview {
-    let failed = planned.search_failed.as_ref().map(|(why, _)| why.clone());
-    let (action, intercom, reason) = match &planned.decision {
-        _ if failed.is_some() => ("failed", None, failed),
-        Decision::Create => ("created", None, None),
-        Decision::Link(id) => ("linked", Some(id.to_string()), None),
-        Decision::Update(id) => ("updated", Some(id.to_string()), None),
-        Decision::Archive(id) => ("archived", Some(id.to_string()), None),
-        Decision::Unlink(id) | Decision::HandOver(id, _) => {
-            ("unlinked", Some(id.to_string()), None)
+impl Preview {
+    pub(super) fn of(id: KeapId, action: Action, reason: Option<String>) -> Self {
+        Self {
+            keap_contact_id: id.get(),
+            action,
+            intercom: None,
+            reason,
+            fields: Vec::new(),
+            differs: Vec::new(),
+            before: BTreeMap::new(),
         }
-        Decision::Skip(SkipReason::Unchanged) => ("unchanged", None, None),
-        Decision::Skip(SkipReason::StillHeld) => (
-            "held",
-            None,
-            Some("held, and unchanged since: see `keap-intercom-sync held`".to_owned()),
-        ),
-        Decision::Skip(SkipReason::RetryLater) => (
-            "failed",
-            None,
-            Some("failed before; its next try comes later".to_owned()),
-        ),
-        Decision::Skip(reason) => ("skipped", None, Some(reason.to_string())),
-        Decision::Hold(hold) => (
-            "held",
-            hold.candidates.first().map(ToString::to_string),
-            Some(hold.reason.to_string()),
-        ),
-        Decision::Match => ("failed", None, Some("not matched".into())),
-    };
-    let fields = match action {
-        "created" | "linked" | "updated" => fields(&planned.contact),
-        _ => Vec::new(),
-    };
-    Preview {
-        keap_contact_id: planned.contact.id.get(),
-        action,
-        intercom_contact_id: intercom,
-        reason,
-        fields,
     }
 }
 
-fn fields(contact: &Contact) -> Vec<(&'static str, Option<String>)> {
+fn preview(context: &Context, planned: &Planned) -> Preview {
+    let id = planned.contact.id;
+    if let Some((why, _)) = &planned.search_failed {
+        return Preview::of(id, Action::Failed, Some(why.clone()));
+    }
+    let of = |action, intercom: Option<&IntercomId>, reason: Option<String>| Preview {
+        intercom: intercom.cloned(),
+        ..Preview::of(id, action, reason)
+    };
+    let written = |preview: Preview| {
+        let nothing = Bases::nothing();
+        let before = match &planned.decision {
+            Decision::Update(_) => planned.link.as_ref().and_then(|link| link.keap_base.as_ref()),
+            _ => Some(&nothing),
+        };
+        let (key, order, contact) = (&context.key, &context.fields, &planned.contact);
+        let clears = match &planned.decision {
+            Decision::Create => Clears::nothing(),
+            _ => key.clears(order, contact, before),
+        };
+        let is_written = |name: &FieldName| match contact.fields.get(name.as_str()) {
+            Some(Reading::Empty) => clears.includes(name.as_str()),
+            _ => true,
+        };
+        let mut differs = key.unsettled(order, contact, before.unwrap_or(&nothing));
+        differs.retain(is_written);
+        Preview { fields: fields(contact, &clears), differs, ..preview }
+    };
+    match &planned.decision {
+        Decision::Create => written(of(Action::Created, None, None)),
+        Decision::Link(id) => written(of(Action::Linked, Some(id), None)),
+        Decision::Update(id) => written(of(Action::Updated, Some(id), None)),
+        Decision::Relate(id) => of(Action::Updated, Some(id), None),
+        Decision::Archive(id) => of(Action::Archived, Some(id), None),
+        Decision::Unlink(id) | Decision::Transfer(id, _) => of(Action::Unlinked, Some(id), None),
+        Decision::Skip(SkipReason::Unchanged) => of(Action::Unchanged, None, None),
+        Decision::Skip(reason @ SkipReason::StillHeld) => {
+            of(Action::Held, None, Some(reason.to_string()))
+        }
+        Decision::Skip(reason @ SkipReason::RetryLater) => {
+            of(Action::Failed, None, Some(reason.to_string()))
+        }
+        Decision::Skip(reason) => of(Action::Skipped, None, Some(reason.to_string())),
+        Decision::Hold(hold) => {
+            of(Action::Held, hold.candidates.first(), Some(hold.reason.to_string()))
+        }
+        Decision::Look(_) | Decision::Adopt(_) => of(
+            Action::Failed,
+            None,
+            Some("unknown: a write has no answer, so Intercom will be read".into()),
+        ),
+        Decision::Match => of(Action::Failed, None, Some("not matched".into())),
+    }
+}
+
+/// The two fields that stand in no mapping, in Intercom's words.
+const EXTERNAL_ID: &str = "external_id";
+const ROLE: &str = "role";
+
+fn fields(contact: &Contact, clears: &Clears) -> Vec<(String, Option<String>)> {
     let mut fields = vec![
-        ("external_id", Some(contact.id.to_string())),
-        ("role", Some("user".into())),
+        (EXTERNAL_ID.to_owned(), Some(contact.id.to_string())),
+        (ROLE.to_owned(), Some(role(Role::User).to_owned())),
     ];
-    match &contact.email {
-        EmailField::Valid(email) => fields.push(("email", Some(email.as_written().to_owned()))),
-        EmailField::Absent => fields.push(("email", None)),
-        EmailField::Invalid => {}
-    }
-    fields.push(("name", contact.name.clone()));
-    fields.push(("phone", contact.phone.clone()));
+    fields.extend(contact.fields.iter().filter_map(|(name, reading)| {
+        let value = match reading {
+            Reading::Is(value) => Some(value.as_str().to_owned()),
+            Reading::Empty if clears.includes(name.as_str()) => None,
+            // Intercom keeps its value.
+            Reading::Empty | Reading::Invalid => return None,
+        };
+        Some((name.to_string(), value))
+    }));
     fields
 }

@@ -1,251 +1,364 @@
-//! The loop: two lanes side by side, urgent for what was asked for, bulk for the walks.
+//! The lanes: two loops side by side. The urgent lane serves requests and retries, the bulk lane
+//! walks.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::Syncer;
-use super::feeds::changed::Polled;
-use super::feeds::sweep::Swept;
-use super::outcome::Halt;
-use crate::remote::Lane;
+use super::context::Context;
+use super::feeds::{BackfillFeed, ChangedFeed, DueFeed, Polled, SweepFeed, Swept};
+use super::notice::Notice;
+use super::pass;
+use super::result::Halt;
+use crate::feed::{Cursor, Feed, Lane, RunReason};
+use crate::memory;
+use crate::outcome::RunFailure;
+use crate::store::{NewRun, Run, RunState};
 use crate::trigger::Trigger;
 
-/// A standing fault is told at once and then this often, so that a dead remote does not fill the log.
-pub(super) const TELL_EVERY: Duration = Duration::from_secs(300);
+/// How long an idle lane rests at most while it hears of requests. A request of the former release,
+/// which announces nothing, waits this long.
+const LONGEST_REST: Duration = Duration::from_secs(120);
 
-/// The last fault that was told.
-#[derive(Default)]
-struct Told(Option<(String, Instant)>);
+/// Holds that a poll makes due because they can end without a change in Keap. A workspace of
+/// another program may have thousands of them.
+const HOLDS_PER_POLL: i64 = 100;
 
-impl Told {
-    fn tell(&mut self, lane: &'static str, halt: &Halt) {
-        let text = halt.to_string();
-        let again = |(last, at): &(String, Instant)| *last == text && at.elapsed() < TELL_EVERY;
-        if self.0.as_ref().is_some_and(again) {
-            return;
+/// What a lane does between two waits.
+pub trait Work: Sized + Send + 'static {
+    const LANE: Lane;
+
+    /// Work that remembers nothing yet.
+    fn new(context: Arc<Context>) -> Self;
+
+    /// The lane's trigger was fired.
+    fn fired(&mut self);
+
+    /// Takes one step. False when there is nothing to do.
+    fn step(&mut self) -> impl Future<Output = Result<bool, Halt>> + Send;
+}
+
+/// Runs a lane until the daemon stops.
+pub async fn run<W: Work>(context: Arc<Context>, trigger: Arc<Trigger>) {
+    let mut work = W::new(Arc::clone(&context));
+    let mut notice = Notice::default();
+    while let Some(fired) = wake(&context, W::LANE, &trigger).await {
+        if fired {
+            work.fired();
         }
-        let retry_in_ms = u64::try_from(halt.retry_in().as_millis()).unwrap_or(u64::MAX);
-        let error = halt as &dyn std::error::Error;
-        match halt {
-            Halt::Cancelled | Halt::LeaseLost => tracing::debug!(lane, error, "The lane stopped."),
-            Halt::Remote {
-                needs_person: false,
-                ..
+        while context.may_work() {
+            context.board.heartbeat.beat(W::LANE, Duration::ZERO);
+            if trigger.take() {
+                work.fired();
             }
-            | Halt::Store(_) => tracing::warn!(
-                lane,
-                retry_in_ms,
-                error,
-                "The lane waits and goes on by itself."
-            ),
-            Halt::Remote { .. } | Halt::Feed(_) | Halt::Panicked => tracing::error!(
-                lane,
-                retry_in_ms,
-                error,
-                "The lane stopped and needs a person; nothing is lost meanwhile."
-            ),
-        }
-        self.0 = Some((text, Instant::now()));
-    }
-
-    fn is_well(&mut self, lane: &'static str) {
-        if self.0.take().is_some() {
-            tracing::info!(lane, "The lane works again.");
+            let stepped;
+            (work, stepped) = step(&context, work).await;
+            match stepped {
+                Ok(worked) => {
+                    notice.clear(W::LANE);
+                    if !worked {
+                        break;
+                    }
+                }
+                Err(halt) => {
+                    notice.log(W::LANE, &halt);
+                    rest(&context, W::LANE, halt.retry_in()).await;
+                }
+            }
         }
     }
 }
 
-impl Syncer {
-    /// Looks after requests and retries until the daemon stops.
-    pub async fn urgent_lane(self: Arc<Self>, trigger: Arc<Trigger>) {
-        let mut told = Told::default();
-        while self.wake(Lane::Urgent, &trigger).await.is_some() {
-            while self.may_work() {
-                self.turns.turn(Lane::Urgent, Duration::ZERO);
-                let syncer = Arc::clone(&self);
-                let stepped = in_a_task(async move { syncer.urgent_step().await }).await;
-                if !self.goes_on(Lane::Urgent, stepped, &mut told).await {
-                    break;
-                }
-            }
-        }
+/// Waits for the trigger (true) or the next look (false); `None` when the daemon stops.
+async fn wake(context: &Context, lane: Lane, trigger: &Trigger) -> Option<bool> {
+    if lane == Lane::Bulk {
+        memory::give_back();
+    }
+    let rest = idle_rest(context, lane).await;
+    context.board.heartbeat.beat(lane, rest);
+    let requests = &context.board.requests;
+    let requested = match lane {
+        Lane::Urgent => &requests.due,
+        Lane::Bulk => &requests.runs,
+    };
+    let mut lease = context.lease.clone();
+    tokio::select! {
+        biased;
+        () = context.cancel.cancelled() => None,
+        () = trigger.fired() => Some(true),
+        () = requested.fired() => Some(false),
+        () = lease.passed_on() => Some(false),
+        () = tokio::time::sleep(rest) => Some(false),
+    }
+}
+
+/// How long an idle lane rests if nothing wakes it.
+async fn idle_rest(context: &Context, lane: Lane) -> Duration {
+    let idle_check = context.policy.sync.idle_check;
+    if !context.board.requests.are_heard() {
+        return idle_check;
+    }
+    let longest = LONGEST_REST.max(idle_check);
+    if lane == Lane::Bulk || !context.lease.is_held() {
+        return longest;
+    }
+    match context.store.next_due().await {
+        // Due, and not for this lane now: the other lane has the contact, or hints have used up
+        // their calls.
+        Ok(Some(Duration::ZERO)) | Err(_) => idle_check,
+        Ok(next) => next.unwrap_or(longest).min(longest),
+    }
+}
+
+/// Takes a step in a task of its own, so that a panic ends the step and not the lane. After a panic
+/// the work starts with an empty memory, which costs some calls.
+async fn step<W: Work>(context: &Arc<Context>, mut work: W) -> (W, Result<bool, Halt>) {
+    let stepping = async move {
+        let stepped = work.step().await;
+        (work, stepped)
+    };
+    match tokio::spawn(stepping).await {
+        Ok(stepped) => stepped,
+        Err(_) => (W::new(Arc::clone(context)), Err(Halt::Panicked)),
+    }
+}
+
+async fn rest(context: &Context, lane: Lane, time: Duration) {
+    context.board.heartbeat.beat(lane, time);
+    tokio::select! {
+        () = context.cancel.cancelled() => {}
+        () = tokio::time::sleep(time) => {}
+    }
+}
+
+/// Requests and retries.
+pub struct Urgent {
+    context: Arc<Context>,
+    due: DueFeed,
+}
+
+impl Work for Urgent {
+    const LANE: Lane = Lane::Urgent;
+
+    fn new(context: Arc<Context>) -> Self {
+        Self { due: DueFeed::new(Arc::clone(&context)), context }
     }
 
-    /// Looks after polls, backfills and sweeps until the daemon stops. A poll is due at the start and whenever the trigger fires.
-    pub async fn bulk_lane(self: Arc<Self>, trigger: Arc<Trigger>) {
-        let mut told = Told::default();
-        let mut poll = true;
-        while let Some(fired) = self.wake(Lane::Bulk, &trigger).await {
-            poll |= fired;
-            while self.may_work() {
-                self.turns.turn(Lane::Bulk, Duration::ZERO);
-                // A poll that falls due during a backfill has its turn between two of its pages.
-                poll |= trigger.take();
-                let syncer = Arc::clone(&self);
-                let stepped = in_a_task(async move {
-                    let mut poll = poll;
-                    let worked = syncer.bulk_step(&mut poll).await;
-                    Ok((worked, poll))
-                })
-                .await;
-                let stepped = stepped.and_then(|(worked, still_due)| {
-                    poll = still_due;
-                    worked
-                });
-                if !self.goes_on(Lane::Bulk, stepped, &mut told).await {
-                    break;
-                }
-            }
-        }
-    }
+    fn fired(&mut self) {}
 
-    fn may_work(&self) -> bool {
-        self.require_lease().is_ok() && !self.cancel.is_cancelled()
-    }
-
-    /// Waits for the trigger (true) or the next look (false); `None` when the daemon stops.
-    async fn wake(&self, lane: Lane, trigger: &Trigger) -> Option<bool> {
-        self.turns.turn(lane, self.idle_check);
-        let mut lease = self.lease.clone();
-        lease.mark_unchanged();
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => None,
-            () = trigger.fired() => Some(true),
-            _ = lease.changed() => Some(false),
-            () = tokio::time::sleep(self.idle_check) => Some(false),
-        }
-    }
-
-    /// Whether the next step follows at once. When something is wrong it is told, and waited for as long as it asks.
-    async fn goes_on(&self, lane: Lane, stepped: Result<bool, Halt>, told: &mut Told) -> bool {
-        let name = match lane {
-            Lane::Urgent => "urgent",
-            Lane::Bulk => "bulk",
-        };
-        match stepped {
-            Ok(worked) => {
-                told.is_well(name);
-                worked
-            }
-            Err(halt) => {
-                told.tell(name, &halt);
-                let rest = halt.retry_in();
-                self.turns.turn(lane, rest);
-                tokio::select! {
-                    () = self.cancel.cancelled() => {}
-                    () = tokio::time::sleep(rest) => {}
-                }
-                true
-            }
-        }
-    }
-
-    /// One page of due contacts. False when nothing is due.
-    pub async fn urgent_step(&self) -> Result<bool, Halt> {
-        self.intercom_is_ready(Lane::Urgent).await?;
-        let Some(page) = self.unless_cancelled(self.due_page()).await? else {
+    /// One page of due contacts.
+    async fn step(&mut self) -> Result<bool, Halt> {
+        self.context.intercom_is_ready(Lane::Urgent).await?;
+        let Some(page) = self.context.unless_cancelled(self.due.next()).await? else {
             return Ok(false);
         };
-        self.run_pass(page).await?;
+        Box::pin(pass::run(&self.context, page)).await?;
         Ok(true)
     }
+}
 
-    /// A page of changes, one of the backfill and one of the sweep, so that none waits for the whole of another. False when all
-    /// are done.
-    pub async fn bulk_step(&self, poll: &mut bool) -> Result<bool, Halt> {
-        *poll |= self.unless_cancelled(self.take_requests()).await?;
-        self.intercom_is_ready(Lane::Bulk).await?;
-        let changed = self.changed_step(poll).await;
-        // A fault of one feed's own leaves the other its turn; a remote or a database that is down is down for both.
-        let down = |stepped: &Result<bool, Halt>| {
-            matches!(
-                stepped,
-                Err(Halt::Remote { .. } | Halt::Store(_) | Halt::Cancelled | Halt::LeaseLost)
-            )
-        };
-        if down(&changed) {
+/// Polls, backfills and sweeps.
+pub struct Bulk {
+    context: Arc<Context>,
+    changed: ChangedFeed,
+    backfill: BackfillFeed,
+    sweep: SweepFeed,
+    /// A poll is due: at the start, and whenever the trigger fires. During a backfill it runs
+    /// between two pages.
+    poll: bool,
+    /// The lease's epoch under which the former holder's work was taken over.
+    taken_over: Option<i64>,
+}
+
+impl Work for Bulk {
+    const LANE: Lane = Lane::Bulk;
+
+    fn new(context: Arc<Context>) -> Self {
+        Self {
+            changed: ChangedFeed::new(Arc::clone(&context)),
+            backfill: BackfillFeed::new(Arc::clone(&context)),
+            sweep: SweepFeed::new(Arc::clone(&context)),
+            context,
+            poll: true,
+            taken_over: None,
+        }
+    }
+
+    fn fired(&mut self) {
+        self.poll = true;
+    }
+
+    /// A page of changes, one of the backfill and one of the sweep, so that none waits for the
+    /// whole of another.
+    async fn step(&mut self) -> Result<bool, Halt> {
+        let context = Arc::clone(&self.context);
+        context.unless_cancelled(self.take_requests()).await?;
+        context.intercom_is_ready(Lane::Bulk).await?;
+        if self.poll {
+            context.store.recheck_holds(&context.fence()?, HOLDS_PER_POLL).await?;
+        }
+        let changed = self.changed_step().await;
+        if is_down(&changed) {
             return changed;
         }
         let backfill = self.backfill_step().await;
-        if down(&backfill) {
+        if is_down(&backfill) {
             return backfill;
         }
         let sweep = self.sweep_step().await;
         Ok(changed? | backfill? | sweep?)
     }
+}
 
-    /// What Intercom cannot take is not read from Keap, whose calls are counted by the day.
-    async fn intercom_is_ready(&self, lane: Lane) -> Result<(), Halt> {
-        let ready = async {
-            let ready = self.intercom.remote().ready(lane).await;
-            ready.map_err(Halt::of_reading)
-        };
-        self.unless_cancelled(ready).await
+/// Whether a fault concerns all feeds: a remote or the database is down. After a fault of one feed
+/// the others still take their step.
+fn is_down(stepped: &Result<bool, Halt>) -> bool {
+    matches!(stepped, Err(Halt::Remote { .. } | Halt::Store(_) | Halt::Cancelled | Halt::LeaseLost))
+}
+
+impl Bulk {
+    /// The same work without a poll of its own, for a command that makes one walk.
+    pub fn without_poll(context: Arc<Context>) -> Self {
+        Self { poll: false, ..Self::new(context) }
     }
 
-    async fn changed_step(&self, poll: &mut bool) -> Result<bool, Halt> {
-        let page = match self.unless_cancelled(self.changed_page(*poll)).await? {
+    /// Whether a poll is due.
+    pub fn poll_is_due(&self) -> bool {
+        self.poll
+    }
+
+    async fn changed_step(&mut self) -> Result<bool, Halt> {
+        let context = Arc::clone(&self.context);
+        let page = match context.unless_cancelled(self.changed.next(self.poll)).await? {
             None => return Ok(false),
             Some(Polled::Nothing) => {
-                *poll = false;
+                self.poll = false;
                 return Ok(false);
             }
             Some(Polled::Page(page)) => page,
         };
-        let ends = page
-            .cursor
-            .as_ref()
-            .is_some_and(|cursor| cursor.walk.is_none());
-        // A walk that another process began ends at a time before this poll was asked for.
-        let own = self.is_own_poll(page.run_id);
-        self.run_pass(*page).await?;
+        let ends = page.cursor.as_ref().is_some_and(Cursor::is_at_rest);
+        let own = self.changed.is_own(page.run_id);
+        Box::pin(pass::run(&context, *page)).await?;
         if ends {
-            let asked_again = self.end_poll().await?;
-            *poll = asked_again || (*poll && !own);
+            let asked_again = self.changed.end().await?;
+            self.poll = asked_again || (self.poll && !own);
         }
         Ok(true)
     }
 
-    async fn backfill_step(&self) -> Result<bool, Halt> {
-        let Some(page) = self.unless_cancelled(self.backfill_page()).await? else {
+    async fn backfill_step(&mut self) -> Result<bool, Halt> {
+        let context = Arc::clone(&self.context);
+        let Some(page) = context.unless_cancelled(self.backfill.next()).await? else {
             return Ok(false);
         };
-        self.run_pass(page).await?;
+        Box::pin(pass::run(&context, page)).await?;
         Ok(true)
     }
 
-    async fn sweep_step(&self) -> Result<bool, Halt> {
-        match self.unless_cancelled(self.sweep()).await? {
+    async fn sweep_step(&mut self) -> Result<bool, Halt> {
+        let context = Arc::clone(&self.context);
+        match context.unless_cancelled(self.sweep.next()).await? {
             Swept::Idle => Ok(false),
             Swept::Step => Ok(true),
             Swept::Page(page) => {
-                self.run_pass(*page).await?;
+                Box::pin(pass::run(&context, *page)).await?;
                 Ok(true)
             }
         }
     }
 
-    /// Reading may be given up at any time: nothing has been done yet.
-    pub(super) async fn unless_cancelled<T>(
-        &self,
-        work: impl Future<Output = Result<T, Halt>>,
-    ) -> Result<T, Halt> {
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(Halt::Cancelled),
-            done = work => done,
+    /// Begins requested walks.
+    async fn take_requests(&mut self) -> Result<(), Halt> {
+        self.take_over().await?;
+        let requested = self.requested_runs().await?;
+        if requested.is_empty() {
+            return Ok(());
+        }
+        let mut backfill = self.is_walking(Feed::Backfill).await?;
+        let mut sweep = self.is_walking(Feed::Sweep).await?;
+        for Run { id, feed, since, .. } in requested {
+            let begins = |feed| NewRun { id, feed, reason: RunReason::Manual, since };
+            match Feed::parse(&feed) {
+                Some(Feed::Changed) => {
+                    self.changed.ask(id).await?;
+                    self.poll = true;
+                }
+                // A second walk waits for the first, because contacts behind its place are to be
+                // read again.
+                Some(Feed::Backfill) if !backfill => {
+                    if let Some(why) = self.mapping_waits(since.is_none()).await? {
+                        let fence = self.context.fence()?;
+                        self.context.store.refuse_run(&fence, id, &why).await?;
+                        continue;
+                    }
+                    let changed = match since {
+                        None => self.first_changed().await?,
+                        Some(_) => None,
+                    };
+                    self.backfill.begin(&begins(Feed::Backfill), changed.as_ref()).await?;
+                    backfill = true;
+                }
+                Some(Feed::Sweep) if !sweep => {
+                    self.sweep.begin(&begins(Feed::Sweep)).await?;
+                    sweep = true;
+                }
+                // The walk of a feed that only a newer release knows is left to that release.
+                Some(Feed::Backfill | Feed::Sweep | Feed::Due) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a walk over everything may not begin: a changed mapping waits for a person.
+    async fn mapping_waits(&self, whole: bool) -> Result<Option<RunFailure>, Halt> {
+        if !whole {
+            return Ok(None);
+        }
+        let state = self.context.store.mapping_state().await?;
+        Ok(state.and_then(|state| state.waits()).map(RunFailure::Other))
+    }
+
+    /// The requested walks that have not begun. A walk that runs without a place, and that this
+    /// process does not carry out, is taken over first: nobody else would ever end it.
+    async fn requested_runs(&self) -> Result<Vec<Run>, Halt> {
+        let store = &self.context.store;
+        let own = self.changed.own_runs();
+        let waiting = store.waiting_runs().await?;
+        let is_left = |run: &Run| run.state == RunState::Running && !own.contains(&run.id);
+        let waiting = if waiting.iter().any(is_left) {
+            store.take_over_runs(&self.context.fence()?, &own).await?;
+            store.waiting_runs().await?
+        } else {
+            waiting
+        };
+        Ok(waiting.into_iter().filter(|run| run.state == RunState::Requested).collect())
+    }
+
+    /// The cursor of the polls where they have none: a first walk over everything also sets it.
+    /// Else the first poll would read everything again.
+    async fn first_changed(&self) -> Result<Option<Cursor>, Halt> {
+        match self.context.store.cursor(Feed::Changed).await? {
+            Some(_) => Ok(None),
+            None => self.changed.first_cursor(true).await.map(Some),
         }
     }
-}
 
-/// Runs a step in a task of its own, so that a panic ends the step and not the lane.
-async fn in_a_task<T: Send + 'static>(
-    step: impl Future<Output = Result<T, Halt>> + Send + 'static,
-) -> Result<T, Halt> {
-    tokio::spawn(step)
-        .await
-        .unwrap_or_else(|_| Err(Halt::Panicked))
+    async fn is_walking(&self, feed: Feed) -> Result<bool, Halt> {
+        let cursor = self.context.store.cursor(feed).await?;
+        Ok(cursor.is_some_and(|cursor| !cursor.is_at_rest()))
+    }
+
+    /// Once per lease: takes over what a former holder left.
+    async fn take_over(&mut self) -> Result<(), Halt> {
+        let fence = self.context.fence()?;
+        if self.taken_over == Some(fence.epoch()) {
+            return Ok(());
+        }
+        // Polls of a former lease are over. Their requests are requested again.
+        self.changed.forget_polls();
+        self.context.store.take_over_runs(&fence, &[]).await?;
+        self.taken_over = Some(fence.epoch());
+        Ok(())
+    }
 }

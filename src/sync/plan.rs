@@ -1,4 +1,5 @@
-//! Planning a page: what is known of its contacts is gathered for all of them together, then each is decided.
+//! Planning a page: gathers what is known of its contacts for all of them together, then decides
+//! each one.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -6,243 +7,490 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream;
 use rand::seq::SliceRandom;
+use uuid::Uuid;
 
-use super::decide::{Decision, Hold, HoldReason, Seen, SkipReason, decide, match_up};
-use super::outcome::Halt;
-use super::write::Rules;
-use crate::contact::{Candidate, Contact, Digest, DigestKey, EmailField, IntercomId, KeapId, Link};
-use crate::intercom::{IntercomClient, Wanted};
-use crate::remote::{Failure, Lane};
-use crate::store::{DueReason, Feed, Known, Store, Waiting};
+use super::context::Context;
+use super::decide::{Decision, Hold, Seen, decide};
+use super::matching::{Owners, match_up};
+use super::page::Page;
+use super::result::Halt;
+use crate::config::{Deleted, Left};
+use crate::contact::{
+    Bases, Candidate, Contact, Digest, DigestKey, Email, FieldName, Fields, KeapId, Link, LinkState,
+};
+use crate::feed::{DueReason, Feed, Lane};
+use crate::intercom::Wanted;
+use crate::outcome::{HoldReason, SkipReason};
+use crate::remote::Failure;
+use crate::store::{FoundIntent, Known, KnownHold, Waiting};
 
-/// Searches under way at once: they answer slowly, and a page of new contacts needs dozens.
-const SEARCHES: usize = 8;
+/// Searches under way at once. They answer slowly, and a page of new contacts needs dozens.
+const SEARCHES_AT_ONCE: usize = 8;
 
-/// A contact with its decision and what the decision stands on.
-pub struct Planned {
+/// A contact with its decision, and what the decision depends on.
+pub(super) struct Planned {
     pub contact: Contact,
     pub decision: Decision,
     pub link: Option<Link>,
     pub waiting: Option<Waiting>,
+    pub hold: Option<KnownHold>,
     pub fingerprint: Digest,
     pub sighting: Digest,
     pub email_digest: Option<Digest>,
-    /// Why the search that this contact was part of failed, and for how long the contact makes way if that is no fault of its
-    /// own; nothing else of the page suffers.
+    /// Why the search for this contact failed, and the delay if the remote failed. Nothing
+    /// else of the page suffers.
     pub search_failed: Option<(String, Option<Duration>)>,
+    /// Earlier writes of the contact whose outcome is unknown.
+    pub found: Vec<FoundIntent>,
+    /// Another mapping wrote its link, and nothing of this one has to be written: the bases to store.
+    pub settles: Option<Bases>,
+    /// The intent of the write that this page makes.
+    pub intent: Option<Uuid>,
+    /// That write has begun and has no certain answer.
+    pub is_unknown: bool,
 }
 
 impl Planned {
-    /// A contact that Keap did not show: it has an id and an outcome, and nothing is decided for it.
-    pub fn unseen(id: KeapId, waiting: Option<Waiting>, key: &DigestKey) -> Self {
-        let contact = Contact {
-            id,
-            updated_at: None,
-            email: EmailField::Absent,
-            name: None,
-            phone: None,
-        };
+    /// A contact that Keap did not show. It has an id and an outcome, and nothing is decided for
+    /// it.
+    pub(super) fn unseen(id: KeapId, known: &mut Known, key: &DigestKey) -> Self {
+        let contact = Contact::showing(id, Fields::default());
         Self {
             decision: Decision::Skip(SkipReason::NotInKeap),
-            link: None,
-            waiting,
+            link: known.links.remove(&id),
+            waiting: known.waiting.remove(&id),
+            hold: known.holds.remove(&id),
             fingerprint: key.fingerprint(&contact),
             sighting: key.sighting(&contact),
             email_digest: None,
             search_failed: None,
+            found: known.intents.remove(&id).unwrap_or_default(),
+            settles: None,
+            intent: None,
+            is_unknown: false,
             contact,
         }
     }
+
+    /// Whether it waits for a person. While it has a due row, its hold does not count.
+    pub(super) fn is_held(&self) -> bool {
+        self.hold.is_some() && self.waiting.is_none()
+    }
 }
 
-/// What planning stands on.
-pub struct Planner<'a> {
-    pub store: &'a Store,
-    pub intercom: &'a IntercomClient,
-    pub key: &'a DigestKey,
-    pub rules: Rules,
+/// Plans contacts that were read from Keap.
+pub(super) struct Planner<'a> {
+    pub context: &'a Context,
     pub lane: Lane,
     pub feed: Feed,
     /// The versions of the due rows that the page was made for.
     pub versions: &'a HashMap<KeapId, i64>,
 }
 
-impl Planner<'_> {
-    /// Decides every contact of a page with two queries, two more where contacts are unknown, and one search a fifteen of these.
-    pub async fn plan(&self, contacts: Vec<Contact>) -> Result<Vec<Planned>, Halt> {
+impl<'a> Planner<'a> {
+    /// The planner of a page.
+    pub(super) fn of(context: &'a Context, page: &'a Page) -> Self {
+        Self { context, lane: page.lane, feed: page.feed, versions: &page.versions }
+    }
+
+    /// Decides every contact. Costs one transaction, two more if contacts are unlinked, and one
+    /// search per 15 of those.
+    pub(super) async fn plan(&self, contacts: Vec<Contact>) -> Result<Vec<Planned>, Halt> {
         let ids: Vec<KeapId> = contacts.iter().map(|contact| contact.id).collect();
-        let known = self.store.known(&ids).await?;
-        let mut planned: Vec<Planned> = contacts
-            .into_iter()
-            .map(|contact| self.first_look(contact, &known))
-            .collect();
-        self.match_unknown(&mut planned).await?;
+        let mut known = self.known(&ids).await?;
+        // Until the accounts are looked at again, a field whose place is gone is no field.
+        let gone = self.context.board.doubt.gone();
+        let mut first_look = |mut contact: Contact| {
+            contact.fields.remove(&gone);
+            self.first_look(contact, &mut known)
+        };
+        let mut planned: Vec<Planned> = contacts.into_iter().map(&mut first_look).collect();
+        self.match_unlinked(&mut planned).await?;
         Ok(planned)
     }
 
-    /// The due row as it was when the page was read: a later request is not answered by an earlier reading.
-    pub fn waiting(&self, id: KeapId, waiting: Option<Waiting>) -> Option<Waiting> {
-        let version = self.versions.get(&id).copied();
-        waiting.map(|waiting| Waiting {
-            version: version.unwrap_or(waiting.version),
-            ..waiting
-        })
+    /// Plans contacts that are gone from Keap and still linked, by the policy for deletions.
+    pub(super) async fn plan_gone(&self, gone: &[KeapId]) -> Result<Vec<Planned>, Halt> {
+        if gone.is_empty() || self.context.policy.sweep.deleted == Deleted::Ignore {
+            return Ok(Vec::new());
+        }
+        let mut known = self.known(gone).await?;
+        let new_owners = self.context.store.new_owners(gone).await?;
+        let planned = gone.iter().filter_map(|id| {
+            let planned = Planned::unseen(*id, &mut known, &self.context.key);
+            let LinkState::Linked(intercom) = planned.link.as_ref()?.state.clone() else {
+                return None;
+            };
+            let decision = match (new_owners.get(id), self.context.policy.sweep.deleted) {
+                (Some(new_owner), _) => Decision::Transfer(intercom, *new_owner),
+                (None, Deleted::Archive) => Decision::Archive(intercom),
+                (None, _) => Decision::Unlink(intercom),
+            };
+            Some(Planned { decision, ..planned })
+        });
+        Ok(planned.collect())
     }
 
-    /// A retry whose time has not come, met by a walk.
-    pub fn retry_waits(&self, waiting: &Waiting) -> bool {
+    /// Plans contacts that Keap does not have, and of which a write without an outcome may have left
+    /// an Intercom contact without a link. Also returns the other ones.
+    pub(super) async fn plan_missing(
+        &self,
+        missing: Vec<KeapId>,
+    ) -> Result<(Vec<Planned>, Vec<KeapId>), Halt> {
+        if missing.is_empty() {
+            return Ok((Vec::new(), missing));
+        }
+        let mut known = self.known(&missing).await?;
+        let is_lost = |id: &KeapId| {
+            let linked = known.links.get(id).is_some_and(|link| link.intercom().is_some());
+            !linked && known.intents.contains_key(id)
+        };
+        let (lost, rest): (Vec<KeapId>, Vec<KeapId>) = missing.into_iter().partition(is_lost);
+        let planned = lost.into_iter().map(|id| Planned {
+            decision: Decision::Look(SkipReason::NotInKeap),
+            ..Planned::unseen(id, &mut known, &self.context.key)
+        });
+        Ok((planned.collect(), rest))
+    }
+
+    /// What the store knows of contacts. An earlier reading must not answer a later request, so a
+    /// due row has the version that it had when the page was made.
+    pub(super) async fn known(&self, ids: &[KeapId]) -> Result<Known, Halt> {
+        let mut known = self.context.store.known(ids).await?;
+        for (id, waiting) in &mut known.waiting {
+            if let Some(version) = self.versions.get(id) {
+                waiting.version = *version;
+            }
+        }
+        let under_way = &self.context.board.intents;
+        for found in known.intents.values_mut() {
+            found.retain(|intent| !under_way.contains(intent.id));
+            for intent in found {
+                intent.sent = intent.sent.clone().under(&self.context.fields);
+            }
+        }
+        known.intents.retain(|_, found| !found.is_empty());
+        Ok(known)
+    }
+
+    /// Whether a walk has met a retry whose time has not come.
+    pub(super) fn retry_waits(&self, waiting: &Waiting) -> bool {
         waiting.later && waiting.reason == DueReason::Retry && self.feed != Feed::Due
     }
 
-    fn first_look(&self, contact: Contact, known: &Known) -> Planned {
-        let (fingerprint, sighting) = (self.key.fingerprint(&contact), self.key.sighting(&contact));
-        let link = known.links.get(&contact.id).cloned();
-        let waiting = self.waiting(contact.id, known.waiting.get(&contact.id).cloned());
+    fn first_look(&self, contact: Contact, known: &mut Known) -> Planned {
+        let key = &self.context.key;
+        let email_digest = contact.email().map(|email| key.email(email));
+        let contact = if contact.in_scope { contact } else { self.left(contact) };
+        let (fingerprint, sighting) = (key.fingerprint(&contact), key.sighting(&contact));
+        let (link, settles) = self.under_this_mapping(&contact, known.links.remove(&contact.id));
+        let waiting = known.waiting.remove(&contact.id);
+        let hold = known.holds.remove(&contact.id);
+        let found = known.intents.remove(&contact.id).unwrap_or_default();
         let seen = Seen {
             link: link.as_ref(),
+            settles: settles.is_some(),
             fingerprint,
             sighting,
-            held_as: waiting
-                .as_ref()
-                .filter(|waiting| waiting.held)
-                .map(|waiting| waiting.sighting),
+            held_as: hold.as_ref().filter(|_| waiting.is_none()).map(|hold| hold.sighting),
             retry_as: waiting
                 .as_ref()
                 .filter(|waiting| self.retry_waits(waiting))
                 .map(|waiting| waiting.sighting),
+            relates: self.relates(&contact, link.as_ref()),
+            archives_left: self.context.policy.left == Left::Archive,
+            unknown: !found.is_empty(),
         };
         let decision = decide(&contact, &seen);
-        let email_digest = contact.email.valid().map(|email| self.key.email(email));
         Planned {
             contact,
             decision,
             link,
             waiting,
+            hold,
             fingerprint,
             sighting,
             email_digest,
             search_failed: None,
+            found,
+            settles,
+            intent: None,
+            is_unknown: false,
         }
     }
 
-    /// Own links by e-mail first, then one search for all that are left.
-    async fn match_unknown(&self, planned: &mut [Planned]) -> Result<(), Halt> {
-        let digests: Vec<Digest> = planned
-            .iter()
-            .filter(|one| one.decision == Decision::Match)
-            .filter_map(|one| one.email_digest)
-            .collect();
-        if digests.is_empty() {
-            return Ok(());
-        }
-        let owners = self.store.email_owners(&digests).await?;
-        let owner_of = |one: &Planned| {
-            one.email_digest
-                .and_then(|digest| owners.get(&digest).copied())
-                .filter(|owner| *owner != one.contact.id)
+    /// A contact that the filter leaves out: only an opt-out still travels, and the tag of those who
+    /// left.
+    fn left(&self, contact: Contact) -> Contact {
+        let only = |fields: &Fields| {
+            let travels = |name: &FieldName| self.context.fields.travels_always(name.as_str());
+            let kept = fields.iter().filter(|(name, _)| travels(name));
+            kept.map(|(name, reading)| (name.clone(), reading.clone())).collect()
         };
-        for one in planned
-            .iter_mut()
-            .filter(|one| one.decision == Decision::Match)
-        {
-            if let Some(owner) = owner_of(one) {
-                one.decision = Decision::Hold(Hold {
-                    reason: HoldReason::EmailLinkedTo(owner),
-                    candidates: Vec::new(),
-                });
-            }
+        let (fields, relations) = (only(&contact.fields), only(&contact.relations));
+        Contact { fields, relations, ..contact }
+    }
+
+    /// A link as this mapping sees it. With it the bases to store, if another mapping wrote it and
+    /// nothing of this one has to be written.
+    fn under_this_mapping(
+        &self,
+        contact: &Contact,
+        link: Option<Link>,
+    ) -> (Option<Link>, Option<Bases>) {
+        let Context { key, fields, .. } = self.context;
+        let Some(mut link) = link else {
+            return (None, None);
+        };
+        if !contact.in_scope {
+            // Little of it travels, so no fingerprint says whether that is settled.
+            let before = link.keap_base.take().unwrap_or_else(Bases::nothing).under(fields);
+            let settles = key.unsettled(fields, contact, &before).is_empty();
+            link.keap_base = Some(before.clone());
+            return (Some(link), settles.then_some(before));
         }
-        // Whoever comes back is searched by itself: it may be the one address that made the search of all fail.
-        let (mut wanted, mut parts) = (Vec::new(), Vec::new());
-        for one in planned.iter().filter(|one| one.decision == Decision::Match) {
-            let Some(email) = one.contact.email.valid().cloned() else {
-                continue;
-            };
-            let keap = one.contact.id;
-            let comes_back = |waiting: &Waiting| waiting.reason == DueReason::Retry;
-            if one.waiting.as_ref().is_some_and(comes_back) {
-                parts.push(vec![Wanted { keap, email }]);
-            } else {
-                wanted.push(Wanted { keap, email });
+        let is_other = match &link.keap_base {
+            Some(base) => base.order().is_some_and(|order| !order.is_same(fields)),
+            None => fields.is_more_than_built_in(),
+        };
+        link.keap_base = match link.keap_base {
+            Some(base) => Some(base.under(fields)),
+            // A former release wrote the built-in fields as Keap still shows them.
+            None if is_other && is_as_written(key, contact, &link) => {
+                Some(key.built_in_bases(fields, contact))
             }
+            None => None,
+        };
+        if !is_other || link.intercom().is_none() {
+            // Without the fields whose place is gone, the stored fingerprint cannot be made again.
+            let is_same = |base: &Bases| key.unsettled(fields, contact, base).is_empty();
+            if !self.context.board.doubt.gone().is_empty()
+                && link.fingerprint != Digest::UNKNOWN
+                && link.keap_base.as_ref().is_some_and(is_same)
+            {
+                link.fingerprint = key.fingerprint(contact);
+            }
+            return (Some(link), None);
         }
-        parts.extend(self.intercom.searches(wanted));
+        let settles = link
+            .keap_base
+            .as_ref()
+            .filter(|_| link.fingerprint != Digest::UNKNOWN)
+            .filter(|before| key.unsettled(fields, contact, before).is_empty())
+            .map(|before| key.bases(fields, contact, Some(before)));
+        // A fingerprint names no places: under another mapping, an equal one says nothing.
+        link.fingerprint = Digest::UNKNOWN;
+        (Some(link), settles)
+    }
+
+    /// The linked contacts whose relations differ from what was settled. Only their relations were
+    /// read.
+    pub(super) async fn related(&self, contacts: &[Contact]) -> Result<Vec<KeapId>, Halt> {
+        let ids: Vec<KeapId> = contacts.iter().map(|contact| contact.id).collect();
+        let mut known = self.known(&ids).await?;
+        let fields = &self.context.fields;
+        let differs = |contact: &&Contact| {
+            let link = known.links.remove(&contact.id).filter(|link| link.intercom().is_some());
+            link.is_some_and(|link| {
+                let keap_base = link.keap_base.clone().map(|base| base.under(fields));
+                self.relates(contact, Some(&Link { keap_base, ..link }))
+            })
+        };
+        Ok(contacts.iter().filter(differs).map(|contact| contact.id).collect())
+    }
+
+    /// Whether a linked contact has relations that differ from what was settled.
+    fn relates(&self, contact: &Contact, link: Option<&Link>) -> bool {
+        let Context { key, fields, .. } = self.context;
+        let nothing = Bases::nothing();
+        link.is_some_and(|link| {
+            let before = link.keap_base.as_ref().unwrap_or(&nothing);
+            !key.unsettled_relations(fields, contact, before).is_empty()
+        })
+    }
+
+    /// Of each linked contact that this mapping rewrites and another one had linked: the fields. The
+    /// contacts that changed in Keap are rewritten anyway.
+    pub(super) async fn rewritten(
+        &self,
+        contacts: Vec<Contact>,
+    ) -> Result<Vec<Vec<FieldName>>, Halt> {
+        let ids: Vec<KeapId> = contacts.iter().map(|contact| contact.id).collect();
+        let mut known = self.known(&ids).await?;
+        let Context { key, fields, .. } = self.context;
+        let each = contacts.into_iter().filter_map(|contact| {
+            let (link, settles) =
+                self.under_this_mapping(&contact, known.links.remove(&contact.id));
+            let link = link.filter(|link| link.intercom().is_some())?;
+            if !contact.in_scope {
+                let acts = self.context.policy.left != Left::Nothing;
+                return acts.then(|| vec![FieldName::from("left")]);
+            }
+            let before = link.keap_base.unwrap_or_else(Bases::nothing);
+            let mut unsettled = key.unsettled_relations(fields, &contact, &before);
+            if settles.is_none() {
+                unsettled.extend(key.unsettled(fields, &contact, &before));
+            }
+            let is_new = |name: &FieldName| !before.has(name.as_str());
+            unsettled.iter().any(is_new).then_some(unsettled)
+        });
+        Ok(each.collect())
+    }
+
+    /// Matches contacts without a link: our own links by e-mail first, then one search for all
+    /// that are left.
+    async fn match_unlinked(&self, planned: &mut [Planned]) -> Result<(), Halt> {
+        self.hold_twins(planned).await?;
+        let parts = self.searches(planned);
         if parts.is_empty() {
             return Ok(());
         }
-        // While searches fail for everybody one of them is on trial: not always the same, which may fail for its own sake.
-        parts.shuffle(&mut rand::rng());
-        let searches = parts.into_iter().map(|part| async move {
-            let found = self.intercom.search(self.lane, &part).await;
-            (part, found)
-        });
-        let searches: Vec<_> = stream::iter(searches)
-            .buffer_unordered(SEARCHES)
-            .collect()
-            .await;
-        let (mut found, mut failed, mut alone) = (Vec::new(), HashMap::new(), HashSet::new());
-        for (part, result) in searches {
-            match result {
-                Ok(candidates) => found.extend(candidates),
-                Err(Failure::Again { why, put_off }) => {
-                    failed.extend(part.iter().map(|one| (one.keap, (why.clone(), put_off))))
-                }
-                // One address that Intercom refuses must not harm its neighbours: each is looked for by itself.
-                Err(Failure::Never { .. }) => alone.extend(part.iter().map(|one| one.keap)),
-                Err(failure) => return Err(Halt::of_reading(failure)),
-            }
-        }
-        let by_email = group(&found, |candidate| candidate.email.clone());
-        let by_external_id = group(&found, |candidate| candidate.external_id.clone());
-        let ids: Vec<IntercomId> = found.iter().map(|candidate| candidate.id.clone()).collect();
-        let linked_to = if ids.is_empty() {
-            HashMap::new()
-        } else {
-            self.store.linked_owners(&ids).await?
-        };
-        for one in planned
-            .iter_mut()
-            .filter(|one| one.decision == Decision::Match)
-        {
-            one.search_failed = failed.remove(&one.contact.id);
-            if one.search_failed.is_some() || alone.contains(&one.contact.id) {
-                continue;
-            }
-            let mut mine: Vec<Candidate> = Vec::new();
-            let email = one.contact.email.valid().map(|email| email.folded());
-            for candidate in by_external_id
-                .get(&one.contact.id.to_string())
-                .into_iter()
-                .chain(email.and_then(|email| by_email.get(&email)))
-                .flatten()
-            {
-                if !mine.iter().any(|known| known.id == candidate.id) {
-                    mine.push((*candidate).clone());
-                }
-            }
-            one.decision = match_up(&one.contact, None, &mine, self.rules.promote_leads);
-            // Search lags: a contact that we linked to somebody else lately may still look free.
-            if let Decision::Link(id) = &one.decision
-                && let Some(other) = linked_to.get(id).filter(|other| **other != one.contact.id)
-                && !mine
-                    .iter()
-                    .any(|candidate| candidate.id == *id && candidate.belongs_to(one.contact.id))
-            {
-                one.decision = Decision::Hold(Hold {
-                    reason: HoldReason::EmailLinkedTo(*other),
-                    candidates: vec![id.clone()],
-                });
+        let mut found = self.search(parts).await?;
+        let owners = self.owners(&found.candidates, planned).await?;
+        let candidates = Candidates::by_key(&found.candidates);
+        for one in unmatched(planned) {
+            one.search_failed = found.failed.remove(&one.contact.id);
+            if one.search_failed.is_none() && !found.alone.contains(&one.contact.id) {
+                one.decision = self.match_one(one, &candidates, &owners);
             }
         }
         Ok(())
     }
+
+    /// Holds contacts whose e-mail another linked contact has.
+    async fn hold_twins(&self, planned: &mut [Planned]) -> Result<(), Halt> {
+        let digests: Vec<Digest> = unmatched(planned).filter_map(|one| one.email_digest).collect();
+        if digests.is_empty() {
+            return Ok(());
+        }
+        let owners = self.context.store.email_owners(&digests).await?;
+        for one in unmatched(planned) {
+            let owner = one.email_digest.and_then(|digest| owners.get(&digest).copied());
+            if let Some(owner) = owner.filter(|owner| *owner != one.contact.id) {
+                one.decision = Decision::Hold(Hold::new(HoldReason::EmailLinkedTo(owner), []));
+            }
+        }
+        Ok(())
+    }
+
+    /// The searches that the page needs. A contact that failed before gets a search of its own: its
+    /// address may be the one that made a shared search fail.
+    fn searches(&self, planned: &mut [Planned]) -> Vec<Vec<Wanted>> {
+        let (mut wanted, mut parts) = (Vec::new(), Vec::new());
+        for one in unmatched(planned) {
+            let Some(email) = one.contact.email().cloned() else {
+                continue;
+            };
+            let search = Wanted { keap: one.contact.id, email };
+            let failed_before = |waiting: &Waiting| waiting.reason == DueReason::Retry;
+            if one.is_held() || one.waiting.as_ref().is_some_and(failed_before) {
+                parts.push(vec![search]);
+            } else {
+                wanted.push(search);
+            }
+        }
+        parts.extend(self.context.intercom.searches(wanted));
+        // While all searches fail, one of them is on trial. It must not always be the same one,
+        // which may fail because of its own address.
+        parts.shuffle(&mut rand::rng());
+        parts
+    }
+
+    async fn search(&self, parts: Vec<Vec<Wanted>>) -> Result<Found, Halt> {
+        let searches = parts.into_iter().map(|part| async move {
+            let found = self.context.intercom.search(self.lane, &part).await;
+            (part, found)
+        });
+        let searches: Vec<_> =
+            stream::iter(searches).buffer_unordered(SEARCHES_AT_ONCE).collect().await;
+        let mut found = Found::default();
+        for (part, result) in searches {
+            let ids = part.iter().map(|one| one.keap);
+            match result {
+                Ok(candidates) => found.candidates.extend(candidates),
+                Err(Failure::Again { why, delay }) => {
+                    found.failed.extend(ids.map(|id| (id, (why.clone(), delay))));
+                }
+                // Intercom may refuse a single address of the search. Each contact is then searched
+                // on its own.
+                Err(Failure::Never { .. }) => found.alone.extend(ids),
+                Err(failure) => return Err(Halt::of_reading(failure)),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whose the candidates are. Keap has just shown the contacts of this page.
+    async fn owners(&self, found: &[Candidate], planned: &[Planned]) -> Result<Owners, Halt> {
+        let in_keap = planned.iter().map(|one| one.contact.id).collect();
+        self.context.owners(self.lane, found, in_keap, HashSet::new()).await
+    }
+
+    fn match_one(&self, one: &Planned, candidates: &Candidates<'_>, owners: &Owners) -> Decision {
+        let mine = candidates.of(&one.contact);
+        match_up(&one.contact, &mine, owners, self.context.matching_rules())
+    }
 }
 
-fn group(
-    found: &[Candidate],
-    key: impl Fn(&Candidate) -> Option<String>,
-) -> HashMap<String, Vec<&Candidate>> {
-    let mut groups: HashMap<String, Vec<&Candidate>> = HashMap::new();
+/// Whether a contact shows what a former release wrote, which knew the built-in fields only. Where
+/// the mapping no longer has all of them, the fingerprint cannot be made again: then the stamp says
+/// that nothing has changed since.
+fn is_as_written(key: &DigestKey, contact: &Contact, link: &Link) -> bool {
+    if contact.has_built_in_fields() {
+        return link.fingerprint == key.built_in_fingerprint(contact);
+    }
+    let is_known = link.fingerprint != Digest::UNKNOWN && contact.updated_at.is_some();
+    is_known && link.keap_updated_at == contact.updated_at
+}
+
+fn unmatched(planned: &mut [Planned]) -> impl Iterator<Item = &mut Planned> {
+    planned.iter_mut().filter(|one| one.decision == Decision::Match)
+}
+
+/// The results of a page's searches.
+#[derive(Default)]
+struct Found {
+    candidates: Vec<Candidate>,
+    /// Contacts whose search failed, with the reason and the delay.
+    failed: HashMap<KeapId, (String, Option<Duration>)>,
+    /// Contacts that must be searched one by one.
+    alone: HashSet<KeapId>,
+}
+
+/// Candidates by e-mail and by external id.
+struct Candidates<'a> {
+    by_email: HashMap<&'a str, Vec<&'a Candidate>>,
+    by_external_id: HashMap<&'a str, Vec<&'a Candidate>>,
+}
+
+impl<'a> Candidates<'a> {
+    fn by_key(found: &'a [Candidate]) -> Self {
+        Self {
+            by_email: group(found, |candidate| candidate.email.as_deref()),
+            by_external_id: group(found, |candidate| candidate.external_id.as_deref()),
+        }
+    }
+
+    /// The candidates of one contact, each once.
+    fn of(&self, contact: &Contact) -> Vec<Candidate> {
+        let email = contact.email().map(Email::folded);
+        let by_id = self.by_external_id.get(contact.id.to_string().as_str());
+        let by_email = email.and_then(|email| self.by_email.get(email));
+        let mut mine: Vec<Candidate> = Vec::new();
+        for candidate in by_id.into_iter().chain(by_email).flatten() {
+            if !mine.iter().any(|known| known.id == candidate.id) {
+                mine.push((*candidate).clone());
+            }
+        }
+        mine
+    }
+}
+
+fn group<'a>(
+    found: &'a [Candidate],
+    key: impl Fn(&'a Candidate) -> Option<&'a str>,
+) -> HashMap<&'a str, Vec<&'a Candidate>> {
+    let mut groups: HashMap<&str, Vec<&Candidate>> = HashMap::new();
     for candidate in found {
         if let Some(key) = key(candidate) {
             groups.entry(key).or_default().push(candidate);

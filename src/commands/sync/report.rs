@@ -1,231 +1,116 @@
-//! What `sync` prints: progress, previews of a dry run, and the summary at the end.
+//! What `sync` prints at the end: the contacts, and the counts.
 
-use std::io::{IsTerminal, stderr};
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use tokio::sync::watch;
-use tokio::time::Instant;
 
+use crate::commands::look::{count, number};
 use crate::contact::KeapId;
-use crate::logs;
-use crate::store::Counts;
-use crate::sync::dry_run::Preview;
+use crate::feed::Counts;
+use crate::outcome::Action;
 
-/// Off a terminal, progress made elsewhere is told this often.
-const LINE_EVERY: Duration = Duration::from_secs(5);
-
-/// What came of a requested contact.
-pub struct Told {
+/// What came of a contact.
+pub(super) struct ContactOutcome {
     pub id: KeapId,
-    pub action: String,
+    /// `None` while it is queued.
+    pub action: Option<Action>,
     pub intercom: Option<String>,
     pub why: Option<String>,
 }
 
-pub fn print_summary(json: bool, counts: &Counts, contacts: &[Told], error: Option<&str>) {
-    if json {
-        let contacts: Vec<_> = contacts
+impl ContactOutcome {
+    fn word(&self) -> &'static str {
+        self.action.map_or("queued", Action::code)
+    }
+}
+
+/// The end of a `sync`.
+pub(super) struct Summary<'a> {
+    /// Print one JSON document.
+    pub json: bool,
+    pub counts: Counts,
+    /// The contacts that the caller named, or those of a walk that are not synced.
+    pub contacts: &'a [ContactOutcome],
+    /// The caller named them. Text lists no others, because a walk may have thousands.
+    pub are_named: bool,
+    /// The counts are those of a sweep.
+    pub is_sweep: bool,
+    /// The calls were counted.
+    pub knows_calls: bool,
+    pub error: Option<&'a str>,
+}
+
+impl Summary<'_> {
+    pub(super) fn print(&self) {
+        if self.json {
+            self.print_document();
+            return;
+        }
+        for one in self.contacts.iter().filter(|_| self.are_named) {
+            outln!(
+                "{}",
+                line(&one.id.to_string(), one.word(), one.intercom.as_deref(), one.why.as_deref())
+            );
+        }
+        if let Some(error) = self.error {
+            outln!("Not complete: {error}");
+        }
+        print_counts(&self.counts, self.is_sweep, self.knows_calls);
+        if self.counts.held > 0 && !self.are_named {
+            outln!("`keap-intercom-sync held` says why contacts are held.");
+        }
+    }
+
+    fn print_document(&self) {
+        let contacts: Vec<_> = self
+            .contacts
             .iter()
-            .map(|one| json!({ "keapContactId": one.id.get(), "action": one.action, "intercomContactId": one.intercom, "error": one.why }))
+            .map(|one| json!({ "keapContactId": one.id.get(), "action": one.word(), "intercomContactId": one.intercom, "error": one.why }))
             .collect();
-        println!(
-            "{}",
-            json!({ "summary": counts, "contacts": contacts, "error": error })
+        let mut summary = json!(self.counts);
+        if !self.knows_calls {
+            summary["keapCalls"] = json!(null);
+            summary["intercomCalls"] = json!(null);
+        }
+        outln!("{}", json!({ "summary": summary, "contacts": contacts, "error": self.error }));
+    }
+}
+
+/// Prints the counts in one line. A sweep looks at ids only, so most counters mean nothing for it.
+/// `knows_calls`: the calls were counted.
+pub(super) fn print_counts(counts: &Counts, sweep: bool, knows_calls: bool) {
+    let calls = if knows_calls {
+        format!(
+            "; calls: Keap {}, Intercom {}",
+            number(counts.keap_calls),
+            number(counts.intercom_calls)
+        )
+    } else {
+        String::new()
+    };
+    if sweep {
+        outln!(
+            "{} looked at. Gone from Keap: {} archived, {} unlinked; found late: {}{calls}",
+            count(counts.seen, "contact"),
+            number(counts.archived),
+            number(counts.unlinked),
+            number(counts.late),
         );
         return;
     }
-    for one in contacts {
-        println!(
-            "{}",
-            line(
-                &one.id.to_string(),
-                &one.action,
-                one.intercom.as_deref(),
-                one.why.as_deref()
-            )
-        );
-    }
-    if let Some(error) = error {
-        println!("Not complete: {error}");
-    }
-    println!(
-        "{} contacts: {} created, {} linked, {} updated, {} unchanged, {} skipped, {} held, {} failed; calls: Keap {}, Intercom {}",
-        counts.seen,
-        counts.created,
-        counts.linked,
-        counts.updated,
-        counts.unchanged,
-        counts.skipped,
-        counts.held,
-        counts.failed,
-        counts.keap_calls,
-        counts.intercom_calls,
+    outln!(
+        "{}: {} created, {} linked, {} updated, {} unchanged, {} skipped, {} held, {} failed{calls}",
+        count(counts.seen, "contact"),
+        number(counts.created),
+        number(counts.linked),
+        number(counts.updated),
+        number(counts.unchanged),
+        number(counts.skipped),
+        number(counts.held),
+        number(counts.failed),
     );
-    if counts.archived + counts.unlinked + counts.late > 0 {
-        println!("{}", of_sweep(counts));
-    }
 }
 
-/// What a sweep found.
-fn of_sweep(counts: &Counts) -> String {
-    format!(
-        "Gone from Keap: {} archived, {} unlinked; found late: {}",
-        counts.archived, counts.unlinked, counts.late
-    )
-}
-
-fn line(id: &str, action: &str, intercom: Option<&str>, why: Option<&str>) -> String {
-    let intercom = intercom
-        .map(|id| format!(" → Intercom {id}"))
-        .unwrap_or_default();
+pub(super) fn line(id: &str, action: &str, intercom: Option<&str>, why: Option<&str>) -> String {
+    let intercom = intercom.map(|id| format!(" → Intercom {id}")).unwrap_or_default();
     let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
     format!("{id}: {action}{intercom}{why}")
-}
-
-/// The previews of a dry run, told one by one: an account may have a million.
-pub struct Previews {
-    json: bool,
-    verbose: bool,
-    any: bool,
-}
-
-impl Previews {
-    pub fn new(json: bool, verbose: bool) -> Self {
-        if json {
-            print!("{{\"dryRun\":true,\"contacts\":[");
-        }
-        Self {
-            json,
-            verbose,
-            any: false,
-        }
-    }
-
-    pub fn tell(&mut self, preview: &Preview) {
-        if self.json {
-            let fields = || {
-                preview
-                    .fields
-                    .iter()
-                    .map(|(name, value)| ((*name).to_owned(), json!(value)))
-                    .collect::<serde_json::Map<_, _>>()
-            };
-            let one = json!({
-                "keapContactId": preview.keap_contact_id, "action": preview.action, "intercomContactId": preview.intercom_contact_id,
-                "error": preview.reason, "fields": self.verbose.then(fields),
-            });
-            print!("{}{one}", if self.any { "," } else { "" });
-            self.any = true;
-            return;
-        }
-        if preview.action == "unchanged" && !self.verbose {
-            return;
-        }
-        println!(
-            "{}",
-            line(
-                &preview.keap_contact_id.to_string(),
-                preview.action,
-                preview.intercom_contact_id.as_deref(),
-                preview.reason.as_deref()
-            )
-        );
-        if self.verbose {
-            for (name, value) in &preview.fields {
-                println!("    {name}: {}", value.as_deref().unwrap_or("(cleared)"));
-            }
-        }
-    }
-
-    pub fn end(&self, counts: &Counts, stopped: Option<&str>) {
-        if self.json {
-            println!(
-                "],\"summary\":{},\"error\":{}}}",
-                json!(counts),
-                json!(stopped)
-            );
-            return;
-        }
-        println!("Dry run, nothing was written.");
-        print_summary(false, counts, &[], stopped);
-    }
-}
-
-/// A progress line on a terminal, plain lines elsewhere; each pass of this process has its log line beside it.
-pub struct Bar {
-    bar: Option<ProgressBar>,
-    quiet: bool,
-    last_line: Mutex<Option<(Instant, Counts)>>,
-}
-
-impl Bar {
-    pub fn new(json: bool) -> Self {
-        let bar = (!json && stderr().is_terminal()).then(|| {
-            let bar = logs::bars().add(ProgressBar::new_spinner());
-            if let Ok(style) =
-                ProgressStyle::with_template("{spinner} {pos} contacts, {per_sec} {msg}")
-            {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(200));
-            bar
-        });
-        Self {
-            bar,
-            quiet: json,
-            last_line: Mutex::default(),
-        }
-    }
-
-    /// Shows how far another process is.
-    pub fn show(&self, counts: &Counts) {
-        if let Some(bar) = &self.bar {
-            return show(bar, counts);
-        }
-        let mut last = self
-            .last_line
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let (told_at, told) = last.unwrap_or((Instant::now(), Counts::default()));
-        if last.is_none() {
-            *last = Some((told_at, told));
-        }
-        if !self.quiet && told != *counts && told_at.elapsed() >= LINE_EVERY {
-            *last = Some((Instant::now(), *counts));
-            eprintln!("{} contacts so far: {}", counts.seen, of(counts));
-        }
-    }
-
-    /// Follows the passes of this process.
-    pub fn follow(&self, mut progress: watch::Receiver<Counts>) -> tokio::task::JoinHandle<()> {
-        let bar = self.bar.clone();
-        tokio::spawn(async move {
-            let Some(bar) = bar else { return };
-            while progress.changed().await.is_ok() {
-                show(&bar, &progress.borrow_and_update());
-            }
-        })
-    }
-
-    pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-fn show(bar: &ProgressBar, counts: &Counts) {
-    bar.set_position(u64::try_from(counts.seen).unwrap_or(0));
-    bar.set_message(of(counts));
-}
-
-fn of(counts: &Counts) -> String {
-    format!(
-        "{} created, {} linked, {} updated, {} held, {} failed",
-        counts.created, counts.linked, counts.updated, counts.held, counts.failed
-    )
 }

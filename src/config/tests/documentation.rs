@@ -3,7 +3,8 @@
 use tempfile::TempDir;
 
 use super::{SECRETS, env, file};
-use crate::config::keys::{KEYS, Key, Kind};
+use crate::config::keys::{self, KEYS};
+use crate::config::kinds::Kind;
 use crate::config::{DEFAULTS, Sources, load};
 
 /// Each key of the default file: its path, its value as written, the comment above it, and
@@ -31,22 +32,15 @@ fn documented() -> Vec<(String, String, String, bool)> {
 fn the_default_file_documents_every_key() {
     let documented = documented();
     let paths: Vec<&str> = documented.iter().map(|(path, ..)| path.as_str()).collect();
-    let keys: Vec<&str> = KEYS.iter().map(|key| key.path).collect();
+    let keys: Vec<&str> = KEYS.iter().map(|key| key.path.as_str()).collect();
     assert_eq!(paths, keys, "the same keys in the same order");
 
     for (path, _, comment, off) in &documented {
-        let key = Key::at(path).unwrap();
-        let env = key.env();
+        let key = keys::at(path).unwrap();
+        let env = key.env.clone();
         assert!(comment.contains(". Unit: "), "{path}: {comment}");
-        let name = if key.is_secret() {
-            format!("{env} or {env}_FILE")
-        } else {
-            env
-        };
-        assert!(
-            comment.ends_with(&format!("Environment: {name}.")),
-            "{path}: {comment}"
-        );
+        let name = if key.is_secret() { format!("{env} or {env}_FILE") } else { env };
+        assert!(comment.ends_with(&format!("Environment: {name}.")), "{path}: {comment}");
         assert_eq!(
             key.is_secret(),
             comment.contains("secret,") || comment.contains("A secret."),
@@ -54,20 +48,17 @@ fn the_default_file_documents_every_key() {
         );
         assert_eq!(*off, key.optional && path != "log.filter", "{path}");
         match key.kind {
-            Kind::Int(min, max) => assert!(
-                comment.contains(&format!(", {min} to {max}.")),
-                "{path}: {comment}"
-            ),
+            Kind::Int(min, max) => {
+                assert!(comment.contains(&format!(", {min} to {max}.")), "{path}: {comment}")
+            }
             Kind::Choice(names) => {
                 assert!(
-                    names
-                        .iter()
-                        .all(|one| comment.contains(&format!("\"{one}\""))),
+                    names.iter().all(|one| comment.contains(&format!("\"{one}\""))),
                     "{path}: {comment}"
                 );
             }
             Kind::Bool => assert!(comment.contains("true or false"), "{path}: {comment}"),
-            Kind::Text(_) | Kind::Secret(_) => {}
+            Kind::Text(_) | Kind::Texts | Kind::Secret(_) => {}
         }
     }
 }
@@ -85,21 +76,18 @@ fn examples_that_are_commented_out_are_valid_and_placeholders_are_refused() {
 
 #[test]
 fn every_documented_name_works_and_fits_its_type() {
-    for key in KEYS {
+    for key in KEYS.iter() {
         let values: Vec<String> = match key.kind {
             Kind::Int(min, max) => vec![min.to_string(), max.to_string()],
             Kind::Bool => vec!["true".into(), "false".into()],
+            Kind::Texts => vec!["one".into(), "one, two".into()],
             Kind::Choice(names) => names.iter().map(|name| (*name).to_owned()).collect(),
             Kind::Secret(_) => {
-                let value = SECRETS
-                    .iter()
-                    .find(|(name, _)| *name == key.env())
-                    .unwrap()
-                    .1;
+                let value = SECRETS.iter().find(|(name, _)| *name == key.env).unwrap().1;
                 vec![value.to_owned()]
             }
             Kind::Text(_) => vec![
-                match key.path {
+                match key.path.as_str() {
                     "environment" => "staging",
                     "intercom.version" => "2.15",
                     "http.listen" | "http.metrics_listen" => "[::1]:1",
@@ -115,12 +103,13 @@ fn every_documented_name_works_and_fits_its_type() {
         let plain = format!("{:?}", load(&Sources::default()).unwrap());
         let mut changed = false;
         for value in values {
-            let mut sources = env(&[(&key.env(), &value)]);
+            let mut sources = env(&[(&key.env, &value)]);
+            if key.path == "filter.left" {
+                sources.env.insert("FILTER__LEFT_TAG".into(), "left".into());
+            }
             // Keeps the two bounds of a wait in order while one of them is moved.
             if key.path == "sync.retry_cap_seconds" {
-                sources
-                    .env
-                    .insert("SYNC__RETRY_BASE_MS".into(), "1000".into());
+                sources.env.insert("SYNC__RETRY_BASE_MS".into(), "1000".into());
             }
             let settings = load(&sources).unwrap_or_else(|error| panic!("{}: {error}", key.path));
             changed |= format!("{settings:?}") != plain;
@@ -131,15 +120,15 @@ fn every_documented_name_works_and_fits_its_type() {
 
 #[test]
 fn every_number_is_bounded_at_both_ends() {
-    for key in KEYS {
+    for key in KEYS.iter() {
         let Kind::Int(min, max) = key.kind else {
             continue;
         };
         for value in [min - 1, max + 1] {
-            let error = load(&env(&[(&key.env(), &value.to_string())])).expect_err(key.path);
+            let error = load(&env(&[(&key.env, &value.to_string())])).expect_err(&key.path);
             let expected = format!(
                 "{}: \"{value}\" is not valid; expected a whole number from {min} to {max}",
-                key.env()
+                key.env
             );
             assert_eq!(error.to_string(), expected);
         }

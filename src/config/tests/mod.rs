@@ -6,41 +6,32 @@ mod wrong;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
-use super::keys::{KEYS, Key};
+use super::keys::{self, KEYS};
 use super::*;
 
-const SECRETS: [(&str, &str); 5] = [
+const SECRETS: [(&str, &str); 6] = [
     ("DATABASE_URL", "postgres://app:canary-db@db/app"),
     ("KEAP_API_KEY", "canary-keap"),
-    (
-        "KEAP_WEBHOOK_SECRET",
-        "canary-hook-one-0123456789,canary-hook-two-0123456789",
-    ),
+    ("KEAP_WEBHOOK_SECRET", "canary-hook-one-0123456789,canary-hook-two-0123456789"),
     ("INTERCOM_ACCESS_TOKEN", "canary-intercom"),
+    ("NETWORK__PROXY", "http://canary:canary-proxy@proxy:3128"),
     ("API_TOKEN", "canary-api-0123456789"),
 ];
 
 fn env(pairs: &[(&str, &str)]) -> Sources {
-    let pairs = pairs
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-    Sources {
-        env: pairs.collect(),
-        ..Sources::default()
-    }
+    let pairs = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    Sources { env: pairs.collect(), ..Sources::default() }
 }
 
 fn file(dir: &TempDir, text: &str) -> Sources {
     let path = dir.path().join("sync.toml");
     write(&path, text, 0o600);
-    Sources {
-        file: Some(path),
-        ..Sources::default()
-    }
+    Sources { file: Some(path), ..Sources::default() }
 }
 
 fn write(path: &Path, text: &str, mode: u32) {
@@ -55,10 +46,11 @@ fn refused(sources: &Sources) -> String {
 
 fn secret(settings: &Settings, name: &str) -> Option<String> {
     let value = match name {
-        "DATABASE_URL" => &settings.database_url,
+        "DATABASE_URL" => &settings.database.url,
         "KEAP_API_KEY" => &settings.keap.api_key,
         "KEAP_WEBHOOK_SECRET" => &settings.keap.webhook_secret,
         "INTERCOM_ACCESS_TOKEN" => &settings.intercom.access_token,
+        "NETWORK__PROXY" => &settings.network.proxy,
         "API_TOKEN" => &settings.http.api_token,
         other => panic!("{other} is no secret"),
     };
@@ -71,69 +63,47 @@ fn defaults_alone_are_valid() {
     assert_eq!(settings.environment, "production");
     assert_eq!(settings.database.max_connections, 8);
     assert_eq!(settings.database.migrate, Migrate::Auto);
-    assert_eq!(
-        settings.database.statement_timeout(),
-        Duration::from_secs(30)
-    );
-    assert_eq!(
-        settings.keap.base_url.as_str(),
-        "https://api.infusionsoft.com/crm/rest"
-    );
+    assert_eq!(settings.database.statement_timeout, Duration::from_secs(30));
+    assert_eq!(settings.keap.base_url.as_str(), "https://api.infusionsoft.com/crm/rest");
     assert_eq!(settings.keap.page_size, 1000);
     assert!(settings.keap.webhook_secrets().is_empty());
-    assert_eq!(
-        settings.intercom.base_url().as_str(),
-        "https://api.intercom.io/"
-    );
+    assert_eq!(settings.intercom.base_url().as_str(), "https://api.intercom.io/");
     assert_eq!(settings.intercom.version, "2.16");
     assert_eq!(settings.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.poll.schedule, "0 * * * * *");
     assert_eq!(settings.poll.first_run, FirstRun::Everything);
-    assert_eq!(settings.sync.retry_cap(), Duration::from_secs(3600));
-    assert_eq!(settings.lease.ttl(), Duration::from_secs(15));
+    assert_eq!(settings.sync.retry_cap, Duration::from_secs(3600));
+    assert_eq!(settings.lease.ttl, Duration::from_secs(15));
     assert_eq!(settings.log.format, LogFormat::Text);
     assert_eq!(settings.log.filter, "info");
     assert!(settings.warnings.is_empty());
-    assert!(
-        SECRETS
-            .iter()
-            .all(|(name, _)| secret(&settings, name).is_none())
-    );
+    assert!(SECRETS.iter().all(|(name, _)| secret(&settings, name).is_none()));
 }
 
 #[test]
 fn later_layers_win() {
     let dir = TempDir::new().unwrap();
-    let mut sources = file(
-        &dir,
-        "[keap]\napi_key = \"from-file\"\n[poll]\noverlap_seconds = 1",
-    );
+    let mut sources = file(&dir, "[keap]\napi_key = \"from-file\"\n[poll]\noverlap_seconds = 1");
     let key = |sources: &Sources| secret(&load(sources).unwrap(), "KEAP_API_KEY").unwrap();
     assert_eq!(key(&sources), "from-file");
-    assert_eq!(load(&sources).unwrap().poll.overlap_seconds, 1);
+    assert_eq!(load(&sources).unwrap().poll.overlap, Duration::from_secs(1));
     assert_eq!(load(&sources).unwrap().keap.page_size, 1000);
 
     let credentials = dir.path().join("credentials");
     fs::create_dir(&credentials).unwrap();
-    write(
-        &credentials.join("keap-api-key"),
-        "from-credential\n",
-        0o400,
-    );
+    write(&credentials.join("keap-api-key"), "from-credential\n", 0o400);
     write(&credentials.join("poll__overlap_seconds"), "2\n", 0o400);
     sources.credentials_dir = Some(credentials);
     assert_eq!(key(&sources), "from-credential");
-    assert_eq!(load(&sources).unwrap().poll.overlap_seconds, 2);
+    assert_eq!(load(&sources).unwrap().poll.overlap, Duration::from_secs(2));
 
     let pointed = dir.path().join("pointed");
     write(&pointed, "from-pointed-file\n", 0o400);
-    sources.env = env(&[
-        ("KEAP_API_KEY_FILE", pointed.to_str().unwrap()),
-        ("POLL__OVERLAP_SECONDS", "3"),
-    ])
-    .env;
+    sources.env =
+        env(&[("KEAP_API_KEY_FILE", pointed.to_str().unwrap()), ("POLL__OVERLAP_SECONDS", "3")])
+            .env;
     assert_eq!(key(&sources), "from-pointed-file");
-    assert_eq!(load(&sources).unwrap().poll.overlap_seconds, 3);
+    assert_eq!(load(&sources).unwrap().poll.overlap, Duration::from_secs(3));
 
     sources.env = env(&[("KEAP_API_KEY", "from-variable"), ("KEAP_API_KEY_FILE", "")]).env;
     assert_eq!(key(&sources), "from-variable");
@@ -148,16 +118,8 @@ fn each_secret_comes_from_each_source() {
         let dir = TempDir::new().unwrap();
         let check = |how: &str, sources: &Sources| {
             let settings = load(sources).unwrap_or_else(|error| panic!("{name} by {how}: {error}"));
-            assert_eq!(
-                secret(&settings, name).as_deref(),
-                Some(value),
-                "{name} by {how}"
-            );
-            assert!(
-                settings.warnings.is_empty(),
-                "{name} by {how}: {:?}",
-                settings.warnings
-            );
+            assert_eq!(secret(&settings, name).as_deref(), Some(value), "{name} by {how}");
+            assert!(settings.warnings.is_empty(), "{name} by {how}: {:?}", settings.warnings);
         };
         check("variable", &env(&[(name, value)]));
 
@@ -166,26 +128,70 @@ fn each_secret_comes_from_each_source() {
         let path = pointed.to_str().unwrap();
         check("NAME_FILE", &env(&[(&format!("{name}_FILE"), path)]));
 
-        let key = Key::of_env(name).unwrap();
+        let key = keys::of_env(name).unwrap();
         let (section, short) = key.path.split_once('.').unwrap();
-        check(
-            "file",
-            &file(&dir, &format!("[{section}]\n{short} = \"{value}\"")),
-        );
+        check("file", &file(&dir, &format!("[{section}]\n{short} = \"{value}\"")));
 
         let lower = name.to_lowercase();
         for file in [name, &lower, &lower.replace('_', "-")] {
             let credentials = TempDir::new().unwrap();
             write(&credentials.path().join(file), value, 0o440);
             let credentials_dir = Some(credentials.path().to_owned());
-            check(
-                file,
-                &Sources {
-                    credentials_dir,
-                    ..Sources::default()
-                },
-            );
+            check(file, &Sources { credentials_dir, ..Sources::default() });
         }
+    }
+}
+
+// `docker --env-file` passes quotes on.
+#[test]
+fn quotes_around_any_value_of_the_environment_or_a_secret_file_are_left_out() {
+    for key in KEYS.iter() {
+        let value = valid(key);
+        let plain = load(&env(&[(&key.env, &value)])).unwrap();
+        for quoted in [format!("\"{value}\""), format!("'{value}'")] {
+            let settings = load(&env(&[(&key.env, &quoted)]));
+            let settings = settings.unwrap_or_else(|error| panic!("{}={quoted}: {error}", key.env));
+            assert_eq!(plain.values.differences(&settings.values), [""; 0], "{}", key.env);
+
+            if key.is_secret() {
+                let dir = TempDir::new().unwrap();
+                let path = dir.path().join("pointed");
+                write(&path, &format!("{quoted}\n"), 0o600);
+                let path = format!("\"{}\"", path.to_str().unwrap());
+                let settings = load(&env(&[(&format!("{}_FILE", key.env), &path)])).unwrap();
+                assert_eq!(plain.values.differences(&settings.values), [""; 0], "{}", key.env);
+            }
+        }
+    }
+    let empty = load(&env(&[("KEAP_API_KEY", "\"\""), ("KEAP_API_KEY_FILE", "''")])).unwrap();
+    assert_eq!(secret(&empty, "KEAP_API_KEY"), None);
+}
+
+#[test]
+fn a_quote_at_one_end_of_a_secret_is_refused() {
+    for (name, value) in SECRETS {
+        for wrong in [format!("\"{value}"), format!("{value}'"), format!("\"'{value}'\"")] {
+            let text = refused(&env(&[(name, &wrong)]));
+            assert!(text.starts_with(name) && !text.contains("canary"), "{wrong}: {text}");
+        }
+    }
+}
+
+/// A value that the key accepts.
+fn valid(key: &kinds::Key) -> String {
+    match key.kind {
+        kinds::Kind::Int(_, max) => max.to_string(),
+        kinds::Kind::Bool => "false".into(),
+        kinds::Kind::Texts => "one, two".into(),
+        kinds::Kind::Choice(names) => names.last().unwrap().to_string(),
+        kinds::Kind::Secret(_) => {
+            SECRETS.iter().find(|(name, _)| *name == key.env).unwrap().1.into()
+        }
+        kinds::Kind::Text(_) => match load(&Sources::default()).unwrap().values.text(&key.path) {
+            Some(default) => default.into(),
+            None if key.path.ends_with("listen") => "[::1]:1".into(),
+            None => "https://other.example.com/base".into(),
+        },
     }
 }
 
@@ -196,54 +202,39 @@ fn secrets_that_every_user_can_read_earn_a_warning() {
     write(&path, "canary", 0o644);
     let settings = load(&env(&[("KEAP_API_KEY_FILE", path.to_str().unwrap())])).unwrap();
     assert_eq!(settings.warnings.len(), 1);
-    assert!(
-        settings.warnings[0].contains("KEAP_API_KEY_FILE"),
-        "{:?}",
-        settings.warnings
-    );
+    assert!(settings.warnings[0].contains("KEAP_API_KEY_FILE"), "{:?}", settings.warnings);
     assert!(!settings.warnings[0].contains("canary"));
 
     let sources = file(&dir, "[keap]\napi_key = \"canary\"");
-    write(
-        sources.file.as_ref().unwrap(),
-        "[keap]\napi_key = \"canary\"",
-        0o644,
-    );
+    write(sources.file.as_ref().unwrap(), "[keap]\napi_key = \"canary\"", 0o644);
     assert_eq!(load(&sources).unwrap().warnings.len(), 1);
-    write(
-        sources.file.as_ref().unwrap(),
-        "[keap]\npage_size = 1",
-        0o644,
-    );
+    write(sources.file.as_ref().unwrap(), "[keap]\npage_size = 1", 0o644);
     assert!(load(&sources).unwrap().warnings.is_empty());
 }
 
 #[test]
 fn empty_optional_variables_are_unset() {
     let optional = KEYS.iter().filter(|key| key.optional);
-    let names: Vec<String> = optional.map(Key::env).collect();
+    let names: Vec<String> = optional.map(|key| key.env.clone()).collect();
     let pairs: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
     let settings = load(&env(&pairs)).unwrap();
     assert_eq!(settings.log.filter, "info");
     assert!(settings.intercom.base_url.is_none() && settings.http.public_url.is_none());
-    assert!(
-        SECRETS
-            .iter()
-            .all(|(name, _)| secret(&settings, name).is_none())
-    );
+    assert!(SECRETS.iter().all(|(name, _)| secret(&settings, name).is_none()));
 }
 
 #[test]
 fn missing_secrets_say_how_to_give_them() {
     let settings = load(&Sources::default()).unwrap();
-    let text = settings.database_url().unwrap_err().to_string();
+    let text = settings.secret(Needed::DatabaseUrl).unwrap_err().to_string();
     assert!(
         text.starts_with(
             "DATABASE_URL is missing: set DATABASE_URL, or DATABASE_URL_FILE to the path"
         ),
         "{text}"
     );
-    assert!(settings.keap_api_key().is_err() && settings.intercom_access_token().is_err());
+    assert!(settings.secret(Needed::KeapApiKey).is_err());
+    assert!(settings.secret(Needed::IntercomAccessToken).is_err());
 
     let all = [
         Needed::DatabaseUrl,
@@ -262,9 +253,7 @@ fn missing_secrets_say_how_to_give_them() {
     );
 
     let mut sources = env(&SECRETS);
-    sources
-        .env
-        .insert("HTTP_PUBLIC_URL".into(), "https://sync.example.com".into());
+    sources.env.insert("HTTP_PUBLIC_URL".into(), "https://sync.example.com".into());
     load(&sources).unwrap().require(&all).unwrap();
 }
 
@@ -282,21 +271,55 @@ fn debug_text_holds_no_secret() {
 
 #[test]
 fn addresses_are_resolved() {
-    for (region, address) in [
-        ("us", "api.intercom.io"),
-        ("eu", "api.eu.intercom.io"),
-        ("au", "api.au.intercom.io"),
-    ] {
+    for (region, address) in
+        [("us", "api.intercom.io"), ("eu", "api.eu.intercom.io"), ("au", "api.au.intercom.io")]
+    {
         let settings = load(&env(&[("INTERCOM_REGION", region)])).unwrap();
         assert_eq!(settings.intercom.base_url().host_str(), Some(address));
     }
-    let both = [
-        ("INTERCOM_REGION", "eu"),
-        ("INTERCOM_BASE_URL", "http://127.0.0.1:9/x//"),
-    ];
+    let both = [("INTERCOM_REGION", "eu"), ("INTERCOM_BASE_URL", "http://127.0.0.1:9/x//")];
     let settings = load(&env(&both)).unwrap();
+    assert_eq!(settings.intercom.base_url().as_str(), "http://127.0.0.1:9/x");
+}
+
+/// The proxy that these variables lead to: its setting, its URL and the exceptions.
+fn proxy(pairs: &[(&str, &str)]) -> Option<(&'static str, String, String)> {
+    let proxy = load(&env(pairs)).unwrap().proxy()?;
+    Some((proxy.name, proxy.url.expose_secret().to_owned(), proxy.except))
+}
+
+#[test]
+fn our_own_setting_comes_before_the_usual_variables_for_a_proxy() {
+    let all = [
+        ("NETWORK__PROXY", "http://own:1"),
+        ("HTTPS_PROXY", "http://upper:2"),
+        ("https_proxy", "http://lower:3"),
+        ("ALL_PROXY", "socks5://all:4"),
+        ("all_proxy", "all:5"),
+    ];
+    for (at, url) in
+        ["http://own:1/", "http://upper:2/", "http://lower:3/", "socks5://all:4", "http://all:5/"]
+            .into_iter()
+            .enumerate()
+    {
+        let found = proxy(&all[at..]).unwrap();
+        assert_eq!((found.0, found.1.as_str()), (all[at].0, url));
+    }
+    assert_eq!(proxy(&[("HTTP_PROXY", "http://plain:6"), ("http_proxy", "http://plain:6")]), None);
+    assert_eq!(proxy(&[("HTTPS_PROXY", ""), ("https_proxy", "")]), None);
+    assert_eq!(proxy(&[("NETWORK__PROXY", "off"), ("HTTPS_PROXY", "http://upper:2")]), None);
+    let except = |name| proxy(&[("HTTPS_PROXY", "http://upper:2"), (name, "a.example")]).unwrap().2;
     assert_eq!(
-        settings.intercom.base_url().as_str(),
-        "http://127.0.0.1:9/x"
+        [except("NO_PROXY"), except("no_proxy"), except("OTHER")],
+        ["a.example", "a.example", ""]
     );
+}
+
+#[test]
+fn a_usual_variable_that_names_no_proxy_is_refused_unless_our_own_setting_replaces_it() {
+    let wrong = ("HTTPS_PROXY", "ftp://canary@proxy:3128");
+    let text = refused(&env(&[wrong]));
+    assert!(text.starts_with("HTTPS_PROXY: the value (not shown"), "{text}");
+    assert!(text.contains("NETWORK__PROXY") && !text.contains("canary"), "{text}");
+    assert_eq!(proxy(&[wrong, ("NETWORK__PROXY", "http://own:1")]).unwrap().0, "NETWORK__PROXY");
 }

@@ -49,6 +49,11 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("INTERCOM_VERSION", "2", "such as 2.16"),
     ("INTERCOM__CALLS_PER_10_SECONDS", "0", "from 1 to 100000"),
     ("INTERCOM__EMAILS_PER_SEARCH", "16", "from 1 to 15"),
+    ("NETWORK__PROXY", "ftp://canary:canary@proxy:3128", "NETWORK__PROXY: the value (not shown) is not valid; expected off, or the URL of a proxy"),
+    ("NETWORK__PROXY", "http://proxy:3128/path", "expected off, or the URL of a proxy"),
+    ("NETWORK__PROXY", "http://", "expected off, or the URL of a proxy"),
+    ("NETWORK__PROXY", "http://proxy:3128 ", "expected off, or the URL of a proxy"),
+    ("NETWORK_PROXY", "canary", "did you mean NETWORK__PROXY?"),
     ("HTTP_LISTEN", "8080", "\"8080\" is not valid; expected an IP address and a port"),
     ("HTTP_LISTEN", "localhost:8080", "for example 127.0.0.1:8080"),
     ("HTTP_PUBLIC_URL", "http://sync.example.com", "expected an https:// URL"),
@@ -155,20 +160,14 @@ fn each_wrong_file_is_named_with_the_form_expected() {
         let path = sources.file.clone().unwrap();
         let got = refused(&sources).replace(path.to_str().unwrap(), "FILE");
         assert!(got.contains(expected), "{text:?} gave: {got}");
-        assert!(
-            !got.contains("canary") && !got.contains("42424242"),
-            "{text:?} gave: {got}"
-        );
+        assert!(!got.contains("canary") && !got.contains("42424242"), "{text:?} gave: {got}");
         assert_eq!(got.lines().count(), 1, "{text:?} gave: {got}");
     }
 }
 
 #[test]
 fn a_file_that_is_not_there_is_an_error() {
-    let sources = Sources {
-        file: Some("/nowhere/sync.toml".into()),
-        ..Sources::default()
-    };
+    let sources = Sources { file: Some("/nowhere/sync.toml".into()), ..Sources::default() };
     assert!(refused(&sources).starts_with("--config: /nowhere/sync.toml cannot be read"));
 }
 
@@ -196,30 +195,15 @@ fn secret_files_that_are_wrong_are_named() {
         ("large", "is larger than 65536 bytes"),
         ("binary", "is not UTF-8 text"),
         ("", "cannot be read"),
-        (
-            "spaced",
-            "the value (not shown) is not valid; expected the token alone",
-        ),
+        ("spaced", "the value (not shown) is not valid; expected the token alone"),
     ];
     for (file, expected) in cases {
         let text = refused(&env(&[("KEAP_API_KEY_FILE", &at(file))]));
-        assert!(
-            text.contains(expected) && text.contains(&at(file)),
-            "{file}: {text}"
-        );
-        assert!(
-            text.starts_with("KEAP_API_KEY_FILE") && !text.contains("canary"),
-            "{text}"
-        );
+        assert!(text.contains(expected) && text.contains(&at(file)), "{file}: {text}");
+        assert!(text.starts_with("KEAP_API_KEY_FILE") && !text.contains("canary"), "{text}");
     }
-    let both = refused(&env(&[
-        ("KEAP_API_KEY", "x"),
-        ("KEAP_API_KEY_FILE", &at("spaced")),
-    ]));
-    assert_eq!(
-        both,
-        "KEAP_API_KEY and KEAP_API_KEY_FILE are both set; keep one of them"
-    );
+    let both = refused(&env(&[("KEAP_API_KEY", "x"), ("KEAP_API_KEY_FILE", &at("spaced"))]));
+    assert_eq!(both, "KEAP_API_KEY and KEAP_API_KEY_FILE are both set; keep one of them");
 }
 
 #[test]
@@ -227,10 +211,7 @@ fn credentials_with_other_names() {
     let cases = [
         ("keap-api-kye", Some("did you mean KEAP_API_KEY?")),
         ("Keap_Api_Key", Some("did you mean KEAP_API_KEY?")),
-        (
-            "keap_api_key_file",
-            Some("holds the value itself; did you mean KEAP_API_KEY?"),
-        ),
+        ("keap_api_key_file", Some("holds the value itself; did you mean KEAP_API_KEY?")),
         ("keap_page_size", Some("did you mean KEAP__PAGE_SIZE?")),
         ("root-ca.pem", None),
         (".mounted", None),
@@ -240,10 +221,7 @@ fn credentials_with_other_names() {
         write(&dir.path().join(file), "canary", 0o400);
         fs::create_dir(dir.path().join("keap_api_key")).unwrap();
         let credentials_dir = Some(dir.path().to_owned());
-        let sources = Sources {
-            credentials_dir,
-            ..Sources::default()
-        };
+        let sources = Sources { credentials_dir, ..Sources::default() };
         match expected {
             Some(expected) => {
                 let text = refused(&sources);
@@ -252,11 +230,7 @@ fn credentials_with_other_names() {
             }
             None => {
                 let warned = load(&sources).unwrap().warnings;
-                assert_eq!(
-                    warned.len(),
-                    usize::from(!file.starts_with('.')),
-                    "{warned:?}"
-                );
+                assert_eq!(warned.len(), usize::from(!file.starts_with('.')), "{warned:?}");
             }
         }
     }
@@ -265,21 +239,12 @@ fn credentials_with_other_names() {
     write(&dir.path().join("keap-api-key"), "one", 0o400);
     write(&dir.path().join("KEAP_API_KEY"), "two", 0o400);
     let credentials_dir = Some(dir.path().to_owned());
-    let text = refused(&Sources {
-        credentials_dir,
-        ..Sources::default()
-    });
+    let text = refused(&Sources { credentials_dir, ..Sources::default() });
     assert!(text.contains("are both set"), "{text}");
 
     let credentials_dir = Some("/nowhere".into());
-    let text = refused(&Sources {
-        credentials_dir,
-        ..Sources::default()
-    });
-    assert!(
-        text.starts_with("CREDENTIALS_DIRECTORY: /nowhere cannot be listed"),
-        "{text}"
-    );
+    let text = refused(&Sources { credentials_dir, ..Sources::default() });
+    assert!(text.starts_with("CREDENTIALS_DIRECTORY: /nowhere cannot be listed"), "{text}");
 }
 
 #[test]

@@ -1,116 +1,51 @@
-//! The `sweep` feed: deletions and merges leave no trace in Keap's lists, so all ids are walked and compared with the links.
+//! The `sweep` feed: finds contacts that Keap no longer has, and changes that every poll has missed.
+//! Deletions and merges leave no trace in Keap's lists, so all ids are walked and compared with the
+//! links. Their stamps come along and are compared too, which costs no call.
 //!
-//! A linked contact that no page lists is a candidate; only Keap's 404 for it alone says that it is gone. Nothing is done
-//! before the walk is whole and every candidate is looked at, because then the brake can tell how many they are.
+//! A linked contact that no page lists is a candidate. Only Keap's 404 for it alone says that it is
+//! gone. Nothing is done before the walk is whole and every candidate is looked at, because only
+//! then does the brake know how many they are.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use chrono::DateTime;
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::Rows;
-use crate::contact::KeapId;
-use crate::remote::Lane;
-use crate::store::{
-    BRAKE, Counts, Cursor, Feed, Lease, Store, StoreError, SweepStanding, SweptPage, Walk,
-};
-use crate::sync::claims::OpenPage;
-use crate::sync::outcome::Halt;
-use crate::sync::pass::Page;
-use crate::sync::{Calls, Syncer, is_held};
-use crate::trigger::Trigger;
+use super::brake::Brake;
+use super::by_id;
+use super::walk::{Walker, sorted};
+use crate::config::Deleted;
+use crate::contact::{Contact, KeapId};
+use crate::feed::{Counts, Cursor, Feed, Lane, Phase, Walk};
+use crate::keap::Show;
+use crate::outcome::RunFailure;
+use crate::store::{NewRun, StoreError, SweepStanding, SweptPage};
+use crate::sync::context::{Calls, Context, Opened};
+use crate::sync::page::{Page, Rows};
+use crate::sync::plan::Planner;
+use crate::sync::result::Halt;
 
-/// So many candidates are read one by one between two looks at the other feeds.
-const SINGLE_READS: usize = 20;
-/// Fewer than this are no mass change, whatever their share, unless they are all that is linked.
-const FEW: i64 = 5;
-/// So many that no list shows, and that are there all the same, are no lag of some rows but lists that cannot be trusted.
-const MOST_UNLISTED: usize = 20;
+/// Candidates read singly per step, between two looks at the other feeds.
+pub(crate) const SWEEP_SINGLE_READS: usize = 20;
+/// If more than this exist although no list shows them, the lists are broken, not behind.
+pub(crate) const MAX_UNLISTED: usize = 20;
 
-/// Why the sweep is given up where Keap's lists cannot be trusted. Not the brake's words: nobody was found gone, so there is
-/// nothing to be forced.
-fn unlisted(shown: usize, read: usize, candidates: i64, linked: i64) -> String {
-    format!(
+/// Why the sweep gives up when Keap's lists cannot be trusted. It is not the brake: no contact was
+/// found gone, so there is nothing to force.
+pub(crate) fn unlisted(shown: usize, read: usize, candidates: i64, linked: i64) -> RunFailure {
+    RunFailure::Other(format!(
         "Keap's lists leave out contacts that exist: {candidates} of {linked} linked contacts are in no list, and {shown} of the {read} of them that \
-         were asked for one by one are there. So nothing can be told from the lists, and nothing was done to anybody; the next sweep tries again. \
+         were asked for one by one are there. So the lists show nothing, and nothing was done to anybody; the next sweep tries again. \
          If that fails as well, see whether the owner of KEAP_API_KEY may list all contacts in Keap, or report it to Keap"
-    )
+    ))
 }
 
-/// What becomes of the Intercom contact of a contact that Keap does not have any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deleted {
-    /// It is archived; Intercom keeps it, and it comes back with its Keap contact.
-    Archive,
-    /// It stays; only the link goes.
-    Unlink,
-    /// Nothing.
-    Ignore,
-}
-
-/// How many may be gone at once.
-#[derive(Debug, Clone, Copy)]
-pub struct Brake {
-    pub contacts: i64,
-    /// Of the linked contacts.
-    pub percent: i64,
-}
-
-impl Brake {
-    /// The limit that so many exceed, with its setting.
-    fn limit(self, contacts: i64, linked: i64) -> Option<(&'static str, String)> {
-        let counts = contacts >= FEW || contacts == linked;
-        if contacts > self.contacts {
-            Some(("sweep.brake_contacts", self.contacts.to_string()))
-        } else if counts && contacts > 0 && contacts * 100 > linked * self.percent {
-            Some(("sweep.brake_percent", format!("{} %", self.percent)))
-        } else {
-            None
-        }
-    }
-
-    /// Why nothing is done, and what a person can do about it.
-    fn stops(self, standing: SweepStanding) -> Option<String> {
-        let SweepStanding {
-            unconfirmed,
-            confirmed,
-            linked,
-            forced,
-        } = standing;
-        let (key, limit) = self.limit(confirmed, linked).filter(|_| !forced)?;
-        Some(format!(
-            "{BRAKE}Keap answers 404 for {confirmed} of {linked} linked contacts, and {unconfirmed} more that it does not list were not looked at; \
-             that is more than {key} = {limit}, so nothing was done to any of them. Look into Keap, and whether KEAP_API_KEY is that of the right \
-             account. If they are meant to be gone: keap-intercom-sync sync --sweep --force, or raise {key}"
-        ))
-    }
-}
-
-/// How the single reads of a sweep came out. Kept in memory: a restart costs some reads more.
-#[derive(Default)]
-pub struct SingleReads(Mutex<(Option<Uuid>, usize, usize)>);
-
-impl SingleReads {
-    /// Adds reads of a run, of which so many showed their contact; says both of all its steps.
-    fn add(&self, run_id: Uuid, read: usize, shown: usize) -> (usize, usize) {
-        let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if sums.0 != Some(run_id) {
-            *sums = (Some(run_id), 0, 0);
-        }
-        sums.1 += read;
-        sums.2 += shown;
-        (sums.1, sums.2)
-    }
-}
-
-/// What a step of the sweep came to.
-pub enum Swept {
-    /// None is under way.
+/// The result of a sweep's step.
+pub(crate) enum Swept {
+    /// No sweep is under way.
     Idle,
-    /// It is recorded; another step follows.
+    /// The step is recorded, and another one follows.
     Step,
     /// Contacts that are gone, to be carried through a pass.
     Page(Box<Page>),
@@ -121,31 +56,56 @@ struct Step {
     cursor: Cursor,
     walk: Walk,
     run_id: Uuid,
-    open: OpenPage,
-    calls: Calls,
+    opened: Opened,
 }
 
-impl Syncer {
-    /// Begins a requested sweep; the caller has seen that none is under way.
-    pub(in crate::sync) async fn start_sweep(&self, run_id: Uuid) -> Result<(), Halt> {
-        let walk = Walk {
-            run_id: Some(run_id),
-            ..Walk::default()
-        };
-        let cursor = Cursor {
-            walk: Some(walk),
-            ..Cursor::at(DateTime::UNIX_EPOCH)
-        };
-        self.store
-            .begin_sweep(self.require_lease()?, &cursor)
-            .await?;
+/// The results of a sweep's single reads. Losing them costs some reads.
+#[derive(Default)]
+struct SingleReads {
+    run_id: Option<Uuid>,
+    read: usize,
+    /// Reads that showed their contact.
+    shown: usize,
+}
+
+impl SingleReads {
+    fn add(&mut self, run_id: Uuid, read: usize, shown: usize) {
+        if self.run_id != Some(run_id) {
+            *self = Self { run_id: Some(run_id), ..Self::default() };
+        }
+        self.read += read;
+        self.shown += shown;
+    }
+}
+
+/// The `sweep` feed.
+pub(crate) struct SweepFeed {
+    context: Arc<Context>,
+    walker: Walker,
+    single_reads: SingleReads,
+}
+
+impl SweepFeed {
+    /// The feed of a process.
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        let walker =
+            Walker::new(Arc::clone(&context.keap), context.policy.keap.page_size, Show::Stamp);
+        Self { context, walker, single_reads: SingleReads::default() }
+    }
+
+    /// Begins a requested sweep. The caller has seen that none is under way.
+    pub(crate) async fn begin(&self, run: &NewRun) -> Result<(), Halt> {
+        let walk = Walk { run_id: Some(run.id), ..Walk::default() };
+        let place = Cursor { walk: Some(walk), ..Cursor::at(DateTime::UNIX_EPOCH) };
+        self.context.store.begin_sweep(&self.context.fence()?, run, &place).await?;
         Ok(())
     }
 
-    /// The next step of the sweep under way: a page of ids, some candidates to confirm, or contacts that are gone.
-    pub(in crate::sync) async fn sweep(&self) -> Result<Swept, Halt> {
-        let (open, calls) = (self.claims.open_page(), self.calls(Lane::Bulk));
-        let Some(cursor) = self.store.cursor(Feed::Sweep).await? else {
+    /// The next step of the sweep under way: a page of ids, some candidates to confirm, or contacts
+    /// that are gone.
+    pub(crate) async fn next(&mut self) -> Result<Swept, Halt> {
+        let opened = self.context.open(Lane::Bulk);
+        let Some(cursor) = self.context.store.cursor(Feed::Sweep).await? else {
             return Ok(Swept::Idle);
         };
         let Some(walk) = cursor.walk.clone() else {
@@ -154,183 +114,144 @@ impl Syncer {
         let Some(run_id) = walk.run_id else {
             return Err(StoreError::BadRow("sync_cursor").into());
         };
-        let step = Step {
-            cursor,
-            walk,
-            run_id,
-            open,
-            calls,
-        };
-        if step.walk.last_id == Some(KeapId::LAST) {
-            self.look_at_candidates(step).await
-        } else {
-            self.sweep_page(step).await
+        let step = Step { cursor, walk, run_id, opened };
+        match step.walk.phase {
+            Phase::Reading => self.read(step).await,
+            Phase::Judging => self.judge(step).await,
         }
     }
 
-    /// Reads a page of ids and compares it with the links of its range. The range behind the last page is open.
-    async fn sweep_page(&self, step: Step) -> Result<Swept, Halt> {
-        let Step {
-            cursor,
-            walk,
-            run_id,
-            calls,
-            ..
-        } = step;
-        let found = self.sweeper.step(Lane::Bulk, &walk).await?;
-        let Rows {
-            contacts,
-            unreadable,
-        } = Rows::of_walk(found.rows)?;
-        let listed: Vec<KeapId> = contacts
-            .iter()
-            .map(|contact| contact.id)
-            .chain(unreadable.iter().map(|(id, _)| *id))
-            .collect();
-        let behind = |from: i64| listed.iter().any(|id| id.get() <= from);
-        let mut from = walk.last_id.map_or(0, KeapId::get);
-        if walk.page_token.is_none() && behind(from) {
-            // Keap no longer pages by id: its tokens begin with the first contact.
-            from = 0;
-        }
-        if behind(from) {
-            let why = "Keap does not list its contacts in the order of their ids, so nothing can be told from what it does not list";
-            return self.give_up_sweep(run_id, calls, why).await;
-        }
-        let up_to = listed.iter().max().copied().or(walk.last_id);
-        let (up_to, next) = match found.next {
-            None => {
-                let next = Walk {
-                    last_id: Some(KeapId::LAST),
-                    page_token: None,
-                    ..walk
-                };
-                (Some(KeapId::LAST), next)
-            }
-            // Its token was refused: the walk begins again, and what it has found stays.
-            Some(next) if listed.is_empty() && next.page_token.as_deref() == Some("") => {
-                (None, next)
-            }
-            Some(next) => (
-                up_to,
-                Walk {
-                    last_id: up_to,
-                    ..next
-                },
-            ),
+    /// Reads a page of ids and compares it with the links of its range. The range behind the last
+    /// page is open.
+    async fn read(&mut self, step: Step) -> Result<Swept, Halt> {
+        let Step { cursor, walk, run_id, opened } = step;
+        let found = self.walker.step(Lane::Bulk, &walk).await?;
+        let rows = sorted(found.rows)?;
+        let listed = ids_of(&rows);
+        let Some(from) = beginning(&walk, &listed) else {
+            let why = "Keap does not list its contacts in the order of their ids, so what it does not list shows nothing";
+            return self.give_up(run_id, opened.calls, &RunFailure::Other(why.into())).await;
         };
-        let settled = match self.no_poll_finds().await? {
-            Some(settled) => contacts
-                .iter()
-                .filter(|contact| contact.updated_at.is_none_or(|stamp| stamp <= settled))
-                .map(|contact| contact.id)
-                .collect(),
-            None => Vec::new(),
-        };
+        let (up_to, next) = after_page(walk, found.next, &listed);
+        let (settled, stamped) = self.passed_by_polls(&rows).await?;
         let page = SweptPage {
             run_id,
             range: (from, up_to.map_or(from, KeapId::get)),
             listed,
             settled,
-            cost: self.calls(Lane::Bulk).since(calls),
+            stamped,
+            related: self.related(&rows).await?,
+            cost: self.context.calls(Lane::Bulk).since(opened.calls),
         };
-        let cursor = Cursor {
-            walk: Some(next),
-            ..cursor
-        };
-        let counts = self
-            .store
-            .record_swept(self.require_lease()?, &page, &cursor)
-            .await?;
+        let cursor = Cursor { walk: Some(next), ..cursor };
+        let counts =
+            self.context.store.record_swept(&self.context.fence()?, &page, &cursor).await?;
         if counts.late > 0 {
-            tracing::warn!(run.id = %run_id, contacts = counts.late, "Late arrivals: Keap shows contacts that every poll had missed; they are due now.");
+            tracing::warn!(run.id = %run_id, contacts = counts.late, "Late arrivals: Keap shows contacts or changes that every poll had missed; they are due now.");
         }
         metrics::counter!("keap_intercom_sync_late_total")
             .increment(u64::try_from(counts.late).unwrap_or_default());
-        self.progress.send_modify(|progress| progress.add(&counts));
+        self.context.advance(&counts);
         Ok(Swept::Step)
     }
 
-    /// Up to which stamp no poll and no backfill brings a contact any more; `None` when that cannot be told.
-    async fn no_poll_finds(&self) -> Result<Option<DateTime<chrono::Utc>>, Halt> {
-        // With `from_now`, contacts that never changed are meant to be unknown.
-        if !self.everything_first {
-            return Ok(None);
+    /// The listed contacts that no poll and no backfill finds any more: those that must be known
+    /// by now, and those whose stamps every poll has passed.
+    async fn passed_by_polls(
+        &self,
+        rows: &Rows,
+    ) -> Result<(Vec<KeapId>, Vec<(KeapId, DateTime<Utc>)>), Halt> {
+        let store = &self.context.store;
+        let nothing = (Vec::new(), Vec::new());
+        if store.cursor(Feed::Backfill).await?.is_some_and(|cursor| !cursor.is_at_rest()) {
+            return Ok(nothing);
         }
-        let backfill = self.store.cursor(Feed::Backfill).await?;
-        if backfill.is_some_and(|cursor| cursor.walk.is_some()) {
-            return Ok(None);
+        let Some(changed) = store.cursor(Feed::Changed).await? else { return Ok(nothing) };
+        let stamped = rows
+            .contacts
+            .iter()
+            .filter_map(|contact| Some((contact.id, contact.updated_at?)))
+            .filter(|(_, stamp)| *stamp <= changed.position)
+            .collect();
+        // With `from_now`, contacts that never changed are meant to be unknown. A walk may be about
+        // to read others.
+        if !self.context.policy.everything_first() || !changed.is_at_rest() {
+            return Ok((Vec::new(), stamped));
         }
-        let changed = self.store.cursor(Feed::Changed).await?;
-        Ok(changed
-            .filter(|cursor| cursor.walk.is_none())
-            .map(|cursor| cursor.settled))
+        let is_settled =
+            |stamp: Option<DateTime<Utc>>| stamp.is_none_or(|at| at <= changed.settled);
+        // Who is out of scope is meant to be unknown.
+        let in_scope = rows.contacts.iter().filter(|contact| contact.in_scope);
+        let settled = in_scope.filter(|contact| is_settled(contact.updated_at));
+        Ok((settled.map(|contact| contact.id).collect(), stamped))
     }
 
-    /// The walk is whole: candidates are confirmed, then counted, then dealt with.
-    async fn look_at_candidates(&self, step: Step) -> Result<Swept, Halt> {
-        let standing = self.store.sweep_standing(step.run_id).await?;
-        if self.deleted == Deleted::Ignore {
+    /// The linked contacts whose tags differ from what was recorded. Keap lists no tag that was
+    /// removed, and a tag may move no stamp.
+    async fn related(&self, rows: &Rows) -> Result<Vec<KeapId>, Halt> {
+        let shows = |contact: &Contact| !contact.relations.is_empty();
+        if !rows.contacts.iter().any(shows) {
+            return Ok(Vec::new());
+        }
+        let versions = HashMap::new();
+        let context = &*self.context;
+        let planner = Planner { context, lane: Lane::Bulk, feed: Feed::Sweep, versions: &versions };
+        planner.related(&rows.contacts).await
+    }
+
+    /// Judges the candidates once the walk is whole: confirms them, then counts them, then acts on
+    /// them.
+    async fn judge(&mut self, step: Step) -> Result<Swept, Halt> {
+        let policy = &self.context.policy;
+        let standing = self.context.store.sweep_standing(step.run_id).await?;
+        if policy.sweep.deleted == Deleted::Ignore {
             return self.ignore_candidates(&step, standing.unconfirmed).await;
         }
-        if let Some(why) = self.brake.stops(standing) {
-            return self.give_up_sweep(step.run_id, step.calls, &why).await;
+        if let Some(why) = Brake::of(&policy.sweep).stops(standing) {
+            return self.give_up(step.run_id, step.opened.calls, &why).await;
         }
         if standing.unconfirmed > 0 {
             return self.confirm(&step, standing).await;
         }
-        let limit = self.walker.page_size();
-        let gone = self.store.candidates(true, limit).await?;
-        let is_last = gone.len() < limit;
-        let cursor = Cursor {
-            walk: Some(step.walk).filter(|_| !is_last),
-            ..step.cursor
-        };
+        let gone = self.context.store.candidates(true, policy.keap.page_size).await?;
+        let is_last = gone.len() < policy.keap.page_size;
+        let cursor = Cursor { walk: Some(step.walk).filter(|_| !is_last), ..step.cursor };
         Ok(Swept::Page(Box::new(Page {
-            feed: Feed::Sweep,
-            lane: Lane::Bulk,
-            open: step.open,
-            calls: step.calls,
-            contacts: Vec::new(),
-            unreadable: Vec::new(),
-            missing: Vec::new(),
             gone,
-            versions: HashMap::new(),
             run_id: Some(step.run_id),
             cursor: Some(cursor),
+            ..Page::of(Feed::Sweep, step.opened)
         })))
     }
 
-    /// Lists some candidates by their ids and reads those that are left out one by one. Whatever is no 404 is no deletion.
-    /// Where many are there, it ends: thousands of single reads would find nobody gone.
-    async fn confirm(&self, step: &Step, standing: SweepStanding) -> Result<Swept, Halt> {
-        let ids = self.store.candidates(false, self.ids_per_call).await?;
-        let (mut rows, mut alone) = self.list_by_id(Lane::Bulk, &ids).await?;
-        let later: HashSet<KeapId> = alone
-            .split_off(alone.len().min(SINGLE_READS))
-            .into_iter()
-            .collect();
+    /// Lists some candidates by their ids, and reads those that are left out one by one. Only a 404
+    /// is a deletion. If many of them exist, the sweep ends: thousands of single reads would find
+    /// no contact gone.
+    async fn confirm(&mut self, step: &Step, standing: SweepStanding) -> Result<Swept, Halt> {
+        let context = Arc::clone(&self.context);
+        let (store, policy) = (&context.store, &context.policy);
+        let ids = store.candidates(false, policy.keap.ids_at_once()).await?;
+        let (mut rows, mut alone) = by_id::list(&context, Lane::Bulk, &ids).await?;
+        let later = alone.split_off(alone.len().min(SWEEP_SINGLE_READS));
+        let later: HashSet<KeapId> = later.into_iter().collect();
         let (reads, listed) = (alone.len(), rows.contacts.len());
-        let gone = self.read_alone(Lane::Bulk, alone, &mut rows).await?;
+        let gone = by_id::read_alone(&context, Lane::Bulk, alone, &mut rows).await?;
         let shown_now = rows.contacts.len() - listed;
-        let (read, shown) = self.single_reads.add(step.run_id, reads, shown_now);
-        if !standing.forced && shown > MOST_UNLISTED && shown * 2 > read {
+        self.single_reads.add(step.run_id, reads, shown_now);
+        let SingleReads { read, shown, .. } = self.single_reads;
+        if !standing.forced && shown > MAX_UNLISTED && shown * 2 > read {
             let before = i64::try_from(shown - shown_now).unwrap_or(i64::MAX);
             let candidates = standing.unconfirmed + standing.confirmed + before;
-            if self.brake.limit(candidates, standing.linked).is_some() {
+            if Brake::of(&policy.sweep).limit(candidates, standing.linked).is_some() {
                 let why = unlisted(shown, read, candidates, standing.linked);
-                return self.give_up_sweep(step.run_id, step.calls, &why).await;
+                return self.give_up(step.run_id, step.opened.calls, &why).await;
             }
         }
-        let there: Vec<KeapId> = ids
-            .into_iter()
-            .filter(|id| !later.contains(id) && !gone.contains(id))
-            .collect();
-        let cost = self.calls(Lane::Bulk).since(step.calls);
-        self.store
-            .judge_candidates(self.require_lease()?, step.run_id, &gone, &there, &cost)
-            .await?;
-        self.progress.send_modify(|progress| progress.add(&cost));
+        let there: Vec<KeapId> =
+            ids.into_iter().filter(|id| !later.contains(id) && !gone.contains(id)).collect();
+        let cost = context.calls(Lane::Bulk).since(step.opened.calls);
+        store.judge_candidates(&context.fence()?, step.run_id, &gone, &there, &cost).await?;
+        context.advance(&cost);
         Ok(Swept::Step)
     }
 
@@ -338,97 +259,55 @@ impl Syncer {
         if skipped > 0 {
             tracing::info!(run.id = %step.run_id, contacts = skipped, "Keap does not list some linked contacts; sweep.deleted = ignore leaves them as they are.");
         }
-        let counts = Counts {
-            skipped,
-            ..self.calls(Lane::Bulk).since(step.calls)
-        };
-        self.end_sweep(step.run_id, counts, None).await
+        let cost = self.context.calls(Lane::Bulk).since(step.opened.calls);
+        self.end(step.run_id, Counts { skipped, ..cost }, None).await
     }
 
-    /// Ends the sweep with nothing done.
-    async fn give_up_sweep(&self, run_id: Uuid, calls: Calls, why: &str) -> Result<Swept, Halt> {
-        tracing::error!(run.id = %run_id, why, "The sweep ends, and nothing was done.");
-        let cost = self.calls(Lane::Bulk).since(calls);
-        self.end_sweep(run_id, cost, Some(why)).await
+    /// Ends the sweep without acting on its candidates.
+    async fn give_up(&self, run_id: Uuid, calls: Calls, why: &RunFailure) -> Result<Swept, Halt> {
+        tracing::error!(run.id = %run_id, %why, "The sweep ends, and nothing was done.");
+        let cost = self.context.calls(Lane::Bulk).since(calls);
+        self.end(run_id, cost, Some(why)).await
     }
 
-    async fn end_sweep(
+    async fn end(
         &self,
         run_id: Uuid,
         counts: Counts,
-        error: Option<&str>,
+        failure: Option<&RunFailure>,
     ) -> Result<Swept, Halt> {
-        self.store
-            .end_sweep(self.require_lease()?, run_id, &counts, error)
-            .await?;
-        self.progress.send_modify(|progress| progress.add(&counts));
+        self.context.store.end_sweep(&self.context.fence()?, run_id, &counts, failure).await?;
+        self.context.advance(&counts);
         Ok(Swept::Step)
     }
 }
 
-/// Asks for a sweep whenever `schedule` fires, while this process holds the lease, until `cancel`.
-pub async fn ask_on_schedule(
-    store: Store,
-    schedule: Arc<Trigger>,
-    bulk: Arc<Trigger>,
-    lease: watch::Receiver<Option<Lease>>,
-    cancel: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            () = schedule.fired() => {}
-        }
-        if !is_held(&lease) {
-            continue;
-        }
-        match store.request_scheduled_sweep().await {
-            Ok(()) => bulk.fire("sweep"),
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "The sweep could not be asked for; its schedule brings the next."
-            ),
-        }
-    }
+fn ids_of(rows: &Rows) -> Vec<KeapId> {
+    let unreadable = rows.unreadable.iter().map(|(id, _)| *id);
+    rows.contacts.iter().map(|contact| contact.id).chain(unreadable).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The id behind which the page's range begins; `None` if the ids are out of order.
+fn beginning(walk: &Walk, listed: &[KeapId]) -> Option<i64> {
+    let behind = |from: i64| listed.iter().any(|id| id.get() <= from);
+    let from = walk.last_id.map_or(0, KeapId::get);
+    if !behind(from) {
+        return Some(from);
+    }
+    // Keap no longer pages by id: its tokens begin with the first contact.
+    (walk.page_token.is_none() && !behind(0)).then_some(0)
+}
 
-    #[test]
-    fn the_brake_stops_many_and_a_large_share_and_not_a_few() {
-        let brake = Brake {
-            contacts: 100,
-            percent: 5,
-        };
-        let stops = |confirmed, linked, forced| {
-            let standing = SweepStanding {
-                unconfirmed: 0,
-                confirmed,
-                linked,
-                forced,
-            };
-            brake.stops(standing)
-        };
-        for (confirmed, linked, stopped) in [
-            (0, 0, false),
-            (0, 10, false),
-            (4, 10, false),
-            (5, 10, true),
-            (3, 3, true),
-            (5, 100, false),
-            (6, 100, true),
-            (100, 100_000, false),
-            (101, 100_000, true),
-        ] {
-            assert_eq!(
-                stops(confirmed, linked, false).is_some(),
-                stopped,
-                "{confirmed} of {linked}"
-            );
-            assert_eq!(stops(confirmed, linked, true), None);
+/// The id up to which the page's range reaches, and the walk after the page.
+fn after_page(walk: Walk, next: Option<Walk>, listed: &[KeapId]) -> (Option<KeapId>, Walk) {
+    let up_to = listed.iter().max().copied().or(walk.last_id);
+    match next {
+        None => {
+            let judging = Walk { phase: Phase::Judging, last_id: None, page_token: None, ..walk };
+            (Some(KeapId::LAST), judging)
         }
-        assert!(stops(101, 100_000, false).unwrap().contains("--force"));
+        // Keap refused the walk's token. The walk begins again, and its candidates stay.
+        Some(next) if listed.is_empty() && next.page_token.as_deref() == Some("") => (None, next),
+        Some(next) => (up_to, Walk { last_id: up_to, ..next }),
     }
 }

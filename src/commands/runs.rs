@@ -1,0 +1,188 @@
+//! `runs`: the walks and polls, the newest first; one of them; or one to its end.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::look::{self, count, number};
+use super::{Ended, NOTHING_DONE, SOME_FAILED, WELL, database, exit, out};
+use crate::config::Settings;
+use crate::feed::{Counts, Feed};
+use crate::store::{Run, RunState, Store};
+
+/// How often a run that is followed is looked at.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keap-intercom-sync runs                       the last twenty
+  keap-intercom-sync runs --feed sweep          the last sweeps
+  keap-intercom-sync runs b89b5e77              one of them, by the beginning of its id
+  keap-intercom-sync runs --follow              the newest one, until it ends
+
+Exit status: 0 all well; 1 the run failed, or some of its contacts did; 2 nothing could be done; 78 a setting is wrong.")]
+pub struct RunsArgs {
+    /// The id of a run, or its beginning.
+    #[arg(conflicts_with_all = ["feed", "limit"])]
+    pub id: Option<String>,
+    /// Only runs of this feed: changed (polls), backfill or sweep.
+    #[arg(long, value_parser = ["changed", "backfill", "sweep"])]
+    pub feed: Option<String>,
+    /// The most runs to list.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    pub limit: i64,
+    /// Show the run until it ends: the one of the id, or the newest one.
+    #[arg(long, conflicts_with = "limit")]
+    pub follow: bool,
+    /// Print JSON instead of text. With --follow, one document a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub async fn run(settings: &Settings, args: RunsArgs) -> Ended {
+    let store = database::open(settings).await?;
+    if args.id.is_none() && !args.follow {
+        let runs = store.runs(args.feed.as_deref(), args.limit).await?;
+        return list(&runs, args.json);
+    }
+    let Some(run) = find(&store, &args).await? else {
+        let what = args.id.as_deref().map_or("There is no run yet.".to_owned(), |id| {
+            format!("There is no run whose id begins with {id:?}.")
+        });
+        errln!("{what}");
+        return exit(NOTHING_DONE);
+    };
+    if args.follow {
+        return follow(&store, run, args.json).await;
+    }
+    show(&run, args.json);
+    exit(status_of(&run))
+}
+
+/// The run of the id, else the newest one of the feed. `None`: there is none, or the beginning of
+/// an id fits several.
+async fn find(store: &Store, args: &RunsArgs) -> anyhow::Result<Option<Run>> {
+    let Some(id) = &args.id else {
+        return Ok(store.runs(args.feed.as_deref(), 1).await?.into_iter().next());
+    };
+    if let Ok(id) = Uuid::try_parse(id) {
+        return Ok(store.run(id).await?);
+    }
+    let mut found = store.runs_by_prefix(&id.to_lowercase()).await?;
+    if found.len() > 1 {
+        anyhow::bail!("the ids of several runs begin with {id:?}; give more of the id");
+    }
+    Ok(found.pop())
+}
+
+fn list(runs: &[Run], json: bool) -> Ended {
+    if json {
+        outln!("{}", serde_json::to_string(runs)?);
+    } else if runs.is_empty() {
+        outln!("No run yet.");
+    } else {
+        table(runs);
+    }
+    exit(WELL)
+}
+
+/// Prints runs as a table.
+pub(super) fn table(runs: &[Run]) {
+    let rows = runs.iter().map(|run| {
+        let id = run.id.to_string();
+        let id = id.split('-').next().unwrap_or_default();
+        let state = run.state.as_str();
+        let cells = [&look::stamp(run.created_at), id, &run.feed, state, &came_of(run)];
+        cells.map(|cell| cell.to_string()).to_vec()
+    });
+    look::table(&["STARTED (UTC)", "ID", "FEED", "STATE", "WHAT CAME OF IT"], &[], &[4], rows);
+}
+
+/// The counters that are not zero, the calls, and why it failed.
+fn came_of(run: &Run) -> String {
+    let counts = &run.counts;
+    let named = [
+        ("created", counts.created),
+        ("linked", counts.linked),
+        ("updated", counts.updated),
+        ("unchanged", counts.unchanged),
+        ("skipped", counts.skipped),
+        ("held", counts.held),
+        ("failed", counts.failed),
+        ("archived", counts.archived),
+        ("unlinked", counts.unlinked),
+        ("late", counts.late),
+    ];
+    let named = named.iter().filter(|(_, value)| *value > 0);
+    let named: Vec<_> = named.map(|(name, value)| format!("{} {name}", number(*value))).collect();
+    let seen = count(counts.seen, "contact");
+    let looked_at = if named.is_empty() { seen } else { format!("{seen}: {}", named.join(", ")) };
+    let mut parts = vec![looked_at];
+    if counts.keap_calls + counts.intercom_calls > 0 {
+        parts.push(format!(
+            "calls: Keap {}, Intercom {}",
+            number(counts.keap_calls),
+            number(counts.intercom_calls)
+        ));
+    }
+    parts.extend(run.failure.as_ref().map(ToString::to_string));
+    parts.join("; ")
+}
+
+fn show(run: &Run, json: bool) {
+    if json {
+        outln!("{}", json!(run));
+        return;
+    }
+    let time = run.finished_at.map(|end| (end - run.created_at).to_std().unwrap_or_default());
+    let state = match time {
+        Some(time) => format!("{}, after {}", run.state.as_str(), look::span(time)),
+        None => run.state.as_str().to_owned(),
+    };
+    let since = run.since.map(|since| format!("what has changed since {} UTC", look::stamp(since)));
+    let scope = match (Feed::parse(&run.feed), since) {
+        (_, Some(since)) => since,
+        (Some(Feed::Changed), None) => "what has changed since the stored cursor".to_owned(),
+        (_, None) => "every contact in Keap".to_owned(),
+    };
+    look::pairs([
+        ("run", run.id.to_string()),
+        ("feed", format!("{} ({scope}); reason: {}", run.feed, run.reason)),
+        ("started", format!("{} UTC", look::stamp(run.created_at))),
+        ("state", state),
+        ("outcome", came_of(run)),
+    ]);
+    if let Some(failure) = &run.failure {
+        outln!("\nto do     {}", failure.remedy());
+    }
+}
+
+/// Shows the run until it ends, a line for each change.
+async fn follow(store: &Store, mut run: Run, json: bool) -> Ended {
+    let mut shown: Option<(RunState, Counts)> = None;
+    loop {
+        if shown != Some((run.state, run.counts)) {
+            shown = Some((run.state, run.counts));
+            if json {
+                outln!("{}", json!(run));
+            } else {
+                outln!("{:<9} {:<9} {}", run.feed, run.state.as_str(), came_of(&run));
+            }
+        }
+        if matches!(run.state, RunState::Done | RunState::Failed) || out::is_closed() {
+            return exit(status_of(&run));
+        }
+        tokio::time::sleep(FOLLOW_INTERVAL).await;
+        match store.run(run.id).await? {
+            Some(newer) => run = newer,
+            None => anyhow::bail!("the run has vanished from sync_run"),
+        }
+    }
+}
+
+fn status_of(run: &Run) -> u8 {
+    let some_failed = run.counts.failed + run.counts.held > 0;
+    if run.state == RunState::Failed || some_failed { SOME_FAILED } else { WELL }
+}

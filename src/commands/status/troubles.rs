@@ -1,0 +1,177 @@
+//! What is wrong, and what to do about it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::snapshot::{Snapshot, lag_seconds};
+use crate::commands::look::{count, span};
+use crate::feed::{Ahead, Feed, stands_still};
+use crate::outcome::RunFailure;
+use crate::store::{MappingState, RunState};
+
+/// Something that is wrong, and what to do.
+#[derive(Debug, Serialize)]
+pub(super) struct Trouble {
+    pub what: String,
+    pub todo: String,
+    /// It keeps contacts from flowing.
+    pub stops: bool,
+}
+
+impl Trouble {
+    pub(super) fn new(stops: bool, what: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self { what: what.into(), todo: todo.into(), stops }
+    }
+}
+
+impl Snapshot {
+    /// What is wrong, the worst first.
+    pub(super) fn troubles(&self) -> Vec<Trouble> {
+        let mut troubles = Vec::new();
+        if self.read_only {
+            troubles.push(Trouble::new(
+                true,
+                "the database is read-only",
+                "see why at the provider of the database (a full disk, a failover); the daemon goes on by itself within a minute after it takes writes again",
+            ));
+        }
+        if self.lease.is_none() || self.is_free {
+            troubles.push(Trouble::new(
+                true,
+                "no daemon is running passes",
+                "start one: `systemctl start keap-intercom-sync`, or `keap-intercom-sync run`",
+            ));
+        }
+        troubles.extend(self.remote_trouble("keap", "Keap", "KEAP_API_KEY"));
+        troubles.extend(self.remote_trouble("intercom", "Intercom", "INTERCOM_ACCESS_TOKEN"));
+        troubles.extend(self.poll_trouble());
+        troubles.extend(self.walk_troubles());
+        troubles.extend(self.ahead_trouble());
+        troubles.extend(self.run_troubles());
+        if self.held > 0 {
+            troubles.push(Trouble::new(
+                false,
+                match self.held {
+                    1 => "1 contact needs a person".to_owned(),
+                    held => format!("{} need a person", count(held, "contact")),
+                },
+                "`keap-intercom-sync held` lists them with the reason",
+            ));
+        }
+        troubles.extend(self.mapping_troubles());
+        if self.state_of("webhooks") == Some("incomplete") {
+            troubles.push(Trouble::new(
+                false,
+                "subscriptions in Keap are missing or not verified; polls find the changes",
+                "`keap-intercom-sync hooks list` shows them, `keap-intercom-sync hooks verify` tries again",
+            ));
+        }
+        troubles
+    }
+
+    /// A changed mapping that waits, and each field that is held for every contact.
+    fn mapping_troubles(&self) -> Vec<Trouble> {
+        let waits = self.mapping.braked().map(|why| Trouble::new(false, why, MappingState::REMEDY));
+        let held = self.mapping.unfit.iter().map(|field| {
+            Trouble::new(
+                false,
+                format!("a field is held for every contact: {field}"),
+                "correct it on that side or in the settings; the other fields are synced, and the daemon looks again by itself (mapping.check_seconds)",
+            )
+        });
+        waits.into_iter().chain(held).collect()
+    }
+
+    fn remote_trouble(&self, part: &str, name: &str, setting: &str) -> Option<Trouble> {
+        match self.state_of(part)? {
+            "refused" => Some(Trouble::new(
+                true,
+                format!("{name} refuses this program"),
+                format!("`keap-intercom-sync check` says why; renew {setting} if it is refused"),
+            )),
+            "failing" => Some(Trouble::new(
+                true,
+                format!("{name} is failing"),
+                "nothing: the daemon tries again by itself and catches up; see the status page of the service",
+            )),
+            "limited" => Some(Trouble::new(
+                false,
+                format!("the limit of {name} is used up for now"),
+                "nothing: the daemon goes on by itself; if this lasts, see who else uses the account",
+            )),
+            _ => None,
+        }
+    }
+
+    fn poll_trouble(&self) -> Option<Trouble> {
+        match self.changed.as_ref().and_then(lag_seconds) {
+            None => Some(Trouble::new(
+                true,
+                "no poll has succeeded yet",
+                "wait if the daemon has just started; otherwise its log says why: `journalctl -u keap-intercom-sync -p warning`",
+            )),
+            Some(age) if age > self.poll_age_limit.as_secs() => Some(Trouble::new(
+                true,
+                format!("the last successful poll is {} ago", span(Duration::from_secs(age))),
+                "the daemon's log says why: `journalctl -u keap-intercom-sync -p warning`",
+            )),
+            Some(_) => None,
+        }
+    }
+
+    /// Each walk that stands still, whatever the reason.
+    fn walk_troubles(&self) -> Vec<Trouble> {
+        let feeds = [
+            (Feed::Changed, &self.changed),
+            (Feed::Backfill, &self.backfill),
+            (Feed::Sweep, &self.sweep),
+        ];
+        let still = feeds
+            .into_iter()
+            .filter_map(|(feed, cursor)| Some((feed, cursor.as_ref()?.still_for?)))
+            .filter(|(_, time)| stands_still(*time, self.poll_age_limit));
+        let trouble = |(feed, time): (Feed, Duration)| {
+            Trouble::new(
+                true,
+                format!("the walk of the feed {feed} has stood still for {}", span(time)),
+                "the daemon's log says why: `journalctl -u keap-intercom-sync -p warning`",
+            )
+        };
+        still.map(trouble).collect()
+    }
+
+    fn ahead_trouble(&self) -> Option<Trouble> {
+        let Ahead { contacts, example, until } = self.changed.as_ref()?.ahead.as_ref()?;
+        let until = until.format("%Y-%m-%d %H:%M:%S UTC");
+        Some(Trouble::new(
+            false,
+            format!(
+                "{} in Keap with an update stamp ahead of Keap's own clock, up to {until}; one is {example}",
+                count(*contacts, "contact")
+            ),
+            "nothing: they are synced and read again until Keap's clock has come that far; see in Keap what sets such stamps",
+        ))
+    }
+
+    /// Each feed whose last run has failed.
+    fn run_troubles(&self) -> Vec<Trouble> {
+        let mut troubles = Vec::new();
+        let mut looked_at = Vec::new();
+        for run in &self.runs {
+            if !looked_at.contains(&run.feed.as_str()) {
+                looked_at.push(&run.feed);
+                if run.state == RunState::Failed {
+                    let unknown = RunFailure::Other("without a reason".into());
+                    let why = run.failure.as_ref().unwrap_or(&unknown);
+                    troubles.push(Trouble::new(
+                        false,
+                        format!("the last {} has failed: {why}", run.feed),
+                        why.remedy(),
+                    ));
+                }
+            }
+        }
+        troubles
+    }
+}

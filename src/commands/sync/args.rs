@@ -1,0 +1,53 @@
+//! The arguments of `sync`.
+
+use chrono::{DateTime, Utc};
+use clap::{ArgGroup, Args};
+
+use crate::commands::since;
+use crate::contact::KeapId;
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("scope").required(true).multiple(false).args(["ids", "changed", "all", "since", "sweep"]))]
+#[command(after_help = "Examples:
+  keap-intercom-sync sync 12345 67890          two contacts
+  keap-intercom-sync sync --changed            what has changed since the stored cursor
+  keap-intercom-sync sync --since 3d           what has changed in the last three days
+  keap-intercom-sync sync --all --dry-run      what a full sync would do, without doing it
+  keap-intercom-sync sync --sweep --dry-run    what was deleted or merged in Keap, and what a sweep would do
+  keap-intercom-sync sync --since 2026-01-31 --json
+
+Exit status: 0 all well; 1 some contacts failed, are held, or are not in Keap; 2 nothing could be done, or the work could not be finished; 78 a setting is wrong.")]
+pub struct SyncArgs {
+    /// Keap contact ids to sync now.
+    pub ids: Vec<KeapId>,
+    /// Sync what has changed since the stored cursor.
+    #[arg(long)]
+    pub changed: bool,
+    /// Look at every contact in Keap. A contact that is up to date costs no Intercom call.
+    #[arg(long, group = "braked")]
+    pub all: bool,
+    /// Look at every contact that changed since a time: a date (2026-01-31, yesterday), a time
+    /// (2026-01-31T09:30, in UTC unless a zone follows), or how long ago (2h, 3d).
+    #[arg(long, value_name = "TIME", value_parser = since::parse)]
+    pub since: Option<DateTime<Utc>>,
+    /// Find linked contacts that were deleted or merged in Keap, and treat them as sweep.deleted
+    /// says.
+    #[arg(long, group = "braked")]
+    pub sweep: bool,
+    /// With --sweep: act however many contacts are gone. With --all: bring a changed mapping to
+    /// however many contacts. First read why the brake stopped the run.
+    // A conflict with the others would else hide that --sweep or --all is missing.
+    #[arg(long, requires = "braked", conflicts_with_all = ["ids", "changed", "since"])]
+    pub force: bool,
+    /// Decide and print; write nothing anywhere.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run: print each field that would change, with its value in Intercom before. Reads
+    /// each contact that would be written, which costs one call to Intercom.
+    #[arg(long, requires = "dry_run")]
+    pub verbose: bool,
+    /// Print one JSON document instead of text. Of a walk, it lists the contacts that are not
+    /// synced, with the reason.
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,155 @@
+//! Carries the work out in this process, which holds the lease until the work is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::bar::Bar;
+use super::report::Summary;
+use super::requested::{Requested, counts_of, exit_status};
+use crate::app::Parts;
+use crate::commands::{Ended, NOTHING_DONE, exit};
+use crate::contact::KeapId;
+use crate::feed::Counts;
+use crate::mapping::Fitted;
+use crate::store::{HeldLease, Lease, RunState};
+use crate::sync::{Bulk, Context, Halt, Urgent, Work as _};
+use crate::tasks::lease;
+
+/// A side that is down is tried this often before the command gives up.
+const TRIES: u32 = 6;
+/// The lease keeper gets this long to give the lease back. Then the lease ends by itself.
+const LEASE_RETURN_TIME: Duration = Duration::from_secs(2);
+/// The longest pause before another try.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// Work that this process carries out.
+pub(super) struct Work<'a> {
+    pub parts: &'a Parts,
+    pub lease_ttl: Duration,
+    pub requested: &'a Requested,
+    /// Walks go on until none is left, also after the requested one.
+    pub until_idle: bool,
+    /// Print one JSON document.
+    pub json: bool,
+    /// The requested walk is a sweep.
+    pub is_sweep: bool,
+    pub bar: &'a Bar,
+    pub cancel: &'a CancellationToken,
+}
+
+impl Work<'_> {
+    /// Keeps the lease while this process does the work, and gives it back.
+    pub(super) async fn run(&self, fitted: &Fitted, held: Lease) -> Ended {
+        let (sender, receiver) = watch::channel(Some(held));
+        let keeper_cancel = CancellationToken::new();
+        let keeper = tokio::spawn(lease::keep(
+            self.parts.store.clone(),
+            self.lease_ttl,
+            sender,
+            keeper_cancel.clone(),
+        ));
+        let context = self
+            .parts
+            .context(fitted, HeldLease::new(receiver), Arc::default(), self.cancel.clone())
+            .await?;
+        let watching = self.bar.follow(context.board.progress.subscribe());
+        let result = self.run_passes(&context).await;
+        watching.abort();
+        self.bar.finish();
+        keeper_cancel.cancel();
+        // A database that does not answer must not hold the command.
+        let _ = tokio::time::timeout(LEASE_RETURN_TIME, keeper).await;
+        self.report(&context, result).await
+    }
+
+    /// Runs passes until the requested work is done, with the contacts that become due until then.
+    async fn run_passes(&self, context: &Arc<Context>) -> Result<(), Halt> {
+        let store = &self.parts.store;
+        let mut urgent = Urgent::new(Arc::clone(context));
+        let mut bulk = Bulk::without_poll(Arc::clone(context));
+        repeat_patiently(self.cancel, async || match self.requested {
+            Requested::Contacts(tickets) => {
+                let ids: Vec<KeapId> = tickets.iter().map(|ticket| ticket.id).collect();
+                let worked = urgent.step().await?;
+                Ok(worked && !store.undone(&ids).await?.is_empty())
+            }
+            Requested::Run(id) => {
+                let walked = bulk.step().await?;
+                let looked_again = urgent.step().await?;
+                let run = store.run(*id).await?;
+                let done =
+                    run.is_none_or(|run| matches!(run.state, RunState::Done | RunState::Failed));
+                let is_over = done && !self.until_idle;
+                Ok(looked_again || (!is_over && (walked || !done)))
+            }
+        })
+        .await
+    }
+
+    async fn report(&self, context: &Context, result: Result<(), Halt>) -> Ended {
+        let store = &self.parts.store;
+        let calls = context.all_calls();
+        let are_named = self.requested.are_named();
+        // A command without JSON prints no contacts of a walk, so it need not read them.
+        let contacts =
+            if are_named || self.json { self.requested.outcomes(store).await? } else { Vec::new() };
+        let named = if are_named { contacts.as_slice() } else { &[] };
+        let counts = if are_named { counts_of(named) } else { *context.board.progress.borrow() };
+        let counts = Counts { keap_calls: calls.keap, intercom_calls: calls.intercom, ..counts };
+        let stopped = match (result, self.requested) {
+            (Err(halt), _) => Some(halt.to_string()),
+            (Ok(()), Requested::Run(id)) => {
+                let failure = store.run(*id).await?.and_then(|run| run.failure);
+                failure.map(|failure| failure.to_string())
+            }
+            (Ok(()), Requested::Contacts(_)) => None,
+        };
+        Summary {
+            json: self.json,
+            counts,
+            contacts: &contacts,
+            are_named,
+            is_sweep: self.is_sweep,
+            knows_calls: true,
+            error: stopped.as_deref(),
+        }
+        .print();
+        exit(if stopped.is_some() { NOTHING_DONE } else { exit_status(&counts, named) })
+    }
+}
+
+/// Repeats a step until it has nothing to do. While a side is down, it waits and tries again.
+async fn repeat_patiently(
+    cancel: &CancellationToken,
+    mut step: impl AsyncFnMut() -> Result<bool, Halt>,
+) -> Result<(), Halt> {
+    let mut tries = 0;
+    loop {
+        match step().await {
+            Ok(true) => tries = 0,
+            Ok(false) => return Ok(()),
+            Err(
+                halt @ (Halt::Remote { needs_person: true, .. }
+                | Halt::Feed(_)
+                | Halt::Panicked
+                | Halt::Cancelled
+                | Halt::LeaseLost),
+            ) => return Err(halt),
+            Err(halt) if tries >= TRIES => return Err(halt),
+            Err(halt) => {
+                tries += 1;
+                tracing::warn!(
+                    error = &halt as &dyn std::error::Error,
+                    "Waiting, then trying again."
+                );
+                tokio::select! {
+                    () = cancel.cancelled() => return Err(halt),
+                    () = tokio::time::sleep(halt.retry_in().min(MAX_PAUSE)) => {}
+                }
+            }
+        }
+    }
+}

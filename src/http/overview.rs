@@ -1,0 +1,44 @@
+//! The last look at the database, kept for a second: however often `/ready` and `/metrics` are
+//! asked, the database is asked once.
+
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::store::{Overview, Store};
+
+/// Every request within this time gets the same overview.
+const OVERVIEW_AGE: Duration = Duration::from_secs(1);
+
+/// The last overview, with its time.
+pub(super) struct OverviewCache {
+    store: Store,
+    last: Mutex<Option<(Instant, Option<Overview>)>>,
+}
+
+impl OverviewCache {
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, last: Mutex::default() }
+    }
+
+    /// `None` while the database does not answer.
+    pub(super) async fn get(&self) -> Option<Overview> {
+        let mut last = self.last.lock().await;
+        match &*last {
+            Some((at, overview)) if at.elapsed() < OVERVIEW_AGE => overview.clone(),
+            _ => {
+                let overview = self.store.overview().await;
+                if let Err(error) = &overview {
+                    tracing::debug!(
+                        error = error as &dyn std::error::Error,
+                        "The database gave no overview."
+                    );
+                }
+                let overview = overview.ok();
+                *last = Some((Instant::now(), overview.clone()));
+                overview
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Why a contact needs a person.
+
+use std::fmt;
+
+use crate::contact::KeapId;
+
+/// Why a contact needs a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HoldReason {
+    /// The Intercom contact with this e-mail belongs to that Keap contact.
+    EmailLinkedTo(KeapId),
+    ExternalIdTaken,
+    /// An Intercom contact carries the Keap id, and shows another person.
+    ExternalIdUnproven,
+    SeveralUsers,
+    Archived,
+    NotRestorable,
+    DeletedAgain,
+    Conflict,
+    Refused(String),
+    LastTry(String),
+}
+
+impl HoldReason {
+    /// The stored word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::EmailLinkedTo(_) => "email_linked_to",
+            Self::ExternalIdTaken => "external_id_taken",
+            Self::ExternalIdUnproven => "external_id_unproven",
+            Self::SeveralUsers => "several_users",
+            Self::Archived => "archived",
+            Self::NotRestorable => "not_restorable",
+            Self::DeletedAgain => "deleted_again",
+            Self::Conflict => "conflict",
+            Self::Refused(_) => "refused",
+            Self::LastTry(_) => "last_try",
+        }
+    }
+
+    /// The Keap contact that blocks the held one. Its next change concerns the held one too.
+    pub fn about(&self) -> Option<KeapId> {
+        match self {
+            Self::EmailLinkedTo(other) => Some(*other),
+            _ => None,
+        }
+    }
+
+    /// Whether the hold can end without any change in Keap that the daemon would notice: a person
+    /// corrects or archives the contact in Intercom. It is looked at again from time to time.
+    pub fn ends_in_intercom(&self) -> bool {
+        matches!(self, Self::ExternalIdUnproven)
+    }
+
+    /// What a remote or the database answered, if the code alone does not say it.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Refused(why) | Self::LastTry(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// The reason of stored parts; `None` for those of another release.
+    pub fn from_parts(code: &str, about: Option<KeapId>, detail: Option<&str>) -> Option<Self> {
+        let detail = || detail.unwrap_or_default().to_owned();
+        Some(match code {
+            "email_linked_to" => Self::EmailLinkedTo(about?),
+            "external_id_taken" => Self::ExternalIdTaken,
+            "external_id_unproven" => Self::ExternalIdUnproven,
+            "several_users" => Self::SeveralUsers,
+            "archived" => Self::Archived,
+            "not_restorable" => Self::NotRestorable,
+            "deleted_again" => Self::DeletedAgain,
+            "conflict" => Self::Conflict,
+            "refused" => Self::Refused(detail()),
+            "last_try" => Self::LastTry(detail()),
+            _ => return None,
+        })
+    }
+
+    /// Reads the reason back from its text. A text without a known code is the last error of a
+    /// contact that failed too often.
+    pub fn read(text: &str) -> Self {
+        let (head, detail) = text.split_once(": ").unwrap_or((text, ""));
+        let (code, about) = head.split_once(' ').unwrap_or((head, ""));
+        Self::from_parts(code, about.parse().ok(), Some(detail))
+            .unwrap_or_else(|| Self::LastTry(text.to_owned()))
+    }
+
+    /// What a person can do about it, in one sentence.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::EmailLinkedTo(_) => {
+                "Merge the two contacts in Keap, or change the e-mail address of one of them."
+            }
+            Self::ExternalIdTaken => {
+                "If that external id is wrong, correct it in Intercom, or change the e-mail address there."
+            }
+            Self::ExternalIdUnproven => {
+                "If it is the same person, correct the e-mail, name or phone on one side; if not, change the external id in Intercom."
+            }
+            Self::SeveralUsers => "Merge or archive all but one of them in Intercom.",
+            Self::Archived => "Unarchive the contact in Intercom, or leave it held.",
+            Self::NotRestorable => {
+                "Unblock the contact in Intercom; after a deletion, wait seven days."
+            }
+            Self::DeletedAgain => "Find out who deletes the contact in Intercom.",
+            Self::Conflict => "Compare the two contacts in Intercom, and correct one of them.",
+            Self::Refused(_) => "Correct the field in Keap: its next change is tried by itself.",
+            Self::LastTry(_) => "Settle the last error, then retry the contact.",
+        }
+    }
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.code();
+        match self {
+            Self::EmailLinkedTo(other) => write!(
+                f,
+                "{code} {other}: the Intercom contact with this e-mail belongs to another Keap contact"
+            ),
+            Self::Refused(why) | Self::LastTry(why) => write!(f, "{code}: {why}"),
+            Self::ExternalIdTaken => {
+                write!(f, "{code}: the Intercom contact found carries another external id")
+            }
+            Self::ExternalIdUnproven => write!(
+                f,
+                "{code}: an Intercom contact has this Keap id as its external id, and neither e-mail, name nor phone agrees"
+            ),
+            Self::SeveralUsers => {
+                write!(f, "{code}: more than one Intercom user has this e-mail")
+            }
+            Self::Archived => {
+                write!(f, "{code}: the Intercom contact is archived and sync.unarchive is off")
+            }
+            Self::NotRestorable => write!(
+                f,
+                "{code}: the archived Intercom contact was merged, blocked or deleted for good"
+            ),
+            Self::DeletedAgain => {
+                write!(f, "{code}: the Intercom contact vanished twice within an hour")
+            }
+            Self::Conflict => write!(
+                f,
+                "{code}: Intercom names another contact with these details and it cannot be settled"
+            ),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Why a run failed.
+
+use std::fmt;
+
+/// Why a run failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunFailure {
+    /// The brake on mass changes stopped it.
+    Brake(String),
+    /// Another reason, in words.
+    Other(String),
+}
+
+impl RunFailure {
+    /// The stored word; `None` where only the text is stored.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Brake(_) => Some(BRAKE),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// The failure of stored parts.
+    pub fn from_parts(code: Option<&str>, text: &str) -> Self {
+        match code {
+            Some(BRAKE) => Self::Brake(text.to_owned()),
+            _ => Self::Other(text.to_owned()),
+        }
+    }
+
+    /// What a person can do about it, in one sentence.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Brake(_) => {
+                "see who deletes in Keap; if it is meant, `keap-intercom-sync sync --sweep --force`"
+            }
+            Self::Other(_) => {
+                "the next one is tried by itself; if it fails again, its reason says what to do"
+            }
+        }
+    }
+}
+
+/// The code of a run that the brake has stopped.
+pub const BRAKE: &str = "brake";
+
+impl fmt::Display for RunFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Brake(text) | Self::Other(text) => f.write_str(text),
+        }
+    }
+}

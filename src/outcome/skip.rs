@@ -1,0 +1,66 @@
+//! Why nothing is done for a contact.
+
+use std::fmt;
+
+/// Why nothing is done for a contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkipReason {
+    /// The last write has the same content.
+    Unchanged,
+    /// It has no e-mail address by which it could be matched or created. `logged`: the log already
+    /// shows it in this state.
+    NoEmail { logged: bool },
+    /// It is held, and nothing has changed since.
+    StillHeld,
+    /// Its next attempt comes later, and nothing has changed since the last one.
+    RetryLater,
+    /// Keap does not have it.
+    NotInKeap,
+    /// The filter of the settings leaves it out.
+    OutOfScope,
+}
+
+impl SkipReason {
+    /// The stored word.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::NoEmail { .. } => "no_email",
+            Self::StillHeld => "still_held",
+            Self::RetryLater => "retry_later",
+            Self::NotInKeap => "not_in_keap",
+            Self::OutOfScope => "out_of_scope",
+        }
+    }
+
+    /// What a person can do about it, in one sentence.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Unchanged => "Nothing has to be done.",
+            Self::NoEmail { .. } => "Give the contact an e-mail address in Keap.",
+            Self::StillHeld => "See `keap-intercom-sync held`.",
+            Self::RetryLater => "Nothing has to be done; the next attempt comes by itself.",
+            Self::NotInKeap => {
+                "Nothing has to be done; if it is linked, the next sweep deals with it."
+            }
+            Self::OutOfScope => {
+                "Change [filter] in the settings, or the tags of the contact in Keap."
+            }
+        }
+    }
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoEmail { .. } => {
+                "no_email: the contact has no valid e-mail address and no Intercom contact yet"
+            }
+            Self::NotInKeap => "not_in_keap: Keap answers 404 for this contact",
+            Self::OutOfScope => "out_of_scope: the filter of the settings leaves this contact out",
+            Self::StillHeld => "held, and unchanged since: see `keap-intercom-sync held`",
+            Self::RetryLater => "failed before; its next try comes later",
+            Self::Unchanged => self.code(),
+        })
+    }
+}

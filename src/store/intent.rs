@@ -1,0 +1,262 @@
+//! Intents: the writes that are under way, or whose outcome is unknown.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{Fence, Result, Store, StoreError, Transaction};
+use crate::contact::{Bases, FieldName, FieldOrder, IntercomId, KeapId};
+use crate::feed::DueReason;
+
+/// A call begins before the lease of its process ends, and lasts no longer than this.
+const LONGEST_CALL: Duration = Duration::from_secs(120);
+
+/// Most contacts of a process that died are on the page that the next one takes again. The others
+/// become due after this time.
+const WALKS_FIRST: Duration = Duration::from_secs(5);
+
+/// What a write does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntentKind {
+    Create,
+    /// Also a link and an unarchive.
+    Update,
+    Archive,
+}
+
+impl IntentKind {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Archive => "archive",
+        }
+    }
+}
+
+/// A write to Intercom that is about to begin.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    pub id: Uuid,
+    pub keap: KeapId,
+    /// `None`: it is not known yet.
+    pub intercom: Option<IntercomId>,
+    pub kind: IntentKind,
+    /// What is sent; `None` for a write without fields.
+    pub sent: Option<Bases>,
+}
+
+/// An intent that no write under way owns: this contact's Intercom side is unknown.
+#[derive(Debug, Clone)]
+pub struct FoundIntent {
+    pub id: Uuid,
+    pub intercom: Option<IntercomId>,
+    /// What was sent.
+    pub sent: Bases,
+    /// The Intercom contact of somebody else that was made live only to be looked at.
+    pub borrowed: Option<IntercomId>,
+    /// When its call ended at the latest.
+    pub deadline: DateTime<Utc>,
+    /// The contact was read since, and now is the time to read it once more.
+    pub rechecked: bool,
+}
+
+#[derive(FromRow)]
+struct FoundRow {
+    id: Uuid,
+    #[sqlx(try_from = "i64")]
+    keap_contact_id: KeapId,
+    intercom_contact_id: Option<String>,
+    fields: Vec<String>,
+    sent: Vec<u8>,
+    borrowed_id: Option<String>,
+    deadline: DateTime<Utc>,
+    rechecked: bool,
+}
+
+impl FoundRow {
+    fn found(self) -> Result<(KeapId, FoundIntent)> {
+        let intercom_id = |id: Option<String>| match id {
+            None => Ok(None),
+            Some(id) => IntercomId::new(id).map(Some).ok_or(StoreError::BadRow("contact_intent")),
+        };
+        let order = (!self.fields.is_empty()).then(|| {
+            let names = self.fields.iter().map(|name| FieldName::from(name.as_str())).collect();
+            // No mapping has this digest: the fields may be those of a former one.
+            FieldOrder::of_stored(names, [0; 32])
+        });
+        let sent =
+            Bases::of_stored(order, self.sent).ok_or(StoreError::BadRow("contact_intent"))?;
+        let found = FoundIntent {
+            id: self.id,
+            intercom: intercom_id(self.intercom_contact_id)?,
+            sent,
+            borrowed: intercom_id(self.borrowed_id)?,
+            deadline: self.deadline,
+            rechecked: self.rechecked,
+        };
+        Ok((self.keap_contact_id, found))
+    }
+}
+
+impl Store {
+    /// Stores the intents of a page, in one statement. No call of the page may begin before.
+    pub async fn intend(&self, fence: &Fence, intents: &[Intent]) -> Result<()> {
+        if intents.is_empty() {
+            return Ok(());
+        }
+        let sent = |intent: &Intent| -> Vec<u8> {
+            intent.sent.as_ref().map(|sent| sent.as_bytes().to_vec()).unwrap_or_default()
+        };
+        // All of a page are sent by one mapping.
+        let order = intents.iter().find_map(|intent| intent.sent.as_ref()?.order());
+        let names: Vec<&str> = order
+            .iter()
+            .flat_map(|order| order.identities().iter().map(FieldName::as_str))
+            .collect();
+        transaction!(self, tx, {
+            fence.check(tx).await?;
+            sqlx::query(
+                "insert into contact_intent (id, epoch, keap_contact_id, intercom_contact_id, side, kind, fields, sent, deadline)
+                 select id, $1, keap, intercom, 'intercom', kind, case when sent = '' then '{}' else $3::text[] end, sent,
+                        now() + make_interval(secs => $2)
+                   from unnest($4::uuid[], $5::bigint[], $6::text[], $7::text[], $8::bytea[])
+                     as new (id, keap, intercom, kind, sent)",
+            )
+            .bind(fence.epoch())
+            .bind(LONGEST_CALL.as_secs_f64())
+            .bind(names)
+            .bind(intents.iter().map(|intent| intent.id).collect::<Vec<_>>())
+            .bind(intents.iter().map(|intent| intent.keap.get()).collect::<Vec<_>>())
+            .bind(
+                intents
+                    .iter()
+                    .map(|intent| intent.intercom.as_ref().map(IntercomId::as_str))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(intents.iter().map(|intent| intent.kind.code()).collect::<Vec<_>>())
+            .bind(intents.iter().map(sent).collect::<Vec<_>>())
+            .execute(&mut **tx)
+            .await?;
+            Ok(())
+        })
+    }
+
+    /// Adds to an intent that an archived Intercom contact is made live only to be looked at. Must
+    /// be stored before the call.
+    pub async fn borrow(&self, fence: &Fence, intent: Uuid, borrowed: &IntercomId) -> Result<()> {
+        transaction!(self, tx, {
+            fence.check(tx).await?;
+            sqlx::query("update contact_intent set borrowed_id = $2 where id = $1")
+                .bind(intent)
+                .bind(borrowed.as_str())
+                .execute(&mut **tx)
+                .await?;
+            Ok(())
+        })
+    }
+}
+
+/// The intents of contacts that are to be looked at now. The caller leaves out those that a write
+/// under way owns.
+pub(super) async fn found(
+    tx: &mut Transaction,
+    ids: &[i64],
+) -> Result<HashMap<KeapId, Vec<FoundIntent>>> {
+    let rows: Vec<FoundRow> = sqlx::query_as(
+        "select id, keap_contact_id, intercom_contact_id, fields, sent, borrowed_id, deadline,
+                recheck_at is not null as rechecked
+           from contact_intent
+          where keap_contact_id = any($1) and side = 'intercom' and (recheck_at is null or recheck_at <= now())
+          order by created_at",
+    )
+    .bind(ids)
+    .fetch_all(&mut **tx)
+    .await?;
+    let mut found: HashMap<KeapId, Vec<FoundIntent>> = HashMap::new();
+    for row in rows {
+        let (id, intent) = row.found()?;
+        found.entry(id).or_default().push(intent);
+    }
+    Ok(found)
+}
+
+/// Removes intents: of writes with a certain answer, of writes that never began, and of contacts
+/// that were read twice since.
+pub(super) async fn remove(tx: &mut Transaction, ids: &[Uuid]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("delete from contact_intent where id = any($1)")
+        .bind(ids)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Keeps intents whose contacts were looked at. A call without an answer may still land, so the
+/// contact is read once more after `after`. `None`: it waits for a person, and what is unknown of
+/// it stays unknown.
+pub(super) async fn keep(
+    tx: &mut Transaction,
+    ids: &[Uuid],
+    after: Option<Duration>,
+) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update contact_intent set recheck_at = now() + make_interval(secs => $2), borrowed_id = null
+          where id = any($1)",
+    )
+    .bind(ids)
+    .bind(after.map(|after| after.as_secs_f64()))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Makes the contacts due whose second look has come.
+pub(super) async fn put_rechecks(tx: &mut Transaction) -> Result<()> {
+    sqlx::query(
+        "insert into contact_due (keap_contact_id, reason, priority)
+         select distinct keap_contact_id, $1, $2 from contact_intent
+          where recheck_at <= now() and keap_contact_id is not null
+         on conflict (keap_contact_id) do nothing",
+    )
+    .bind(DueReason::Again.as_str())
+    .bind(DueReason::Again.priority())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Takes over the intents of former leases: their contacts become due. A call of the former process
+/// began before its lease ended. A contact that waits for a person keeps waiting, unless a write may
+/// have made an Intercom contact.
+pub(super) async fn take_over(tx: &mut Transaction, epoch: i64) -> Result<()> {
+    sqlx::query(
+        "with left_behind as (
+             update contact_intent set deadline = now() + make_interval(secs => $2)
+              where epoch < $1 and recheck_at is null and keap_contact_id is not null
+             returning keap_contact_id, kind
+         )
+         insert into contact_due (keap_contact_id, reason, priority, due_at)
+         select distinct keap_contact_id, $3, $4::smallint, now() + make_interval(secs => $5) from left_behind
+          where kind = $6
+             or not exists (select from contact_hold hold where hold.keap_contact_id = left_behind.keap_contact_id)
+         on conflict (keap_contact_id) do nothing",
+    )
+    .bind(epoch)
+    .bind(LONGEST_CALL.as_secs_f64())
+    .bind(DueReason::Again.as_str())
+    .bind(DueReason::Again.priority())
+    .bind(WALKS_FIRST.as_secs_f64())
+    .bind(IntentKind::Create.code())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! The context: everything that feeds and passes share.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::claims::{Claims, OpenPage};
+use super::doubt::Doubt;
+use super::heartbeat::Heartbeat;
+use super::result::Halt;
+use super::under_way::UnderWay;
+use crate::config::{self, FirstRun};
+use crate::contact::{DigestKey, FieldOrder};
+use crate::feed::{Counts, Lane};
+use crate::intercom::IntercomClient;
+use crate::keap::KeapClient;
+use crate::store::{Fence, HeldLease, Store};
+use crate::trigger::Requests;
+
+/// The settings that passes need, by section.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub keap: config::Keap,
+    pub matching: config::Match,
+    /// What happens to the Intercom contact of somebody who leaves the scope.
+    pub left: config::Left,
+    pub poll: config::Poll,
+    pub sweep: config::Sweep,
+    pub sync: config::Sync,
+}
+
+impl Policy {
+    /// Whether a first start without a cursor syncs everything, not just what changes from then on.
+    pub fn everything_first(&self) -> bool {
+        self.poll.first_run == FirstRun::Everything
+    }
+}
+
+/// Calls made to each remote so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Calls {
+    pub keap: i64,
+    pub intercom: i64,
+}
+
+impl Calls {
+    /// What was spent since then, as counts.
+    pub fn since(self, before: Self) -> Counts {
+        Counts {
+            keap_calls: self.keap - before.keap,
+            intercom_calls: self.intercom - before.intercom,
+            ..Counts::default()
+        }
+    }
+}
+
+/// What the two lanes share while they run.
+pub struct Board {
+    pub claims: Claims,
+    /// The intents of the pages under way.
+    pub intents: UnderWay,
+    pub heartbeat: Heartbeat,
+    /// What makes the mapping doubtful.
+    pub doubt: Arc<Doubt>,
+    /// Wakes the lanes for requests that other processes store.
+    pub requests: Arc<Requests>,
+    /// What came of everything since the start, as it is recorded.
+    pub progress: watch::Sender<Counts>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            claims: Claims::default(),
+            intents: UnderWay::default(),
+            heartbeat: Heartbeat::default(),
+            doubt: Arc::default(),
+            requests: Arc::default(),
+            progress: watch::Sender::new(Counts::default()),
+        }
+    }
+}
+
+/// Everything that feeds and passes need; one per process.
+pub struct Context {
+    pub store: Store,
+    pub keap: Arc<KeapClient>,
+    pub intercom: Arc<IntercomClient>,
+    pub key: DigestKey,
+    /// The order in which bases are stored.
+    pub fields: FieldOrder,
+    pub policy: Policy,
+    pub lease: HeldLease,
+    pub cancel: CancellationToken,
+    pub board: Board,
+}
+
+/// Where the reading of a page began.
+pub struct Opened {
+    /// Remembers what the other lane finishes at the same time.
+    pub open: OpenPage,
+    /// The calls made before.
+    pub calls: Calls,
+}
+
+impl Context {
+    /// Begins the reading of a page. Call it before the first call to Keap.
+    pub fn open(&self, lane: Lane) -> Opened {
+        Opened { open: self.board.claims.open_page(), calls: self.calls(lane) }
+    }
+
+    /// The proof under which this process may record now.
+    pub fn fence(&self) -> Result<Fence, Halt> {
+        self.lease.fence().ok_or(Halt::LeaseLost)
+    }
+
+    /// Whether both lanes make progress. A lane that hangs is late.
+    pub fn is_alive(&self) -> bool {
+        self.board.heartbeat.is_alive(Instant::now())
+    }
+
+    /// Whether a lane may take another step.
+    pub fn may_work(&self) -> bool {
+        self.lease.is_held() && !self.cancel.is_cancelled()
+    }
+
+    /// Calls made for one lane.
+    pub fn calls(&self, lane: Lane) -> Calls {
+        let signed = |calls: u64| i64::try_from(calls).unwrap_or(i64::MAX);
+        Calls {
+            keap: signed(self.keap.remote().calls_of(lane)),
+            intercom: signed(self.intercom.remote().calls_of(lane)),
+        }
+    }
+
+    /// Calls made for both lanes.
+    pub fn all_calls(&self) -> Calls {
+        let (urgent, bulk) = (self.calls(Lane::Urgent), self.calls(Lane::Bulk));
+        Calls { keap: urgent.keap + bulk.keap, intercom: urgent.intercom + bulk.intercom }
+    }
+
+    /// Adds to the progress that commands show.
+    pub fn advance(&self, counts: &Counts) {
+        self.board.progress.send_modify(|progress| progress.add(counts));
+    }
+
+    /// Gives up reading when the daemon stops. Nothing is written yet.
+    pub async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, Halt>>,
+    ) -> Result<T, Halt> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Halt::Cancelled),
+            done = work => done,
+        }
+    }
+
+    /// Waits until Intercom takes calls. Until then nothing is read from Keap, because Keap counts
+    /// calls by the day.
+    pub async fn intercom_is_ready(&self, lane: Lane) -> Result<(), Halt> {
+        let ready = async { self.intercom.remote().ready(lane).await.map_err(Halt::of_reading) };
+        self.unless_cancelled(ready).await
+    }
+}

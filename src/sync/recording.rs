@@ -1,0 +1,529 @@
+//! Recording: turns each outcome into the rows that are stored of it, and gathers them into groups.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::claims::Claim;
+use super::decide::Hold;
+use super::plan::Planned;
+use super::result::Outcome;
+use crate::config;
+use crate::contact::{Bases, Digest, FieldName, IntercomId, KeapId, Link, LinkState, Reading};
+use crate::feed::{Counts, Cursor, DueReason, Feed};
+use crate::outcome::{Action, HoldReason, Reason, SkipReason};
+use crate::store::{FormerLink, Group, HoldRow, LinkRow, LogRow, Recorded, Restamp, RetryRow};
+
+/// How failed attempts are spread.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Retries {
+    max_attempts: i32,
+    base: Duration,
+    cap: Duration,
+    /// After a write without an answer, the contact is read once more.
+    recheck: Duration,
+}
+
+impl Retries {
+    /// The retries that the settings ask for.
+    pub(super) fn of(sync: &config::Sync) -> Self {
+        let max_attempts = i32::try_from(sync.max_attempts).unwrap_or(i32::MAX);
+        Self { max_attempts, base: sync.retry_base, cap: sync.retry_cap, recheck: sync.recheck }
+    }
+
+    /// The time until the next attempt. The step is the base after the first failed attempt and
+    /// doubles with each further one. The time is anything between nothing and the step, so that
+    /// many contacts do not come back together.
+    fn delay(self, attempts: i32) -> Duration {
+        let doublings = attempts.saturating_sub(1).clamp(0, 20);
+        let step = self.base.saturating_mul(1 << doublings).min(self.cap);
+        step.mul_f64(rand::random())
+    }
+}
+
+/// Outcomes that are gathering, with the claims that end when they are recorded.
+pub(super) struct Recording {
+    pub outcomes: Vec<Recorded>,
+    /// Intents of writes that never began.
+    pub unsent: Vec<Uuid>,
+    claims: Vec<Claim>,
+    pub feed: Feed,
+    run_id: Option<Uuid>,
+    retries: Retries,
+}
+
+impl Recording {
+    /// An empty recording of a page's outcomes.
+    pub(super) fn new(feed: Feed, run_id: Option<Uuid>, retries: Retries) -> Self {
+        Self { outcomes: Vec::new(), unsent: Vec::new(), claims: Vec::new(), feed, run_id, retries }
+    }
+
+    /// Whether there is nothing to record.
+    pub(super) fn is_empty(&self) -> bool {
+        self.outcomes.is_empty() && self.unsent.is_empty()
+    }
+
+    /// Takes out what has gathered. Its claims end when the returned value is dropped.
+    pub(super) fn take(&mut self) -> Self {
+        let empty = Self::new(self.feed, self.run_id, self.retries);
+        std::mem::replace(self, empty)
+    }
+
+    /// The group that the outcomes make, and the claims to end once it is recorded.
+    pub(super) fn into_group(self, cost: Counts, cursor: Option<Cursor>) -> (Vec<Claim>, Group) {
+        let group = Group {
+            cost,
+            run: self.run_id,
+            ends_run: cursor.as_ref().is_some_and(Cursor::is_at_rest),
+            cursor: cursor.map(|cursor| (self.feed, cursor)),
+            unsent: self.unsent,
+            recheck_after: self.retries.recheck,
+            ..Group::of(self.outcomes)
+        };
+        (self.claims, group)
+    }
+
+    /// Takes a contact in whose side stopped. It is on a page that is taken again, unless Keap has
+    /// lost it by then.
+    pub(super) fn add_halted(&mut self, planned: &Planned) {
+        if planned.is_unknown {
+            let requeued = Recorded { requeue: true, ..Recorded::new(planned.contact.id) };
+            self.outcomes.push(requeued);
+        } else {
+            self.unsent.extend(planned.intent);
+        }
+    }
+
+    /// Takes an outcome in.
+    pub(super) fn add(
+        &mut self,
+        planned: &Planned,
+        outcome: Outcome,
+        claim: Option<Claim>,
+        now: DateTime<Utc>,
+    ) {
+        self.claims.extend(claim);
+        let transfer = transfer(planned, &outcome);
+        let looked = has_looked(&outcome);
+        let is_requeued = matches!(outcome, Outcome::Requeue);
+        let mut entry =
+            Entry { recording: self, planned, recorded: Recorded::new(planned.contact.id) };
+        entry.put(outcome, now);
+        let mut recorded = entry.recorded;
+        recorded.swept = self.feed == Feed::Sweep;
+        settle_intents(planned, looked, &mut recorded);
+        // Nobody else looks at it again in time.
+        recorded.requeue |= planned.is_unknown && looked.is_some() && !is_requeued;
+        self.outcomes.push(recorded);
+        self.outcomes.extend(transfer);
+    }
+}
+
+/// How a look at the contact ended, as far as its earlier writes are concerned. `None`: it has to be
+/// looked at again. `Some(false)`: a person is needed first.
+fn has_looked(outcome: &Outcome) -> Option<bool> {
+    match outcome {
+        Outcome::Again { .. } | Outcome::Requeue => None,
+        Outcome::Held(_) => Some(false),
+        Outcome::Skipped { reason: SkipReason::StillHeld | SkipReason::RetryLater, .. } => None,
+        Outcome::Synced { .. }
+        | Outcome::Gone { .. }
+        | Outcome::Adopted { .. }
+        | Outcome::HeldWith { .. }
+        | Outcome::Skipped { .. } => Some(true),
+    }
+}
+
+/// The write of this page has a certain answer, so its intent is over. An earlier write may still
+/// land after the first look, so its intent is kept until the second one.
+fn settle_intents(planned: &Planned, looked: Option<bool>, recorded: &mut Recorded) {
+    if !planned.is_unknown {
+        recorded.intents.extend(planned.intent);
+    }
+    let Some(done) = looked else {
+        return;
+    };
+    for intent in &planned.found {
+        let list = match (done, intent.rechecked) {
+            (false, _) => &mut recorded.waiting_intents,
+            (true, false) => &mut recorded.kept_intents,
+            (true, true) => &mut recorded.intents,
+        };
+        list.push(intent.id);
+    }
+}
+
+/// Gives the link of a merged contact to its new owner. The new owner is looked at again, because
+/// its own fields are not written there yet.
+fn transfer(planned: &Planned, outcome: &Outcome) -> Option<Recorded> {
+    let Outcome::Gone { intercom, new_owner: Some(new_owner), .. } = outcome else {
+        return None;
+    };
+    let link = Link {
+        state: LinkState::Linked(intercom.clone()),
+        fingerprint: planned.fingerprint,
+        sighting: planned.sighting,
+        // The new owner meets this Intercom contact for the first time.
+        keap_base: Some(Bases::nothing()),
+        keap_updated_at: None,
+        replaced_at: None,
+    };
+    Some(Recorded {
+        link: Some(LinkRow { id: *new_owner, link, email_digest: None }),
+        requeue: true,
+        ..Recorded::new(*new_owner)
+    })
+}
+
+/// The stamp of an unchanged contact, if it has moved. The sweep compares whole seconds, because
+/// Keap rounds stamps.
+fn restamp(planned: &Planned) -> Option<Restamp> {
+    let stamp = planned.contact.updated_at?;
+    let former = planned.link.as_ref()?.keap_updated_at;
+    let has_moved = former.is_none_or(|former| (stamp - former).abs() >= TimeDelta::seconds(1));
+    has_moved.then_some(Restamp { id: planned.contact.id, former, stamp })
+}
+
+/// What is stored of a contact whose outcome Postgres refuses: a hold.
+pub(super) fn refused(recorded: &Recorded, feed: Feed, run_id: Option<Uuid>) -> Recorded {
+    let reason = HoldReason::Refused(
+        "Postgres refuses to store this outcome; the log of the daemon says why".into(),
+    );
+    let log = LogRow {
+        id: Uuid::new_v4(),
+        keap: recorded.id,
+        intercom: None,
+        action: Action::Held,
+        reason: Some(Reason::Hold(reason.clone())),
+        feed,
+        run_id,
+        request_id: None,
+    };
+    let hold = HoldRow {
+        id: recorded.id,
+        reason,
+        candidates: Vec::new(),
+        attempts: 1,
+        sighting: None,
+        keap_updated_at: None,
+        email_digest: None,
+        version: recorded
+            .done
+            .or_else(|| recorded.retry.as_ref().and_then(|retry| retry.version))
+            .or_else(|| recorded.hold.as_ref().and_then(|hold| hold.version)),
+    };
+    Recorded {
+        log: Some(log),
+        hold: Some(hold),
+        swept: recorded.swept,
+        counts: Counts { seen: 1, held: 1, ..Counts::default() },
+        ..Recorded::new(recorded.id)
+    }
+}
+
+/// One contact on its way into a group.
+struct Entry<'a> {
+    recording: &'a Recording,
+    planned: &'a Planned,
+    recorded: Recorded,
+}
+
+impl Entry<'_> {
+    /// Fills in link, log row, due row, hold and counts.
+    fn put(&mut self, outcome: Outcome, now: DateTime<Utc>) {
+        self.recorded.counts.seen = 1;
+        match outcome {
+            Outcome::Synced {
+                action,
+                intercom,
+                request_id,
+                keap_base,
+                incomplete,
+                replaced,
+                left_out,
+                conflicts,
+            } => {
+                let reason = self.remark(&left_out, conflicts);
+                self.synced(action, &intercom, request_id, reason);
+                let state = LinkState::Linked(intercom);
+                self.link(state, Some(keap_base), replaced.then_some(now));
+                let has_email = !left_out.iter().any(|field| field.as_str() == FieldName::EMAIL);
+                if let Some(row) = &mut self.recorded.link {
+                    if !has_email {
+                        // Nobody has an address that Intercom refuses: it blocks no other contact.
+                        row.email_digest = None;
+                    }
+                    if incomplete {
+                        // The next look writes what is missing.
+                        row.link.fingerprint = Digest::UNKNOWN;
+                    }
+                }
+            }
+            Outcome::Gone { action, intercom, new_owner } => {
+                self.gone(action, intercom, new_owner);
+            }
+            Outcome::Adopted { intercom } => self.adopted(intercom),
+            Outcome::Skipped { reason, forget } => self.skipped(reason, forget),
+            Outcome::Requeue => {
+                // The other look counts it.
+                self.recorded.counts.seen = 0;
+                self.recorded.requeue = true;
+            }
+            Outcome::Again { why, delay: Some(delay) } => {
+                let attempts = self.attempts();
+                self.retry(why, attempts, delay);
+            }
+            Outcome::Again { why, delay: None } => {
+                let attempts = self.attempts() + 1;
+                if attempts >= self.recording.retries.max_attempts {
+                    self.hold(HoldReason::LastTry(why), Vec::new(), attempts);
+                } else {
+                    self.retry(why, attempts, self.recording.retries.delay(attempts));
+                }
+            }
+            Outcome::Held(hold) => self.held(hold),
+            Outcome::HeldWith { intercom, hold } => {
+                self.held_with(intercom);
+                self.held(hold);
+            }
+        }
+    }
+
+    fn synced(
+        &mut self,
+        action: Action,
+        intercom: &IntercomId,
+        request_id: Option<String>,
+        reason: Option<Reason>,
+    ) {
+        self.count(action);
+        self.log(action, Some(intercom.clone()), reason);
+        if let Some(log) = &mut self.recorded.log {
+            log.request_id = request_id;
+        }
+        self.done();
+    }
+
+    /// What the log says of the fields that were not written.
+    fn remark(&self, left_out: &[FieldName], conflicts: Vec<FieldName>) -> Option<Reason> {
+        let fields = &self.planned.contact.fields;
+        let invalid = fields.iter().filter(|(_, reading)| **reading == Reading::Invalid);
+        let invalid: Vec<FieldName> = invalid.map(|(name, _)| name.clone()).collect();
+        match invalid.as_slice() {
+            _ if !left_out.is_empty() => Some(Reason::FieldRefused(left_out.to_vec())),
+            _ if !conflicts.is_empty() => Some(Reason::Conflict(conflicts)),
+            [] => None,
+            [email] if email.as_str() == FieldName::EMAIL => Some(Reason::InvalidEmail),
+            _ => Some(Reason::FieldInvalid(invalid)),
+        }
+    }
+
+    /// The link that the sweep finds. Its fingerprint is that of no contact, so it is written if the
+    /// contact appears in Keap again.
+    fn adopted(&mut self, intercom: IntercomId) {
+        self.count(Action::Linked);
+        self.log(Action::Linked, Some(intercom.clone()), None);
+        self.link(LinkState::Linked(intercom), Some(Bases::nothing()), None);
+        if let Some(row) = &mut self.recorded.link {
+            row.link.fingerprint = Digest::UNKNOWN;
+        }
+        self.done();
+    }
+
+    fn gone(&mut self, action: Action, intercom: IntercomId, new_owner: Option<KeapId>) {
+        self.count(action);
+        self.recorded.forget = true;
+        self.recorded.former =
+            Some(FormerLink { keap: self.planned.contact.id, intercom: intercom.clone() });
+        let gone = || {
+            if self.planned.contact.in_scope {
+                Reason::Deleted
+            } else {
+                Reason::Skip(SkipReason::OutOfScope)
+            }
+        };
+        let reason = new_owner.map_or_else(gone, Reason::MergedInto);
+        self.log(action, Some(intercom), Some(reason));
+        self.done();
+    }
+
+    fn skipped(&mut self, reason: SkipReason, forget: bool) {
+        let logged = Some(Reason::Skip(reason));
+        match reason {
+            SkipReason::Unchanged => {
+                self.count(Action::Unchanged);
+                self.recorded.restamp = restamp(self.planned);
+                self.settle();
+                // A request is answered even where nothing had to be done. A mere re-read is only
+                // counted.
+                if self.is_requested() && !self.is_left_to_the_request() {
+                    let intercom = self.planned.link.as_ref().and_then(Link::intercom).cloned();
+                    self.log(Action::Unchanged, intercom, None);
+                }
+                self.done();
+            }
+            SkipReason::StillHeld => self.count(Action::Held),
+            SkipReason::RetryLater => self.count(Action::Failed),
+            SkipReason::NoEmail { logged: before } => {
+                self.count(Action::Skipped);
+                self.recorded.forget = forget;
+                if !before || forget {
+                    self.link(LinkState::Skipped, None, None);
+                }
+                if !before || self.is_requested() {
+                    self.log(Action::Skipped, None, logged);
+                }
+                self.done();
+            }
+            SkipReason::OutOfScope => {
+                self.count(Action::Skipped);
+                self.recorded.restamp = restamp(self.planned);
+                if self.is_requested() && !self.is_left_to_the_request() {
+                    self.log(Action::Skipped, None, logged);
+                }
+                self.done();
+            }
+            SkipReason::NotInKeap => {
+                self.count(Action::Skipped);
+                self.log(Action::Skipped, None, logged);
+                self.done();
+            }
+        }
+    }
+
+    /// Stores the link under the mapping of now, so that the contact is not compared field by field
+    /// again.
+    fn settle(&mut self) {
+        let Planned { settles: Some(base), link: Some(link), .. } = self.planned else {
+            return;
+        };
+        self.link(link.state.clone(), Some(base.clone()), None);
+        self.recorded.restamp = None;
+    }
+
+    fn retry(&mut self, why: String, attempts: i32, delay: Duration) {
+        self.count(Action::Failed);
+        self.log(Action::Failed, None, Some(Reason::Failed(why.clone())));
+        if !self.is_left_to_the_request() {
+            self.recorded.retry = Some(RetryRow {
+                id: self.planned.contact.id,
+                delay,
+                attempts,
+                error: why,
+                sighting: Some(self.planned.sighting),
+                version: self.version(),
+            });
+        }
+    }
+
+    fn held(&mut self, hold: Hold) {
+        let held_before = self.planned.hold.as_ref().map_or(0, |hold| hold.attempts);
+        let attempts =
+            self.planned.waiting.as_ref().map_or(held_before, |waiting| waiting.attempts);
+        self.hold(hold.reason, hold.candidates, attempts + 1);
+    }
+
+    fn hold(&mut self, reason: HoldReason, candidates: Vec<IntercomId>, attempts: i32) {
+        self.count(Action::Held);
+        if !self.is_held_as_before(&reason) {
+            self.log(Action::Held, candidates.first().cloned(), Some(Reason::Hold(reason.clone())));
+        }
+        if !self.is_left_to_the_request() {
+            self.recorded.hold = Some(HoldRow {
+                id: self.planned.contact.id,
+                reason,
+                candidates,
+                attempts,
+                sighting: Some(self.planned.sighting),
+                keap_updated_at: self.planned.contact.updated_at,
+                email_digest: self.planned.email_digest,
+                version: self.version(),
+            });
+        }
+    }
+
+    /// The link of a contact whose Intercom contact has lost its e-mail only. Intercom shows a state
+    /// that Keap never had, so the next look writes in every case.
+    fn held_with(&mut self, intercom: IntercomId) {
+        let known = self.planned.link.as_ref().filter(|link| link.intercom().is_some());
+        let keap_base = known.map_or_else(|| Some(Bases::nothing()), |link| link.keap_base.clone());
+        self.link(LinkState::Linked(intercom), keap_base, None);
+        if let Some(row) = &mut self.recorded.link {
+            row.link.fingerprint = Digest::UNKNOWN;
+            row.email_digest = None;
+        }
+    }
+
+    /// Whether nobody asked for this look, and it ends as the one before. Such a look is not
+    /// logged.
+    fn is_held_as_before(&self, reason: &HoldReason) -> bool {
+        let was_released =
+            self.planned.waiting.as_ref().is_some_and(|waiting| waiting.reason == DueReason::Again);
+        was_released && self.planned.hold.as_ref().is_some_and(|hold| hold.is_for(reason))
+    }
+
+    fn count(&mut self, action: Action) {
+        self.recorded.counts.add(&Counts::of(action));
+    }
+
+    /// The failed attempts so far. The attempts of a former hold do not count.
+    fn attempts(&self) -> i32 {
+        self.planned.waiting.as_ref().map_or(0, |waiting| waiting.attempts)
+    }
+
+    fn version(&self) -> Option<i64> {
+        self.planned.waiting.as_ref().map(|waiting| waiting.version)
+    }
+
+    fn is_requested(&self) -> bool {
+        self.planned.waiting.as_ref().is_some_and(|waiting| waiting.reason.is_request())
+    }
+
+    /// A walk may have read the contact before it was asked for: only the `due` feed answers a
+    /// request.
+    fn is_left_to_the_request(&self) -> bool {
+        self.recording.feed != Feed::Due && self.is_requested()
+    }
+
+    fn link(
+        &mut self,
+        state: LinkState,
+        keap_base: Option<Bases>,
+        replaced_at: Option<DateTime<Utc>>,
+    ) {
+        let planned = self.planned;
+        let link = Link {
+            state,
+            fingerprint: planned.fingerprint,
+            sighting: planned.sighting,
+            keap_base,
+            keap_updated_at: planned.contact.updated_at,
+            replaced_at,
+        };
+        self.recorded.link =
+            Some(LinkRow { id: planned.contact.id, link, email_digest: planned.email_digest });
+    }
+
+    fn log(&mut self, action: Action, intercom: Option<IntercomId>, reason: Option<Reason>) {
+        self.recorded.log = Some(LogRow {
+            id: Uuid::new_v4(),
+            keap: self.planned.contact.id,
+            intercom,
+            action,
+            reason,
+            feed: self.recording.feed,
+            run_id: self.recording.run_id,
+            request_id: None,
+        });
+    }
+
+    /// The contact is done: its due row and its hold are removed.
+    fn done(&mut self) {
+        if !self.is_left_to_the_request() {
+            self.recorded.done = self.version();
+            // The other lane may have held it since the page was planned.
+            self.recorded.settled = self.planned.hold.is_some() || self.planned.waiting.is_some();
+        }
+    }
+}

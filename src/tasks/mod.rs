@@ -1,0 +1,9 @@
+//! Background work beside the passes: one file each.
+
+pub mod hooks;
+pub mod lease;
+pub mod mapping;
+pub mod requests;
+pub mod retention;
+pub mod sweep_schedule;
+pub mod tags;
