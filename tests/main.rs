@@ -1,21 +1,41 @@
-//! All tests of the whole, in one binary; each file speaks of one side of it.
-#![allow(clippy::unwrap_used)]
+//! All integration tests in one binary. Each module covers one side of the daemon.
+// The rules of `pedantic` are for the daemon. In a test, the shortest code reads best.
+#![allow(clippy::unwrap_used, clippy::pedantic)]
 
 mod accounts;
+mod canary;
+mod catalogue;
+mod checker;
 mod cli;
 mod contracts;
+mod fields;
+mod first_walk;
+mod holds;
 mod http;
+mod intents;
 mod layers;
 mod lease;
+mod loopback_proxy;
+mod mapping;
 mod matching;
 mod on_call;
 mod outcomes;
 mod passes;
+mod people;
+mod pooler;
+mod postgres_proxy;
+mod postgres_wire;
 mod process;
+mod reading;
 mod recovery;
+mod reload;
+mod requests;
+mod runs;
 mod sim;
 mod store;
 mod sweep;
 mod systemd;
+mod tags;
+mod target;
 mod unknowns;
 mod world;

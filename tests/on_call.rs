@@ -1,15 +1,16 @@
-//! What somebody looks at who is called at night: `explain`, `status --stale-after`; and that old rows go by themselves.
+//! What an operator needs at night: `explain` and `status --stale-after`. Also the deletion of old
+//! rows, so that the tables do not fill up.
 
 mod monitoring;
 
 use std::time::{Duration, Instant};
 
-use keap_intercom_sync::sync::retention::{Keep, delete_old};
+use keap_intercom_sync::tasks::retention::{Keep, delete_old};
 use serde_json::Value;
 use sqlx::PgPool;
 
-use crate::process::{caught_up, command, world};
-use crate::sim::Person;
+use crate::process::{Process, caught_up, command, world};
+use crate::sim::{Person, Seed};
 use crate::world::{World, ann, keap_id, until};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -25,8 +26,10 @@ async fn explain(world: &World, id: i64) -> (String, Value) {
 async fn explain_says_why_a_contact_is_or_is_not_in_intercom(pool: PgPool) {
     let world = world(pool, 1).await;
     let id = world.keap.ids()[0];
+
     let refused = command(&world, &["explain", &id.to_string()]).await;
     assert_eq!(refused.code(), Some(2), "no schema yet: {refused:?}");
+
     command(&world, &["migrate"]).await.expect(0);
     let (text, _) = explain(&world, id).await;
     assert!(text.contains("The first poll has not ended yet"), "{text}");
@@ -35,39 +38,28 @@ async fn explain_says_why_a_contact_is_or_is_not_in_intercom(pool: PgPool) {
     world.sync().await;
     let user = world.user(id);
     let (text, json) = explain(&world, id).await;
-    assert!(
-        text.contains(&format!("It is in Intercom as {}.", user.id)),
-        "{text}"
-    );
+    assert!(text.contains(&format!("It is in Intercom as {}.", user.id)), "{text}");
     assert!(text.contains("created"), "{text}");
     assert_eq!(json["link"]["intercomContactId"], user.id.as_str());
     assert_eq!(json["outcomes"][0]["action"], "created");
     assert!(json["outcomes"][0]["requestId"].is_string(), "{json}");
-    assert!(
-        json["next"]
-            .as_str()
-            .unwrap()
-            .starts_with("Nothing until it changes")
-    );
+    assert!(json["next"].as_str().unwrap().starts_with("Nothing until it changes"));
 
-    // Without an e-mail address it is left out, with the reason.
+    // A contact without an e-mail address is skipped, with the reason.
     let silent = world.keap.add(Person::named("Canary", "Canarysson"));
     world.sync().await;
     let (text, _) = explain(&world, silent).await;
-    assert!(
-        text.contains("It is not in Intercom: it was skipped."),
-        "{text}"
-    );
+    assert!(text.contains("It is not in Intercom: it was skipped."), "{text}");
     assert!(text.contains("no_email"), "{text}");
 
-    // Nobody of that id.
+    // No contact has this id.
     let (text, json) = explain(&world, 999_999).await;
     assert!(text.contains("Nothing was ever recorded"), "{text}");
     assert_eq!(json["link"], Value::Null);
 }
 
 #[sqlx::test(migrations = false)]
-async fn explain_tells_of_a_contact_that_is_gone_from_keap(pool: PgPool) {
+async fn explain_reports_a_contact_that_is_gone_from_keap(pool: PgPool) {
     let mut world = world(pool, 3).await;
     world.set("SWEEP__BRAKE_PERCENT", 100);
     command(&world, &["migrate"]).await.expect(0);
@@ -75,8 +67,10 @@ async fn explain_tells_of_a_contact_that_is_gone_from_keap(pool: PgPool) {
     let id = world.keap.ids()[1];
     let user = world.user(id).id;
     world.keap.delete(id);
+
     command(&world, &["sync", "--sweep"]).await.expect(0);
     let (text, json) = explain(&world, id).await;
+
     let verdict =
         format!("It is not in Intercom any more: Keap does not have it, and {user} was archived.");
     assert_eq!(json["verdict"], verdict.as_str(), "{text}");
@@ -90,78 +84,91 @@ async fn explain_tells_of_a_contact_that_is_gone_from_keap(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn explain_tells_a_hold_with_its_candidates_and_a_retry_with_its_time(pool: PgPool) {
+async fn explain_shows_a_hold_with_its_candidates_and_a_retry_with_its_attempts(pool: PgPool) {
     let world = world(pool, 2).await;
     command(&world, &["migrate"]).await.expect(0);
     let ids = world.keap.ids();
-    let put = "insert into contact_due (keap_contact_id, reason, priority, due_at, attempts, last_error, held, candidates)
-               values ($1, 'retry', 2, now() + make_interval(secs => 600), 3, $2, $3, $4)";
-    for (id, why, held, candidates) in [
-        (
-            ids[0],
-            "several_users: more than one Intercom user has this e-mail",
-            true,
-            vec!["aaa", "bbb"],
-        ),
-        (ids[1], "Intercom answered 500", false, vec![]),
-    ] {
-        sqlx::query(put)
-            .bind(id)
-            .bind(why)
-            .bind(held)
-            .bind(candidates)
-            .execute(&world.pool)
-            .await
-            .unwrap();
-    }
+    let hold = "insert into contact_hold (keap_contact_id, code, candidates) values ($1, 'several_users', $2)";
+    sqlx::query(hold).bind(ids[0]).bind(vec!["aaa", "bbb"]).execute(&world.pool).await.unwrap();
+    let retry = "insert into contact_due (keap_contact_id, reason, priority, due_at, attempts, last_error)
+                 values ($1, 'retry', 2, now() + make_interval(secs => 600), 3, 'Intercom answered 500')";
+    sqlx::query(retry).bind(ids[1]).execute(&world.pool).await.unwrap();
+
     let (text, json) = explain(&world, ids[0]).await;
     assert!(text.contains("it is held for a person"), "{text}");
-    assert!(
-        text.contains("several_users") && text.contains("aaa, bbb"),
-        "{text}"
-    );
+    assert!(text.contains("several_users") && text.contains("aaa, bbb"), "{text}");
     assert!(text.contains(&format!("held retry {}", ids[0])), "{text}");
     assert_eq!(json["due"]["held"], true);
+
     let (text, _) = explain(&world, ids[1]).await;
     assert!(text.contains("after 3 of 8 attempts"), "{text}");
 }
 
 #[sqlx::test(migrations = false)]
 async fn status_fails_when_no_poll_has_succeeded_for_too_long(pool: PgPool) {
-    let world = world(pool, 1).await;
+    let mut world = world(pool, 1).await;
+    world.set("POLL__SCHEDULE", "0 0 0 1 1 *");
+
     command(&world, &["migrate"]).await.expect(0);
-    let never = command(&world, &["status", "--stale-after", "60"])
-        .await
-        .expect(1);
-    assert!(
-        never.stdout.contains("no poll has succeeded yet"),
-        "{never:?}"
-    );
-    world.sync().await;
-    command(&world, &["status", "--stale-after", "60"])
-        .await
-        .expect(0);
-    sqlx::query("update sync_cursor set polled_at = now() - interval '5 minutes'")
+    let never = command(&world, &["status", "--stale-after", "60"]).await.expect(1);
+    assert!(never.stdout.contains("no poll has succeeded yet"), "{never:?}");
+
+    let daemon = Process::leader(&world).await;
+    caught_up(&world).await;
+    command(&world, &["status", "--stale-after", "60"]).await.expect(0);
+    sqlx::query("update sync_cursor set polled_at = now() - interval '20 minutes'")
         .execute(&world.pool)
         .await
         .unwrap();
-    let stale = command(&world, &["status", "--stale-after", "60", "--json"])
-        .await
-        .expect(1);
+    let stale = command(&world, &["status", "--stale-after", "60", "--json"]).await.expect(1);
     assert_eq!(stale.json()["stale"], true);
-    command(&world, &["status", "--stale-after", "3600"])
-        .await
-        .expect(0);
-    assert_eq!(
-        command(&world, &["status", "--json"])
-            .await
-            .expect(0)
-            .json()["stale"],
-        Value::Null
-    );
+
+    // The limit of the command takes the place of the setting.
+    let fresh = command(&world, &["status", "--stale-after", "3600"]).await.expect(0);
+    assert!(fresh.stdout.starts_with("working   yes"), "{fresh:?}");
+    let late = command(&world, &["status", "--json"]).await.expect(1).json();
+    assert_eq!((&late["stale"], &late["working"]), (&Value::Null, &false.into()));
+    daemon.stop().await;
 }
 
-/// So many log rows, evenly over so many days back from now.
+#[sqlx::test(migrations = false)]
+async fn explain_and_held_agree_since_when_a_contact_is_held(pool: PgPool) {
+    let world = world(pool, 2).await;
+    command(&world, &["migrate"]).await.expect(0);
+    let id = world.keap.ids()[0];
+    let email = world.keap.person(id).unwrap().first_email().unwrap().to_owned();
+    for _ in 0..2 {
+        world.intercom.add_user(Seed::with_email(&email));
+    }
+    world.sync().await;
+    sqlx::query("update contact_hold set held_at = now() - interval '3 days'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let since = async || {
+        let held = command(&world, &["held", "--json"]).await.expect(0).json();
+        held[0]["since"].clone()
+    };
+    let before = since().await;
+
+    let (text, json) = explain(&world, id).await;
+    assert_eq!(json["due"]["heldSince"], before);
+    assert_eq!(json["due"]["dueAt"], Value::Null, "it waits for a person, not for a time");
+    assert!(text.contains("held      since ") && text.contains(", for 3 days"), "{text}");
+    assert!(!text.contains(", next "), "{text}");
+
+    // While a retry is due, the hold is still shown.
+    command(&world, &["held", "retry", "--all"]).await.expect(0);
+    let (text, json) = explain(&world, id).await;
+    assert_eq!((&json["due"]["held"], &json["due"]["heldSince"]), (&false.into(), &before));
+    assert!(text.contains("it is held since "), "{text}");
+
+    command(&world, &["sync", &id.to_string()]).await.expect(1);
+    assert_eq!(since().await, before, "a retry makes no old hold look new");
+    assert_eq!(explain(&world, id).await.1["due"]["heldSince"], before);
+}
+
+/// Adds log rows, spread evenly over the last `days` days.
 async fn fill(pool: &PgPool, rows: i64, days: i64) {
     sqlx::query(
         "insert into keap_intercom_sync_logs (keap_contact_id, sync_status, sync_direction, synced_at, created_at, action)
@@ -183,60 +190,40 @@ async fn count(pool: &PgPool, table: &str) -> i64 {
 }
 
 #[sqlx::test]
-async fn old_rows_go_and_young_ones_stay(pool: PgPool) {
+async fn old_rows_are_deleted_and_young_ones_stay(pool: PgPool) {
     let world = World::with_people(pool, 1).await;
+
     world.sync().await;
     fill(&world.pool, 5_000, 100).await;
     sqlx::query("insert into sync_run (feed, reason, state, finished_at) values ('changed', 'schedule', 'done', now() - interval '99 days'), ('backfill', 'manual', 'requested', null)")
         .execute(&world.pool)
         .await
         .unwrap();
-    let (log, runs) = (
-        count(&world.pool, "keap_intercom_sync_logs").await,
-        count(&world.pool, "sync_run").await,
-    );
+    let (log, runs) =
+        (count(&world.pool, "keap_intercom_sync_logs").await, count(&world.pool, "sync_run").await);
     let worker = world.worker().await;
-    let lease = worker.lease.subscribe();
-    let nothing = Keep {
-        log_rows: None,
-        runs: None,
-    };
-    assert_eq!(
-        delete_old(nothing, &worker.store, &lease).await.unwrap(),
-        (0, 0)
-    );
-    let keep = Keep {
-        log_rows: Some(50 * DAY),
-        runs: Some(50 * DAY),
-    };
+    let lease = worker.held_lease();
+    let nothing = Keep { log_rows: None, runs: None };
+    assert_eq!(delete_old(nothing, &worker.store, &lease).await.unwrap(), (0, 0));
+
+    let keep = Keep { log_rows: Some(50 * DAY), runs: Some(50 * DAY) };
     let (rows, ended) = delete_old(keep, &worker.store, &lease).await.unwrap();
     assert!((2_499..=2_501).contains(&rows), "{rows}");
     assert_eq!(ended, 1);
-    assert_eq!(
-        count(&world.pool, "keap_intercom_sync_logs").await,
-        log - rows as i64
-    );
+    assert_eq!(count(&world.pool, "keap_intercom_sync_logs").await, log - rows as i64);
     assert_eq!(count(&world.pool, "sync_run").await, runs - 1);
-    assert_eq!(
-        delete_old(keep, &worker.store, &lease).await.unwrap(),
-        (0, 0)
-    );
+    assert_eq!(delete_old(keep, &worker.store, &lease).await.unwrap(), (0, 0));
 
-    // Whoever does not hold the lease deletes nothing.
+    // A process without the lease deletes nothing.
     fill(&world.pool, 100, 100).await;
     worker.lease.send_replace(None);
-    assert_eq!(
-        delete_old(keep, &worker.store, &lease).await.unwrap(),
-        (0, 0)
-    );
+    assert_eq!(delete_old(keep, &worker.store, &lease).await.unwrap(), (0, 0));
 }
 
 #[sqlx::test]
-async fn old_rows_go_when_the_schedule_says_so(pool: PgPool) {
+async fn the_schedule_deletes_old_rows(pool: PgPool) {
     let mut world = World::with_people(pool, 1).await;
-    world
-        .set("RETENTION__SCHEDULE", "* * * * * *")
-        .set("RETENTION__LOG_DAYS", 50);
+    world.set("RETENTION__SCHEDULE", "* * * * * *").set("RETENTION__LOG_DAYS", 50);
     fill(&world.pool, 2_500, 100).await;
     let daemon = world.daemon().await;
     until("the old rows are gone", async || {
@@ -248,13 +235,14 @@ async fn old_rows_go_when_the_schedule_says_so(pool: PgPool) {
             == 0
     })
     .await;
-    // Half of them are young, and the contact has its own.
+
+    // Half of the rows are young, and the sync of the contact adds its own.
     assert!(count(&world.pool, "keap_intercom_sync_logs").await >= 1_250);
     daemon.stop().await.1.unwrap();
 }
 
-/// Whole readings of the log, those of the migrations included, and entries read in its index by age. Connections that are
-/// open may not be counted yet.
+/// The number of whole scans of the log table, including those of the migrations, and the number of
+/// entries that were read in its index by age. Postgres may count an open connection later.
 async fn reads_of_the_log(pool: &PgPool) -> (i64, i64) {
     sqlx::query_as(
         "select seq_scan, (select idx_tup_read from pg_stat_user_indexes where indexrelname = 'keap_intercom_sync_logs_created_at')
@@ -265,53 +253,42 @@ async fn reads_of_the_log(pool: &PgPool) -> (i64, i64) {
     .unwrap()
 }
 
-/// F102. Deleted rows stay in the index until a vacuum, which cannot come while anybody has an older snapshot, as a backup has.
+/// F102: deleted rows stay in the index until a vacuum, and a vacuum cannot remove them while an
+/// older snapshot is open, such as that of a backup.
 #[sqlx::test]
-async fn no_batch_passes_over_the_rows_of_those_before_it(pool: PgPool) {
+async fn no_batch_reads_the_rows_that_earlier_batches_deleted(pool: PgPool) {
     let rows = 8_000;
     let world = World::with_people(pool, 1).await;
     fill(&world.pool, rows, 100).await;
-    sqlx::query("analyze keap_intercom_sync_logs")
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    sqlx::query("analyze keap_intercom_sync_logs").execute(&world.pool).await.unwrap();
     let (whole_before, _) = reads_of_the_log(&world.pool).await;
     let mut backup = world.pool.begin().await.unwrap();
     sqlx::query("set transaction isolation level repeatable read")
         .execute(&mut *backup)
         .await
         .unwrap();
-    let _snapshot = sqlx::query("select from contact_due")
-        .fetch_all(&mut *backup)
-        .await
-        .unwrap();
+    let _snapshot = sqlx::query("select from contact_due").fetch_all(&mut *backup).await.unwrap();
     let worker = world.worker().await;
-    let keep = Keep {
-        log_rows: Some(DAY),
-        runs: None,
-    };
-    let deleted = delete_old(keep, &worker.store, &worker.lease.subscribe())
-        .await
-        .unwrap()
-        .0 as i64;
+    let keep = Keep { log_rows: Some(DAY), runs: None };
+
+    let deleted = delete_old(keep, &worker.store, &worker.held_lease()).await.unwrap().0 as i64;
     assert!(deleted > rows * 9 / 10, "{deleted}");
+
     worker.store.close(Duration::from_secs(5)).await;
-    until("Postgres has counted the readings", async || {
+    until("Postgres has counted the reads", async || {
         reads_of_the_log(&world.pool).await.1 >= deleted
     })
     .await;
     let (whole, entries) = reads_of_the_log(&world.pool).await;
     assert_eq!(whole, whole_before);
-    assert!(
-        entries < deleted * 2,
-        "{entries} entries for {deleted} rows"
-    );
+    assert!(entries < deleted * 2, "{entries} entries for {deleted} rows");
     backup.rollback().await.unwrap();
 }
 
-/// However long the log is, and also when the planner expects to meet a contact's rows soon by going through it by age.
+/// Also in a long log, and where the planner expects to find the rows of a contact early in the
+/// index by age.
 #[sqlx::test]
-async fn looking_at_a_contact_reads_its_own_log_rows_only(pool: PgPool) {
+async fn a_look_at_a_contact_reads_its_own_log_rows_only(pool: PgPool) {
     let world = World::with_people(pool, 1).await;
     sqlx::query(
         "insert into keap_intercom_sync_logs (keap_contact_id, sync_status, sync_direction, synced_at, created_at)
@@ -321,37 +298,37 @@ async fn looking_at_a_contact_reads_its_own_log_rows_only(pool: PgPool) {
     .execute(&world.pool)
     .await
     .unwrap();
-    sqlx::query("analyze keap_intercom_sync_logs")
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    sqlx::query("analyze keap_intercom_sync_logs").execute(&world.pool).await.unwrap();
     let (whole_before, _) = reads_of_the_log(&world.pool).await;
     let store = world.store();
-    for (id, told) in [(7, true), (99_999, false)] {
+
+    for (id, is_logged) in [(7, true), (99_999, false)] {
         let id = keap_id(id);
-        let explained = store.explain(id).await.unwrap();
+        let explained = store.explain(id, 20).await.unwrap();
         let outcomes: Vec<_> = explained.outcomes.iter().map(|one| one.at).collect();
-        assert_eq!(outcomes.len(), if told { 20 } else { 0 });
+        assert_eq!(outcomes.len(), if is_logged { 20 } else { 0 });
         assert!(outcomes.is_sorted_by(|newer, older| newer > older));
-        let log = store.contact_state(id).await.unwrap().log;
-        assert_eq!(log.len(), if told { 10 } else { 0 });
-        assert!(
-            log.iter()
-                .map(|entry| entry.at)
-                .eq(outcomes.into_iter().take(10))
-        );
+        let log = store.explain(id, 10).await.unwrap().outcomes;
+        assert_eq!(log.len(), if is_logged { 10 } else { 0 });
+        assert!(log.iter().map(|entry| entry.at).eq(outcomes.into_iter().take(10)));
     }
     store.close(Duration::from_secs(5)).await;
-    // Postgres before version 15 counts a moment later.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    until("Postgres has counted the reads", async || {
+        sqlx::query_scalar("select idx_tup_read >= 30 from pg_stat_user_indexes where indexrelname = 'idx_keap_intercom_sync_logs_keap_contact_id'")
+            .fetch_one(&world.pool)
+            .await
+            .unwrap()
+    })
+    .await;
+
     let (whole, entries) = reads_of_the_log(&world.pool).await;
     assert_eq!(whole, whole_before);
     assert!(entries < 100, "{entries}");
 }
 
-/// F102. With more rows by `RETENTION_ROWS`, to measure: the figures are printed.
+/// F102. To measure, set `RETENTION_ROWS` to a larger number of rows: the test prints the times.
 #[sqlx::test]
-async fn deleting_old_rows_does_not_hold_up_a_pass(pool: PgPool) {
+async fn deleting_old_rows_does_not_delay_a_pass(pool: PgPool) {
     let rows: i64 = std::env::var("RETENTION_ROWS").map_or(40_000, |rows| rows.parse().unwrap());
     let world = World::with_people(pool, 300).await;
     fill(&world.pool, rows, 100).await;
@@ -360,45 +337,38 @@ async fn deleting_old_rows_does_not_hold_up_a_pass(pool: PgPool) {
     worker.sync().await;
     let alone = alone.elapsed();
     for id in world.keap.ids() {
-        world.keap.edit(id, |person| {
-            *person = ann().email(&format!("new.{id}@example.org"))
-        });
+        world.keap.edit(id, |person| *person = ann().email(&format!("new.{id}@example.org")));
     }
-    let keep = Keep {
-        log_rows: Some(50 * DAY),
-        runs: None,
-    };
-    let (store, lease) = (worker.store.clone(), worker.lease.subscribe());
+    let keep = Keep { log_rows: Some(50 * DAY), runs: None };
+    let (store, lease) = (worker.store.clone(), worker.held_lease());
     let deleting = tokio::spawn(async move {
         let started = Instant::now();
-        (
-            delete_old(keep, &store, &lease).await.unwrap().0,
-            started.elapsed(),
-        )
+        (delete_old(keep, &store, &lease).await.unwrap().0, started.elapsed())
     });
+
     let beside = Instant::now();
     let counts = worker.sync().await;
     let beside = beside.elapsed();
     assert_eq!(counts.updated, 300);
     let (deleted, took) = deleting.await.unwrap();
     assert!(deleted as i64 >= rows / 2 - 1, "{deleted}");
+
     println!(
         "{rows} log rows: a pass over 300 contacts took {alone:?}, and {beside:?} beside the deletion of {deleted} rows in {took:?}"
     );
-    // A guard against waiting for the whole deletion; nothing finer is judged on a busy machine.
+    // Fails if the pass waits for the whole deletion. A busy machine allows no finer bound.
     assert!(beside < alone * 10 + Duration::from_secs(5));
     world.assert_agrees();
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_daemon_that_caught_up_is_explained_too(pool: PgPool) {
+async fn explain_works_beside_a_daemon_that_has_caught_up(pool: PgPool) {
     let world = world(pool, 3).await;
-    let daemon = crate::process::Process::leader(&world).await;
+    let daemon = Process::leader(&world).await;
     caught_up(&world).await;
+
     let (text, _) = explain(&world, world.keap.ids()[1]).await;
-    assert!(
-        text.contains("created") && !text.contains("No daemon"),
-        "{text}"
-    );
+
+    assert!(text.contains("created") && !text.contains("No daemon"), "{text}");
     daemon.stop().await;
 }

@@ -1,10 +1,13 @@
-//! The daemon under systemd, which these tests play: its notify socket, its watchdog, its listening socket and its signals.
+//! The daemon under systemd. The tests play systemd: the notify socket, the watchdog, the listening
+//! socket and the signals.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -14,11 +17,11 @@ use tempfile::TempDir;
 use crate::process::{HOLDS, Process, STANDS_BY, caught_up, world};
 use crate::world::{World, until};
 
-/// The service manager's end: what it was told, in order.
+/// The service manager: the notifications that it received, in order.
 struct Manager {
     socket: UnixDatagram,
     dir: TempDir,
-    told: Vec<String>,
+    received: Vec<String>,
 }
 
 impl Manager {
@@ -26,44 +29,35 @@ impl Manager {
         let dir = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
         socket.set_nonblocking(true).unwrap();
-        Self {
-            socket,
-            dir,
-            told: Vec::new(),
-        }
+        Self { socket, dir, received: Vec::new() }
     }
 
-    /// Gives the daemon what a unit with a watchdog of so many milliseconds gives.
+    /// Sets the environment that a unit with this watchdog sets.
     fn adopt(&self, world: &mut World, watchdog_ms: u64) {
         let path = self.dir.path().join("notify");
-        world
-            .set("NOTIFY_SOCKET", path.display())
-            .set("WATCHDOG_USEC", watchdog_ms * 1000);
+        world.set("NOTIFY_SOCKET", path.display()).set("WATCHDOG_USEC", watchdog_ms * 1000);
     }
 
-    fn listen(&mut self) -> &[String] {
+    fn receive(&mut self) -> &[String] {
         let mut bytes = [0; 4096];
         while let Ok(length) = self.socket.recv(&mut bytes) {
             let text = String::from_utf8(bytes[..length].to_vec()).unwrap();
-            self.told.extend(text.lines().map(str::to_owned));
+            self.received.extend(text.lines().map(str::to_owned));
         }
-        &self.told
+        &self.received
     }
 
     fn count(&mut self, line: &str) -> usize {
-        self.listen()
-            .iter()
-            .filter(|told| told.starts_with(line))
-            .count()
+        self.receive().iter().filter(|received| received.starts_with(line)).count()
     }
 
-    async fn hears(&mut self, line: &str, times: usize) {
+    async fn gets(&mut self, line: &str, times: usize) {
         until(line, async || self.count(line) >= times).await;
     }
 
     fn place(&self, line: &str) -> usize {
-        let place = self.told.iter().position(|told| told.starts_with(line));
-        place.unwrap_or_else(|| panic!("{line} was never told: {:?}", self.told))
+        let place = self.received.iter().position(|received| received.starts_with(line));
+        place.unwrap_or_else(|| panic!("{line} was never announced: {:?}", self.received))
     }
 }
 
@@ -77,43 +71,42 @@ fn health(address: SocketAddr) -> std::io::Result<String> {
 }
 
 #[sqlx::test(migrations = false)]
-async fn ready_status_watchdog_reloading_stopping_are_told_in_this_order(pool: PgPool) {
+async fn notifications_arrive_in_order_from_ready_to_stopping(pool: PgPool) {
     let mut world = world(pool, 3).await;
     let mut manager = Manager::new();
     manager.adopt(&mut world, 400);
+
     let mut daemon = Process::daemon(&world);
     daemon.says(HOLDS).await;
-    manager.hears("WATCHDOG=1", 3).await;
+    manager.gets("WATCHDOG=1", 3).await;
     caught_up(&world).await;
-    manager.hears("STATUS=Polling", 1).await;
+    manager.gets("STATUS=Polling", 1).await;
     assert!(manager.place("READY=1") < manager.place("STATUS=Polling"));
-    let fed = manager.count("WATCHDOG=1");
-    manager.hears("WATCHDOG=1", fed + 1).await;
-    assert_eq!(
-        manager.count("RELOADING=1") + manager.count("STOPPING=1"),
-        0
-    );
 
-    // Nothing has changed: told as begun and ended, and the lanes go on.
+    let fed = manager.count("WATCHDOG=1");
+    manager.gets("WATCHDOG=1", fed + 1).await;
+    assert_eq!(manager.count("RELOADING=1") + manager.count("STOPPING=1"), 0);
+
+    // Nothing has changed: the reload is announced as begun and ended, and the lanes keep running.
     daemon.signal(Signal::HUP);
-    manager.hears("READY=1", 2).await;
+    manager.gets("READY=1", 2).await;
     assert_eq!(manager.count("MONOTONIC_USEC="), 1);
     assert!(manager.place("STATUS=Polling") < manager.place("RELOADING=1"));
     assert_eq!(daemon.said(HOLDS), 1);
 
     let ended = daemon.stop().await;
     assert_eq!(manager.count("STOPPING=1"), 1);
-    let last = manager.listen().last().unwrap().clone();
+    let last = manager.receive().last().unwrap().clone();
     assert!(
         manager.place("STOPPING=1") > manager.place("RELOADING=1") && !last.starts_with("READY"),
         "{:?}\n{}",
-        manager.told,
+        manager.received,
         ended.stderr
     );
 }
 
 #[sqlx::test(migrations = false)]
-async fn ready_waits_for_postgres_and_a_second_process_is_ready_as_standby(pool: PgPool) {
+async fn ready_is_announced_when_postgres_answers_and_also_by_a_standby(pool: PgPool) {
     let mut world = world(pool, 1).await;
     let mut manager = Manager::new();
     manager.adopt(&mut world, 400);
@@ -123,45 +116,49 @@ async fn ready_waits_for_postgres_and_a_second_process_is_ready_as_standby(pool:
     nowhere.set_port(Some(1)).unwrap();
     nowhere.set_query(None);
     world.set("DATABASE_URL", nowhere);
+
     let daemon = Process::daemon(&world);
-    manager.hears("STATUS=Waiting for Postgres.", 1).await;
-    manager.hears("WATCHDOG=1", 3).await;
-    assert_eq!(manager.count("READY=1"), 0, "{:?}", manager.told);
+    manager.gets("STATUS=Waiting for Postgres.", 1).await;
+    manager.gets("WATCHDOG=1", 3).await;
+
+    assert_eq!(manager.count("READY=1"), 0, "{:?}", manager.received);
     daemon.stop().await;
 
     world.set("DATABASE_URL", right);
-    // A manager that nobody listens for any more would fill up, and block whoever tells it something.
+    // The socket of a manager that reads no longer would fill up and block the daemon.
     drop(manager);
     let first = Process::leader(&world).await;
     let mut manager = Manager::new();
     manager.adopt(&mut world, 400);
     let mut second = Process::daemon(&world);
     second.says(STANDS_BY).await;
-    manager.hears("READY=1", 1).await;
-    manager.hears("STATUS=Standing by", 1).await;
+    manager.gets("READY=1", 1).await;
+    manager.gets("STATUS=Standing by", 1).await;
     first.stop().await;
-    manager.hears("STATUS=Polling", 1).await;
+    manager.gets("STATUS=Polling", 1).await;
     second.stop().await;
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_process_that_stands_still_feeds_no_watchdog(pool: PgPool) {
+async fn a_paused_process_feeds_no_watchdog(pool: PgPool) {
     let mut world = world(pool, 1).await;
     let mut manager = Manager::new();
     manager.adopt(&mut world, 200);
     let daemon = Process::leader(&world).await;
-    manager.hears("WATCHDOG=1", 2).await;
+    manager.gets("WATCHDOG=1", 2).await;
+
     daemon.signal(Signal::STOP);
     let fed = manager.count("WATCHDOG=1");
+    // Shows that nothing happens: two and a half times the watchdog's limit.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(manager.count("WATCHDOG=1"), fed);
     daemon.signal(Signal::CONT);
-    manager.hears("WATCHDOG=1", fed + 1).await;
+    manager.gets("WATCHDOG=1", fed + 1).await;
     daemon.stop().await;
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_reload_takes_new_credentials_and_settings_and_refuses_bad_ones(pool: PgPool) {
+async fn a_reload_takes_new_credentials_and_refuses_wrong_ones(pool: PgPool) {
     let mut world = world(pool, 2).await;
     let mut manager = Manager::new();
     manager.adopt(&mut world, 10_000);
@@ -169,38 +166,37 @@ async fn a_reload_takes_new_credentials_and_settings_and_refuses_bad_ones(pool: 
     std::fs::create_dir(&credentials).unwrap();
     let write = |name: &str, text: &str| std::fs::write(credentials.join(name), text).unwrap();
     let right = world.env.remove("INTERCOM_ACCESS_TOKEN").unwrap();
-    // What the unit gives for secrets that are not there.
+    // The unit passes an empty file for a secret that does not exist.
     write("KEAP_WEBHOOK_SECRET", "\n");
     world.env.remove("KEAP_WEBHOOK_SECRET");
     write("INTERCOM_ACCESS_TOKEN", "canary-wrong-token-0123456789");
     world.set("CREDENTIALS_DIRECTORY", credentials.display());
+
     let mut daemon = Process::daemon(&world);
     daemon.says("needs a person").await;
     assert_eq!(world.writes(), 0);
 
     write("INTERCOM_ACCESS_TOKEN", &right);
     daemon.signal(Signal::HUP);
-    manager.hears("READY=1", 2).await;
+    manager.gets("READY=1", 2).await;
     daemon.says("intercom.access_token").await;
     caught_up(&world).await;
 
-    // Two mistakes: both are told by name, nothing is taken over, and the work goes on.
+    // Two mistakes: both are named, no setting is taken over, and the work continues.
     write("INTERCOM_ACCESS_TOKEN", "canary with blanks is no token");
     write("INTERCOM_ACCESS_TOKE", "canary");
     daemon.signal(Signal::HUP);
-    manager.hears("READY=1", 3).await;
+    manager.gets("READY=1", 3).await;
     daemon.says("did you mean INTERCOM_ACCESS_TOKEN?").await;
     assert_eq!(daemon.said("The new settings are refused"), 2);
-    manager
-        .hears("STATUS=The new settings are refused", 1)
-        .await;
+    manager.gets("STATUS=The new settings are refused", 1).await;
     world.keap.add(crate::process::canary(77));
     caught_up(&world).await;
     daemon.stop().await;
 }
 
 #[sqlx::test(migrations = false)]
-async fn a_socket_that_systemd_passes_queues_requests_during_an_upgrade(pool: PgPool) {
+async fn a_socket_from_systemd_queues_requests_during_an_upgrade(pool: PgPool) {
     let world = world(pool, 1).await;
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
@@ -214,21 +210,25 @@ async fn a_socket_that_systemd_passes_queues_requests_during_an_upgrade(pool: Pg
     };
     let mut first = activated();
     first.says(HOLDS).await;
-    let asked = std::thread::spawn(move || {
-        let ask = |_| {
-            std::thread::sleep(Duration::from_millis(10));
-            health(address)
-        };
-        (0..100).map(ask).collect::<Vec<_>>()
+    let sent = Arc::new(AtomicUsize::new(0));
+    let caller = std::thread::spawn({
+        let sent = Arc::clone(&sent);
+        move || {
+            let ask = |_| {
+                std::thread::sleep(Duration::from_millis(10));
+                sent.fetch_add(1, Ordering::Relaxed);
+                health(address)
+            };
+            (0..100).map(ask).collect::<Vec<_>>()
+        }
     });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    until("requests are under way", async || sent.load(Ordering::Relaxed) >= 20).await;
     let stopped = Instant::now();
     first.stop().await;
     let mut second = activated();
     second.says(HOLDS).await;
-    let answers = tokio::task::spawn_blocking(|| asked.join().unwrap())
-        .await
-        .unwrap();
+
+    let answers = tokio::task::spawn_blocking(|| caller.join().unwrap()).await.unwrap();
     for answer in &answers {
         let answer = answer.as_ref().unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
@@ -236,4 +236,23 @@ async fn a_socket_that_systemd_passes_queues_requests_during_an_upgrade(pool: Pg
     assert_eq!(answers.len(), 100);
     assert!(stopped.elapsed() < Duration::from_secs(20));
     second.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_manager_that_reads_nothing_does_not_stop_the_daemon(pool: PgPool) {
+    let mut world = world(pool, 3).await;
+    let manager = Manager::new();
+    // The socket is full after a few notifications.
+    manager.adopt(&mut world, 40);
+
+    let mut daemon = Process::daemon(&world);
+    daemon.says(HOLDS).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let id = world.keap.add(crate::world::ann());
+
+    until("a later contact is synced", async || {
+        !world.intercom.by_external_id(&id.to_string()).is_empty()
+    })
+    .await;
+    daemon.stop().await;
 }

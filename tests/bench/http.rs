@@ -16,48 +16,39 @@ use crate::stand_ins::StandIns;
 use crate::table::Table;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
-/// Deliveries of a turn: as many as come in at once before the limit of deliveries is felt.
+/// Deliveries of one measurement: few enough that the limit of deliveries does not slow them.
 const DELIVERIES: usize = 480;
-/// Contacts in each.
+/// Contacts in each delivery.
 const CONTACTS: usize = 10;
-/// Senders beside one another.
+/// Senders that work side by side.
 const SENDERS: usize = 8;
-/// Few enough for the 1,024 files that a process may open on many systems.
+/// Many systems let a process open 1,024 files; these stay below.
 const CONNECTIONS: usize = 900;
 /// A request or an answer that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub async fn surface(table: &mut Table, databases: &Databases) -> anyhow::Result<()> {
+pub(crate) async fn surface(table: &mut Table, databases: &Databases) -> anyhow::Result<()> {
     eprintln!("The HTTP surface:");
     let stand_ins = StandIns::start().await?;
     let site = Site::open(stand_ins, databases.create("bench").await?).await?;
     let (seconds, slowest) = deliveries(&start(&site)?).await?;
     table.goal(
         &format!("Deliveries of {CONTACTS} contacts stored and answered a second (slowest answer)"),
-        format!(
-            "{:.0} ({:.0} ms)",
-            DELIVERIES as f64 / seconds,
-            slowest.as_secs_f64() * 1000.0
-        ),
+        format!("{:.0} ({:.0} ms)", DELIVERIES as f64 / seconds, slowest.as_secs_f64() * 1000.0),
         "≥ 50, as many as are let in",
         DELIVERIES as f64 / seconds >= 50.0,
     );
-    let idle = connections(
-        &start(&site)?,
-        "GET /health HTTP/1.1\r\nhost: x\r\n\r\n",
-        true,
-    )
-    .await?;
+    let idle = connections(&start(&site)?, "GET /health HTTP/1.1\r\nhost: x\r\n\r\n", true).await?;
     let half_open = "POST /sync/contact HTTP/1.1\r\nhost: x\r\n";
     let half_open = connections(&start(&site)?, half_open, false).await?;
-    table.tell(
+    table.row(
         "Memory of 1,000 connections: idle after a request, half open",
-        format!("{:.1}, {:.1} MB", idle, half_open),
+        format!("{idle:.1}, {half_open:.1} MB"),
     );
     Ok(())
 }
 
-/// A daemon of its own for each measurement, so that none uses what another has left.
+/// Starts a daemon for one measurement, so that none uses what another has left.
 fn start(site: &Site) -> anyhow::Result<Process> {
     let mut settings = site.stand_ins.settings(site.database.url.as_str());
     settings.push(("KEAP_WEBHOOK_SECRET", SECRET.to_owned()));
@@ -65,7 +56,7 @@ fn start(site: &Site) -> anyhow::Result<Process> {
     daemon::start(&settings)
 }
 
-/// How long all deliveries took, and the slowest of them.
+/// Returns the seconds that all deliveries took, and the time of the slowest.
 async fn deliveries(process: &Process) -> anyhow::Result<(f64, Duration)> {
     settle(process).await?;
     let began = Instant::now();
@@ -94,7 +85,7 @@ async fn deliveries(process: &Process) -> anyhow::Result<(f64, Duration)> {
     Ok((seconds, slowest.into_iter().max().unwrap_or_default()))
 }
 
-/// Megabytes of 1,000 connections on which this was sent.
+/// Opens connections, sends this on each, and returns the megabytes that 1,000 of them take.
 async fn connections(process: &Process, sent: &str, answered: bool) -> anyhow::Result<f64> {
     settle(process).await?;
     let before = memory_kb(process, "VmRSS:")?;
@@ -108,7 +99,8 @@ async fn connections(process: &Process, sent: &str, answered: bool) -> anyhow::R
         }
         open.push(stream);
     }
-    // Long enough for all to be taken in; the first ones are ended five seconds after they fell silent.
+    // The daemon accepts all of them in this time, and ends none: it ends a connection after five
+    // silent seconds.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let after = memory_kb(process, "VmRSS:")?;
     for stream in &open {
@@ -120,8 +112,12 @@ async fn connections(process: &Process, sent: &str, answered: bool) -> anyhow::R
     Ok(kb / 1024.0 * 1000.0 / CONNECTIONS as f64)
 }
 
-/// Milliseconds until a request is answered, so many times, by a daemon that has started.
-pub async fn times_ms(process: &Process, request: &str, times: usize) -> anyhow::Result<Vec<f64>> {
+/// Sends a request so often to a daemon that has started, and returns the milliseconds of each.
+pub(crate) async fn times_ms(
+    process: &Process,
+    request: &str,
+    times: usize,
+) -> anyhow::Result<Vec<f64>> {
     settle(process).await?;
     let mut stream = TcpStream::connect(process.first_line.as_str()).await?;
     stream.set_nodelay(true)?;
@@ -134,7 +130,7 @@ pub async fn times_ms(process: &Process, request: &str, times: usize) -> anyhow:
     Ok(found)
 }
 
-/// A daemon that has started, and has answered once.
+/// Waits until the daemon has started and has answered once.
 async fn settle(process: &Process) -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut stream = TcpStream::connect(process.first_line.as_str()).await?;

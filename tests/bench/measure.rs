@@ -1,5 +1,6 @@
-//! One session of the daemon, or of the worker: what it did, how long it took and what it used.
+//! One session of the daemon or of the worker: what it did, how long it took and what it used.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,37 +14,37 @@ use crate::process::Process;
 use crate::stand_ins::{Calls, StandIns};
 use crate::worker;
 
-/// Progress is looked at this often.
+/// How often a session looks at the progress.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// Linux counts CPU time in hundredths of a second.
 const TICK_MS: u64 = 10;
 
 /// Stand-ins and a database that the daemon knows already.
-pub struct Site {
+pub(crate) struct Site {
     pub stand_ins: StandIns,
     pub database: Arc<Database>,
-    /// Commits of a daemon that has nothing to do, a second.
+    /// Commits a second of a daemon that has nothing to do.
     pub idle_commits: f64,
 }
 
-/// What a session ends with.
+/// What must be reached before a session ends.
 #[derive(Clone, Copy)]
-pub enum Goal {
-    /// So many contacts are written and recorded.
+pub(crate) enum Goal {
+    /// This many contacts are written and recorded.
     Written(u64),
-    /// So many contacts are looked at and recorded.
+    /// This many contacts are looked at and recorded.
     Seen(u64),
 }
 
 /// How a session ends once its goal is reached.
 #[derive(Clone, Copy, PartialEq)]
-pub enum End {
+pub(crate) enum End {
     Stop,
     Kill,
 }
 
 #[derive(Debug, Default)]
-pub struct Spent {
+pub(crate) struct Spent {
     /// Contacts that were recorded.
     pub contacts: u64,
     /// From the start of the process until all was recorded.
@@ -52,46 +53,43 @@ pub struct Spent {
     pub first_write_ms: Option<f64>,
     pub cpu_ms: u64,
     pub peak_kb: u64,
-    /// Without those of a daemon that has nothing to do.
+    /// The commits of a daemon with nothing to do are subtracted.
     pub commits: f64,
     pub calls: Calls,
     pub goal_reached: bool,
 }
 
 impl Spent {
-    pub fn per_contact(&self, count: u64) -> f64 {
+    pub(crate) fn per_contact(&self, count: u64) -> f64 {
         count as f64 / self.contacts as f64
     }
 
-    pub fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.contacts as f64 / self.seconds
     }
 
-    pub fn cpu_per_contact(&self) -> f64 {
+    pub(crate) fn cpu_per_contact(&self) -> f64 {
         self.per_contact(self.cpu_ms)
     }
 }
 
 impl Site {
-    /// The daemon starts once while nobody is there, so that everybody who is added later is a change.
-    pub async fn open(stand_ins: StandIns, database: Arc<Database>) -> anyhow::Result<Site> {
-        let mut site = Site {
-            stand_ins,
-            database,
-            idle_commits: 0.0,
-        };
+    /// Starts the daemon once while Keap is empty, so that everybody who is added later counts as
+    /// changed.
+    pub(crate) async fn open(stand_ins: StandIns, database: Arc<Database>) -> anyhow::Result<Site> {
+        let mut site = Site { stand_ins, database, idle_commits: 0.0 };
         site.idle(1).await?;
         Ok(site)
     }
 
-    /// Measures what a daemon with nothing to do commits; its start is not part of it.
-    pub async fn measure_idleness(&mut self) -> anyhow::Result<()> {
+    /// Measures what a daemon with nothing to do commits, without its start.
+    pub(crate) async fn measure_idleness(&mut self) -> anyhow::Result<()> {
         let (short, long) = (self.idle(1).await?, self.idle(6).await?);
         self.idle_commits = (long - short).max(0) as f64 / 5.0;
         Ok(())
     }
 
-    /// Commits of a session in which nothing happens.
+    /// Returns the commits of a session in which nothing happens.
     async fn idle(&mut self, seconds: u64) -> anyhow::Result<i64> {
         let before = self.database.commits().await?;
         let process = daemon::start(&self.stand_ins.settings(self.database.url.as_str()))?;
@@ -100,8 +98,8 @@ impl Site {
         Ok(self.database.commits().await? - before)
     }
 
-    /// Runs the daemon until it has reached the goal, or for so long.
-    pub async fn daemon(
+    /// Runs the daemon until it reaches the goal, or until the time is over.
+    pub(crate) async fn daemon(
         &mut self,
         goal: Goal,
         end: End,
@@ -148,18 +146,16 @@ impl Site {
     }
 
     /// Runs the worker over the contacts `first..=last`.
-    pub async fn worker(&mut self, first: i64, last: i64) -> anyhow::Result<(Spent, u64)> {
+    pub(crate) async fn worker(&mut self, first: i64, last: i64) -> anyhow::Result<(Spent, u64)> {
         self.stand_ins.clear().await?;
         let started = Instant::now();
         let words = [worker::WORD, &first.to_string(), &last.to_string()];
         let settings = self.stand_ins.settings(self.database.url.as_str());
         let mut process = Process::start(&words, &settings)?;
-        // It says how many failed once it is done.
+        // The worker prints the number of failures when it is done.
         let failed = loop {
             if let Some(line) = process.log.lines().first() {
-                break line
-                    .parse()
-                    .map_err(|_| process.log.blame("the worker failed"))?;
+                break line.parse().map_err(|_| process.log.blame("the worker failed"))?;
             }
             anyhow::ensure!(process.is_running(), process.log.blame("the worker ended"));
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -187,7 +183,7 @@ impl Goal {
     }
 }
 
-pub async fn stop(process: Process) -> anyhow::Result<()> {
+pub(crate) async fn stop(process: Process) -> anyhow::Result<()> {
     let log = process.log.clone();
     let (status, _) = process.stop().await?;
     if status.success() {
@@ -197,8 +193,8 @@ pub async fn stop(process: Process) -> anyhow::Result<()> {
     }
 }
 
-/// Looks at how far the daemon is, over a connection of its own; each look is a commit.
-pub struct Progress {
+/// Reads the progress over a connection of its own. Each look is a commit.
+pub(crate) struct Progress {
     connection: PgConnection,
     sql: &'static str,
     before: i64,
@@ -206,7 +202,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub async fn open(database: &Database, goal: Goal) -> anyhow::Result<Progress> {
+    pub(crate) async fn open(database: &Database, goal: Goal) -> anyhow::Result<Progress> {
         let sql = match goal {
             Goal::Written(_) => {
                 "select coalesce(sum(created + linked + updated), 0)::bigint from sync_run"
@@ -225,27 +221,25 @@ impl Progress {
 
     async fn read(&mut self) -> anyhow::Result<i64> {
         self.looks += 1;
-        Ok(sqlx::query_scalar(self.sql)
-            .fetch_one(&mut self.connection)
-            .await?)
+        Ok(sqlx::query_scalar(self.sql).fetch_one(&mut self.connection).await?)
     }
 
-    pub async fn look(&mut self) -> anyhow::Result<u64> {
+    pub(crate) async fn look(&mut self) -> anyhow::Result<u64> {
         let now = self.read().await?;
         Ok(u64::try_from(now - self.before)?)
     }
 
-    pub async fn close(self) -> anyhow::Result<i64> {
+    pub(crate) async fn close(self) -> anyhow::Result<i64> {
         self.connection.close().await?;
         Ok(self.looks)
     }
 }
 
-/// CPU time in milliseconds and the most memory in kB that a process has used.
+/// Returns the CPU time in milliseconds and the peak memory in kB of a process.
 fn used(process: &Process) -> anyhow::Result<(u64, u64)> {
     let pid = process.pid();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field may hold blanks and brackets; user and system time are the 14th and 15th.
+    // The second field may hold blanks and brackets. User and system time are fields 14 and 15.
     let (_, rest) = stat.rsplit_once(')').context("a stat line has a bracket")?;
     let ticks: u64 = rest
         .split_whitespace()
@@ -256,27 +250,32 @@ fn used(process: &Process) -> anyhow::Result<(u64, u64)> {
     Ok((ticks * TICK_MS, memory_kb(process, "VmHWM:")?))
 }
 
-/// A line of a process's status, in kB.
-pub fn memory_kb(process: &Process, name: &str) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
+/// Returns a size from the status of a process, in kB.
+pub(crate) fn memory_kb(process: &Process, name: &str) -> anyhow::Result<u64> {
+    status_field(&Path::new("/proc").join(process.pid().to_string()), name)
+}
+
+/// Returns a number from the status of a process or thread. `folder` is its folder in /proc.
+pub(crate) fn status_field(folder: &Path, name: &str) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(folder.join("status"))?;
     status
         .lines()
         .find_map(|line| line.strip_prefix(name))
         .and_then(|line| line.split_whitespace().next())
-        .and_then(|kb| kb.parse().ok())
+        .and_then(|number| number.parse().ok())
         .with_context(|| format!("the status of a process has a {name}"))
 }
 
-pub fn sorted(mut numbers: Vec<f64>) -> Vec<f64> {
+pub(crate) fn sorted(mut numbers: Vec<f64>) -> Vec<f64> {
     numbers.sort_by(f64::total_cmp);
     numbers
 }
 
-/// Of sorted numbers: the middle one, or that between the middle two.
-pub fn median(sorted: &[f64]) -> f64 {
+/// Returns the middle of sorted numbers, or the mean of the middle two.
+pub(crate) fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
     if sorted.len().is_multiple_of(2) {
-        (sorted[middle - 1] + sorted[middle]) / 2.0
+        f64::midpoint(sorted[middle - 1], sorted[middle])
     } else {
         sorted[middle]
     }

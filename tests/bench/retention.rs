@@ -1,4 +1,5 @@
-//! A log of millions of old rows: whether a pass notices that they are deleted, and how soon it is told what the log says.
+//! A log of millions of old rows: whether their deletion slows a pass, and how soon a person sees
+//! what the log says.
 
 use std::time::{Duration, Instant};
 
@@ -12,19 +13,19 @@ use crate::phases::{self, WITHIN};
 use crate::start;
 use crate::table::Table;
 
-/// The bearer token of the API, for a look at a contact.
+/// The bearer token of the API, to look at a contact.
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-/// Rows of the log that is filled are of so many contacts.
+/// The rows of the log belong to this many contacts.
 const LOGGED_CONTACTS: i64 = 100_000;
-/// How soon a daemon gives a first sign: its first poll, its first batch.
+/// The longest wait for the first sign of a daemon: its first poll or its first batch.
 const SOON: Duration = Duration::from_secs(20);
 const LOOKS_AT_A_CONTACT: usize = 20;
 
 #[derive(Clone, Copy)]
-pub struct Size {
+pub(crate) struct Size {
     /// Old rows of the log.
     pub rows: u64,
-    /// Contacts of each pass.
+    /// Contacts in each pass.
     pub contacts: u64,
     /// Pairs of passes: one with nothing to delete, one beside the deletion.
     pub pairs: usize,
@@ -34,20 +35,20 @@ pub struct Size {
 struct Turn {
     /// Contacts a second, from the first write until all is recorded.
     rate: f64,
-    /// Old rows that went meanwhile, a second.
+    /// Old rows that were deleted a second meanwhile.
     deleted_rate: f64,
     /// Commits a second while the daemon ran.
     commits: f64,
-    /// The longest that anybody was seen waiting for a lock.
+    /// The longest wait for a lock that was seen.
     waited_ms: f64,
 }
 
-pub async fn retention(table: &mut Table, databases: &Databases, size: Size) -> anyhow::Result<()> {
-    let Size {
-        rows,
-        contacts,
-        pairs,
-    } = size;
+pub(crate) async fn retention(
+    table: &mut Table,
+    databases: &Databases,
+    size: Size,
+) -> anyhow::Result<()> {
+    let Size { rows, contacts, pairs } = size;
     eprintln!("A log of {rows} old rows:");
     let mut site = phases::site(databases).await?;
     site.stand_ins.add_people(contacts).await?;
@@ -59,7 +60,7 @@ pub async fn retention(table: &mut Table, databases: &Databases, size: Size) -> 
 
     let (mut calm, mut beside) = (Vec::new(), Vec::new());
     for pair in 0..pairs {
-        // In turns the first, so that whatever grows is nobody's advantage.
+        // The two take turns to be first, so that growing tables favour neither.
         for deletes in [pair % 2 == 1, pair % 2 == 0] {
             let turn = turn(&site, contacts, deletes).await?;
             if deletes { &mut beside } else { &mut calm }.push(turn);
@@ -67,20 +68,12 @@ pub async fn retention(table: &mut Table, databases: &Databases, size: Size) -> 
     }
     let middle =
         |turns: &[Turn], of: fn(&Turn) -> f64| median(&sorted(turns.iter().map(of).collect()));
-    table.tell(
+    table.row(
         "Changed contacts a second: nothing to delete, beside the deletion",
-        format!(
-            "{:.0}, {:.0}",
-            middle(&calm, |turn| turn.rate),
-            middle(&beside, |turn| turn.rate)
-        ),
+        format!("{:.0}, {:.0}", middle(&calm, |turn| turn.rate), middle(&beside, |turn| turn.rate)),
     );
     let ratios = beside.iter().zip(&calm);
-    let ratios = sorted(
-        ratios
-            .map(|(beside, calm)| beside.rate / calm.rate)
-            .collect(),
-    );
+    let ratios = sorted(ratios.map(|(beside, calm)| beside.rate / calm.rate).collect());
     let found = median(&ratios);
     table.goal(
         &format!("… ratio, median of {pairs} pairs (worst pair)"),
@@ -89,11 +82,11 @@ pub async fn retention(table: &mut Table, databases: &Databases, size: Size) -> 
         found >= 0.9,
     );
     let deleted = middle(&beside, |turn| turn.deleted_rate);
-    table.tell(
+    table.row(
         "Old rows deleted a second beside these passes (all of them would take)",
         format!("{deleted:.0} ({:.1} min)", rows as f64 / deleted / 60.0),
     );
-    table.tell(
+    table.row(
         "Postgres commits a second: nothing to delete, beside the deletion",
         format!(
             "{:.0}, {:.0}",
@@ -102,7 +95,7 @@ pub async fn retention(table: &mut Table, databases: &Databases, size: Size) -> 
         ),
     );
     let waited = |turns: &[Turn]| turns.iter().map(|turn| turn.waited_ms).fold(0.0, f64::max);
-    table.tell(
+    table.row(
         "Longest wait for a lock that was seen: nothing to delete, beside the deletion",
         format!("{:.0}, {:.0} ms", waited(&calm), waited(&beside)),
     );
@@ -113,16 +106,11 @@ pub async fn retention(table: &mut Table, databases: &Databases, size: Size) -> 
         "0",
         whole == 0,
     );
-    phases::agreed(
-        table,
-        "Lost or doubled of these",
-        &site.stand_ins.verify().await?,
-        contacts,
-    );
+    phases::agreed(table, "Lost or doubled of these", &site.stand_ins.verify().await?, contacts);
     Ok(())
 }
 
-/// Rows older than they are kept by default, evenly spaced, each with its number.
+/// Fills the log with rows older than the default retention, evenly spaced, each with its number.
 async fn fill(site: &Site, rows: u64) -> anyhow::Result<()> {
     let pool = &site.database.pool;
     sqlx::query(
@@ -138,29 +126,25 @@ async fn fill(site: &Site, rows: u64) -> anyhow::Result<()> {
     .bind(LOGGED_CONTACTS)
     .execute(pool)
     .await?;
-    // As a log is that has grown in a year: looked after, and on disk. Not every role may ask for the latter.
-    sqlx::query("vacuum analyze keap_intercom_sync_logs")
-        .execute(pool)
-        .await?;
+    // A log that grows for a year is vacuumed and on disk. Not every role may ask for a checkpoint.
+    sqlx::query("vacuum analyze keap_intercom_sync_logs").execute(pool).await?;
     let _ = sqlx::query("checkpoint").execute(pool).await;
     Ok(())
 }
 
-/// How often the whole log has been read.
+/// Returns how often Postgres has read the whole log.
 async fn whole_reads(site: &Site) -> anyhow::Result<i64> {
-    // Postgres has counted what connections did that are closed when it has counted their commits.
+    // When Postgres has counted the commits of closed connections, it has counted their reads too.
     site.database.commits().await?;
     let sql = "select seq_scan from pg_stat_user_tables where relname = 'keap_intercom_sync_logs'";
-    Ok(sqlx::query_scalar(sql)
-        .fetch_one(&site.database.pool)
-        .await?)
+    Ok(sqlx::query_scalar(sql).fetch_one(&site.database.pool).await?)
 }
 
-/// How soon people are told what a log of this length says.
+/// Measures how soon people see what a log of this length says.
 async fn answers(table: &mut Table, site: &Site, rows: u64) -> anyhow::Result<()> {
     let id = (LOGGED_CONTACTS / 2).to_string();
     let mut settings = settings(site, false);
-    table.tell(
+    table.row(
         &format!("Time of `--help`, `status`, `held`, `explain` with {rows} log rows"),
         start::commands_ms(&settings, &id).await?,
     );
@@ -170,13 +154,9 @@ async fn answers(table: &mut Table, site: &Site, rows: u64) -> anyhow::Result<()
         "GET /sync/contacts/{id} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
     );
     let times = sorted(http::times_ms(&process, &request, LOOKS_AT_A_CONTACT).await?);
-    table.tell(
+    table.row(
         "… of GET /sync/contacts/{id}, median (worst)",
-        format!(
-            "{:.1} ms ({:.1} ms)",
-            median(&times),
-            times[times.len() - 1]
-        ),
+        format!("{:.1} ms ({:.1} ms)", median(&times), times[times.len() - 1]),
     );
     stop(process).await
 }
@@ -188,13 +168,14 @@ fn settings(site: &Site, deletes: bool) -> Settings {
         ("RETENTION__LOG_DAYS", kept.to_owned()),
         ("RETENTION__SCHEDULE", "* * * * * *".to_owned()),
         ("POLL__SCHEDULE", "* * * * * *".to_owned()),
-        // Else the polls of one turn would read the contacts of the one before again.
+        // Otherwise the polls of this turn read the contacts of the turn before again.
         ("POLL__OVERLAP_SECONDS", "0".to_owned()),
     ]);
     settings
 }
 
-/// One pass of a daemon that has started; beside the deletion, it begins when that is under way.
+/// Measures one pass of a daemon that has started. Beside the deletion, the pass begins when the
+/// deletion is under way.
 async fn turn(site: &Site, contacts: u64, deletes: bool) -> anyhow::Result<Turn> {
     let commits_before = site.database.commits().await?;
     let mut looks = Looks::default();
@@ -203,10 +184,7 @@ async fn turn(site: &Site, contacts: u64, deletes: bool) -> anyhow::Result<Turn>
     let process = daemon::start(&settings(site, deletes))?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     while deletes && looks.oldest(site).await? == oldest {
-        anyhow::ensure!(
-            started.elapsed() < SOON,
-            process.log.blame("nothing was deleted")
-        );
+        anyhow::ensure!(started.elapsed() < SOON, process.log.blame("nothing was deleted"));
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
 
@@ -215,18 +193,12 @@ async fn turn(site: &Site, contacts: u64, deletes: bool) -> anyhow::Result<Turn>
     site.stand_ins.edit(contacts, "phone").await?;
     let edited = Instant::now();
     while site.stand_ins.calls().await?.intercom.calls == 0 {
-        anyhow::ensure!(
-            edited.elapsed() < SOON,
-            process.log.blame("nothing was written")
-        );
+        anyhow::ensure!(edited.elapsed() < SOON, process.log.blame("nothing was written"));
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let (began, from) = (Instant::now(), looks.oldest(site).await?);
     while progress.look().await? < contacts {
-        anyhow::ensure!(
-            began.elapsed() < WITHIN,
-            process.log.blame("the pass did not end")
-        );
+        anyhow::ensure!(began.elapsed() < WITHIN, process.log.blame("the pass did not end"));
         looks.at_locks(site).await?;
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
@@ -235,10 +207,7 @@ async fn turn(site: &Site, contacts: u64, deletes: bool) -> anyhow::Result<Turn>
     stop(process).await?;
     let running = started.elapsed().as_secs_f64();
     let commits = site.database.commits().await? - commits_before - of_progress - looks.count;
-    anyhow::ensure!(
-        deletes == (from < to),
-        "{from} was the oldest row, and then {to}"
-    );
+    anyhow::ensure!(deletes == (from < to), "{from} was the oldest row, and then {to}");
     Ok(Turn {
         rate: contacts as f64 / seconds,
         deleted_rate: (to - from) as f64 / seconds,
@@ -247,7 +216,7 @@ async fn turn(site: &Site, contacts: u64, deletes: bool) -> anyhow::Result<Turn>
     })
 }
 
-/// What is looked at beside a pass; each look is a commit.
+/// Watches the database during a pass. Each look is a commit.
 #[derive(Default)]
 struct Looks {
     count: i64,
@@ -255,7 +224,7 @@ struct Looks {
 }
 
 impl Looks {
-    /// The number of the oldest row that is left: so many, less one, are deleted.
+    /// The number of the oldest row that is left. All rows before it are deleted.
     async fn oldest(&mut self, site: &Site) -> anyhow::Result<i64> {
         let sql = "select request_id::bigint from keap_intercom_sync_logs
                     where created_at < now() - interval '365 days' order by created_at limit 1";
@@ -270,9 +239,7 @@ impl Looks {
         let sql = "select coalesce(max(extract(epoch from clock_timestamp() - query_start)), 0)::float8 * 1000
                      from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
         self.count += 1;
-        let waited: f64 = sqlx::query_scalar(sql)
-            .fetch_one(&site.database.pool)
-            .await?;
+        let waited: f64 = sqlx::query_scalar(sql).fetch_one(&site.database.pool).await?;
         self.waited_ms = self.waited_ms.max(waited);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Both stand-ins in a process of their own, so that what is measured is the daemon alone.
+//! Both stand-ins in a process of their own, so that the bench measures the daemon alone.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::process::{Process, end_with_parent};
 use crate::sim::{self, client};
 
 /// The first word that makes a process the stand-ins.
-pub const WORD: &str = "stand-ins";
+pub(crate) const WORD: &str = "stand-ins";
 
-pub struct StandIns {
-    // Ends with this value.
+pub(crate) struct StandIns {
+    // The process ends when this value is dropped.
     _process: Process,
     urls: Urls,
     limited: bool,
@@ -29,84 +29,71 @@ struct Urls {
     control: String,
 }
 
-/// Calls so far, by what they ask for and by the status of their answers.
+/// Calls so far, by their kind and by the status of the answer.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct Calls {
+pub(crate) struct Calls {
     pub keap: OfOne,
     pub intercom: OfOne,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-pub struct OfOne {
+pub(crate) struct OfOne {
     pub calls: u64,
     pub kinds: BTreeMap<String, u64>,
     pub statuses: BTreeMap<u16, u64>,
 }
 
 impl OfOne {
-    pub fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.statuses.get(&429).copied().unwrap_or(0)
     }
 
-    pub fn of(&self, kind: &str) -> u64 {
+    pub(crate) fn of(&self, kind: &str) -> u64 {
         self.kinds.get(kind).copied().unwrap_or(0)
     }
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Windows {
+pub(crate) struct Windows {
     pub windows: Vec<Window>,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Window {
+pub(crate) struct Window {
     pub start_ms: i64,
     pub used: u64,
 }
 
-/// Do both memories agree?
+/// How far both memories agree.
 #[derive(Debug, Deserialize)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     pub equal: u64,
     pub different: u64,
     pub doubled: u64,
     pub strangers: u64,
 }
 
-/// Is the stand-ins, until the parent ends.
-pub fn run() -> anyhow::Result<()> {
+/// Runs the stand-ins until the parent ends.
+pub(crate) fn run() -> anyhow::Result<()> {
     end_with_parent();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     Ok(runtime.block_on(sim::serve_forever(0, 0, 0))?)
 }
 
 impl StandIns {
-    pub async fn start() -> anyhow::Result<StandIns> {
+    pub(crate) async fn start() -> anyhow::Result<StandIns> {
         let process = Process::start(&[WORD], &[])?;
         let urls = serde_json::from_str(&process.first_line)?;
-        let stand_ins = StandIns {
-            _process: process,
-            urls,
-            limited: false,
-        };
-        // A ledger of a million calls would be measured as well.
-        stand_ins
-            .tell("ledger", json!({"keep_calls": false}))
-            .await?;
+        let stand_ins = StandIns { _process: process, urls, limited: false };
+        // A ledger of a million calls would slow the stand-ins.
+        stand_ins.order("ledger", json!({"keep_calls": false})).await?;
         Ok(stand_ins)
     }
 
-    /// The daemon's settings. Where a remote tells no limit, none is assumed that would be met.
-    pub fn settings(&self, database_url: &str) -> Settings {
-        let Urls {
-            keap,
-            keap_token,
-            intercom,
-            intercom_token,
-            ..
-        } = &self.urls;
+    /// The daemon's settings. Where a remote announces no limit, the daemon assumes none that it
+    /// would meet.
+    pub(crate) fn settings(&self, database_url: &str) -> Settings {
+        let Urls { keap, keap_token, intercom, intercom_token, .. } = &self.urls;
         let mut settings =
             daemon::settings(database_url, (keap, keap_token), (intercom, intercom_token));
         if !self.limited {
@@ -120,11 +107,11 @@ impl StandIns {
         settings
     }
 
-    /// Steers them; the paths are those of `tests/sim/control.rs`.
-    pub async fn tell(&self, path: &str, order: Value) -> anyhow::Result<Value> {
+    /// Sends an order to the stand-ins; the paths are those of `tests/sim/control.rs`.
+    pub(crate) async fn order(&self, path: &str, body: Value) -> anyhow::Result<Value> {
         let url = format!("{}/control/{path}", self.urls.control);
         let headers = [("content-type", "application/json")];
-        let reply = client::send("POST", &url, &headers, order.to_string())
+        let reply = client::send("POST", &url, &headers, body.to_string())
             .await
             .with_context(|| format!("the stand-ins do not answer to {path}"))?;
         anyhow::ensure!(
@@ -135,51 +122,45 @@ impl StandIns {
         Ok(reply.json())
     }
 
-    /// The limits of both remotes, exactly; the daemon keeps its defaults.
-    pub async fn limit(&mut self, intercom: Value) -> anyhow::Result<()> {
+    /// Sets exact limits at both remotes. The daemon keeps its defaults.
+    pub(crate) async fn limit(&mut self, intercom: Value) -> anyhow::Result<()> {
         let keap =
             json!({"per_second": 10, "per_minute": 240, "per_day": 30_000, "tenant_headers": true});
-        self.tell("keap/knobs", keap).await?;
-        self.tell("intercom/knobs", intercom).await?;
+        self.order("keap/knobs", keap).await?;
+        self.order("intercom/knobs", intercom).await?;
         self.limited = true;
         Ok(())
     }
 
-    /// New people in Keap; their ids, first and last.
-    pub async fn add_people(&self, count: u64) -> anyhow::Result<(i64, i64)> {
-        let added = self.tell("keap/seed", json!({"count": count})).await?;
+    /// Adds people to Keap. Returns the first and the last id.
+    pub(crate) async fn add_people(&self, count: u64) -> anyhow::Result<(i64, i64)> {
+        let added = self.order("keap/seed", json!({"count": count})).await?;
         let id = |name: &str| added[name].as_i64().context("nobody was added");
         Ok((id("first")?, id("last")?))
     }
 
-    /// Changes the first `count` people in one bulk edit, as `phone`, `touch`, … say.
-    pub async fn edit(&self, count: u64, what: &str) -> anyhow::Result<()> {
-        let edited = self
-            .tell("keap/edit", json!({"count": count, "what": what}))
-            .await?;
+    /// Changes the first `count` people in one bulk edit; `what` is `phone`, `touch`, ….
+    pub(crate) async fn edit(&self, count: u64, what: &str) -> anyhow::Result<()> {
+        let edited = self.order("keap/edit", json!({"count": count, "what": what})).await?;
         anyhow::ensure!(edited["edited"] == count, "not everybody was edited");
         Ok(())
     }
 
-    pub async fn calls(&self) -> anyhow::Result<Calls> {
-        Ok(serde_json::from_value(
-            self.tell("calls", Value::Null).await?,
-        )?)
+    pub(crate) async fn calls(&self) -> anyhow::Result<Calls> {
+        Ok(serde_json::from_value(self.order("calls", Value::Null).await?)?)
     }
 
-    pub async fn windows(&self) -> anyhow::Result<Vec<Window>> {
-        let told: Windows = serde_json::from_value(self.tell("windows", Value::Null).await?)?;
-        Ok(told.windows)
+    pub(crate) async fn windows(&self) -> anyhow::Result<Vec<Window>> {
+        let answer: Windows = serde_json::from_value(self.order("windows", Value::Null).await?)?;
+        Ok(answer.windows)
     }
 
-    pub async fn verify(&self) -> anyhow::Result<Verdict> {
-        Ok(serde_json::from_value(
-            self.tell("verify", Value::Null).await?,
-        )?)
+    pub(crate) async fn verify(&self) -> anyhow::Result<Verdict> {
+        Ok(serde_json::from_value(self.order("verify", Value::Null).await?)?)
     }
 
-    /// Clears the counts of calls; the memories stay.
-    pub async fn clear(&self) -> anyhow::Result<()> {
-        self.tell("clear", json!({})).await.map(drop)
+    /// Clears the counts of calls. The memories stay.
+    pub(crate) async fn clear(&self) -> anyhow::Result<()> {
+        self.order("clear", json!({})).await.map(drop)
     }
 }

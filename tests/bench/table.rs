@@ -1,4 +1,4 @@
-//! The table, as markdown, and the machine it was made on.
+//! The table in markdown, and the machine that made it.
 
 use std::fs::read_to_string;
 
@@ -6,9 +6,9 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 #[derive(Default)]
-pub struct Table {
+pub(crate) struct Table {
     rows: Vec<Row>,
-    /// A count that the daemon promises is missed, or a contact is.
+    /// Counts that miss their promise.
     missed: Vec<String>,
 }
 
@@ -19,36 +19,32 @@ struct Row {
 }
 
 impl Table {
-    /// A measure without a goal.
-    pub fn tell(&mut self, measure: &str, found: impl Into<String>) {
+    /// Adds a measure without a goal.
+    pub(crate) fn row(&mut self, measure: &str, found: impl Into<String>) {
         self.add(measure, found.into(), String::new());
     }
 
-    /// A count: exact, so the bench fails where the goal is missed.
-    pub fn count(&mut self, measure: &str, found: impl Into<String>, goal: &str, met: bool) {
+    /// Adds an exact count. The bench fails if it misses its goal.
+    pub(crate) fn count(&mut self, measure: &str, found: impl Into<String>, goal: &str, met: bool) {
         if !met {
             self.missed.push(measure.to_owned());
         }
         self.goal(measure, found, goal, met);
     }
 
-    /// A time, which depends on the machine and what else it does.
-    pub fn goal(&mut self, measure: &str, found: impl Into<String>, goal: &str, met: bool) {
+    /// Adds a time, which depends on the machine and on its other work.
+    pub(crate) fn goal(&mut self, measure: &str, found: impl Into<String>, goal: &str, met: bool) {
         let mark = if met { "✓" } else { "✗" };
         self.add(measure, found.into(), format!("{goal} {mark}"));
     }
 
     fn add(&mut self, measure: &str, found: String, goal: String) {
         eprintln!("  {measure}: {found}   {goal}");
-        self.rows.push(Row {
-            measure: measure.to_owned(),
-            found,
-            goal,
-        });
+        self.rows.push(Row { measure: measure.to_owned(), found, goal });
     }
 
-    /// Prints it; gives back what was missed.
-    pub fn show(&self) -> &[String] {
+    /// Prints the table. Returns the missed counts.
+    pub(crate) fn show(&self) -> &[String] {
         let width = |of: fn(&Row) -> &str, head: &str| {
             let widths = self.rows.iter().map(|row| of(row).chars().count());
             widths.max().unwrap_or(0).max(head.len())
@@ -56,14 +52,8 @@ impl Table {
         let measures = width(|row| &row.measure, "measure");
         let founds = width(|row| &row.found, "found");
         let goals = width(|row| &row.goal, "goal");
-        println!(
-            "| {:measures$} | {:founds$} | {:goals$} |",
-            "measure", "found", "goal"
-        );
-        println!(
-            "|{:-<measures$}--|-{:->founds$}:|{:-<goals$}--|",
-            "", "", ""
-        );
+        println!("| {:measures$} | {:founds$} | {:goals$} |", "measure", "found", "goal");
+        println!("|{:-<measures$}--|-{:->founds$}:|{:-<goals$}--|", "", "", "");
         for row in &self.rows {
             println!(
                 "| {:measures$} | {:>founds$} | {:goals$} |",
@@ -74,22 +64,17 @@ impl Table {
     }
 }
 
-/// CPU, cores, memory, kernel and Postgres, in a line; no name and no path.
-pub async fn machine(database_url: &str) -> anyhow::Result<String> {
+/// Describes CPU, cores, memory, kernel and Postgres in one line, without a name or a path.
+pub(crate) async fn machine(database_url: &str) -> anyhow::Result<String> {
     let field = |path: &str, name: &str| {
         let text = read_to_string(path).unwrap_or_default();
         text.lines()
             .find(|line| line.starts_with(name))
             .and_then(|line| line.split_once(':'))
-            .map_or_else(
-                || "unknown".to_owned(),
-                |(_, value)| value.trim().to_owned(),
-            )
+            .map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
     };
-    let memory: u64 = field("/proc/meminfo", "MemTotal")
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap_or(0);
+    let memory: u64 =
+        field("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0);
     let kernel = read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut connection = PgConnection::connect(database_url).await?;
     let (version, fsync, synchronous): (String, String, String) = sqlx::query_as(

@@ -1,5 +1,6 @@
-//! For comparison: changed contacts one by one, in the original worker's way. Read it from Keap, search Intercom by e-mail,
-//! update what is found or create it, add one row to the log. Sixty-four at once.
+//! A client for comparison. It syncs changed contacts one by one in the original worker's way: it
+//! reads the contact from Keap, searches Intercom by e-mail, updates or creates the contact, and
+//! adds a row to the log. Sixty-four contacts are under way at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -11,8 +12,8 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 
 use crate::process::end_with_parent;
 
-/// The first word that makes a process the worker; the first and last id follow.
-pub const WORD: &str = "worker";
+/// The first word that makes a process the worker. The first and the last id follow.
+pub(crate) const WORD: &str = "worker";
 const AT_ONCE: usize = 64;
 
 struct Worker {
@@ -24,39 +25,33 @@ struct Worker {
     failed: AtomicU64,
 }
 
-/// Syncs the contacts `first..=last`, then says how many failed, and waits to be killed.
-pub fn run(first: &str, last: &str) -> anyhow::Result<()> {
+/// Syncs the contacts `first..=last`, prints the number of failures, and waits to be killed.
+pub(crate) fn run(first: &str, last: &str) -> anyhow::Result<()> {
     end_with_parent();
     let (first, last): (i64, i64) = (first.parse()?, last.parse()?);
-    // Without one the client cannot be made.
+    // The client needs a crypto provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     println!("started");
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let failed = runtime.block_on(async {
         let var = |name| std::env::var(name).context(name);
         let worker = Arc::new(Worker {
             client: Client::builder().no_proxy().build()?,
-            pool: PgPoolOptions::new()
-                .max_connections(8)
-                .connect(&var("DATABASE_URL")?)
-                .await?,
+            pool: PgPoolOptions::new().max_connections(8).connect(&var("DATABASE_URL")?).await?,
             keap: (var("KEAP_BASE_URL")?, var("KEAP_API_KEY")?),
             intercom: (var("INTERCOM_BASE_URL")?, var("INTERCOM_ACCESS_TOKEN")?),
             next: AtomicI64::new(first),
             failed: AtomicU64::new(0),
         });
-        let lanes: Vec<_> = (0..AT_ONCE)
-            .map(|_| tokio::spawn(Arc::clone(&worker).lane(last)))
-            .collect();
+        let lanes: Vec<_> =
+            (0..AT_ONCE).map(|_| tokio::spawn(Arc::clone(&worker).lane(last))).collect();
         for lane in lanes {
             lane.await?;
         }
         anyhow::Ok(worker.failed.load(Ordering::Relaxed))
     })?;
     eprintln!("{failed}");
-    // What it used is read from outside.
+    // The bench reads CPU time and memory of the living process.
     std::thread::sleep(std::time::Duration::from_secs(60));
     Ok(())
 }
@@ -81,14 +76,8 @@ impl Worker {
         let person = self.call(&self.keap, Method::GET, &path, None).await?;
         let email = &person["email_addresses"][0]["email"];
         let query = json!({"query": {"field": "email", "operator": "=", "value": email}});
-        let found = self
-            .call(
-                &self.intercom,
-                Method::POST,
-                "/contacts/search",
-                Some(query),
-            )
-            .await?;
+        let found =
+            self.call(&self.intercom, Method::POST, "/contacts/search", Some(query)).await?;
         let name =
             ["given_name", "family_name"].map(|part| person[part].as_str().unwrap_or_default());
         let body = json!({
@@ -118,14 +107,9 @@ impl Worker {
         path: &str,
         body: Option<Value>,
     ) -> anyhow::Result<Value> {
-        let mut request = self
-            .client
-            .request(method, format!("{base}{path}"))
-            .bearer_auth(token);
+        let mut request = self.client.request(method, format!("{base}{path}")).bearer_auth(token);
         if let Some(body) = body {
-            request = request
-                .header("content-type", "application/json")
-                .body(body.to_string());
+            request = request.header("content-type", "application/json").body(body.to_string());
         }
         let reply = request.send().await?.error_for_status()?;
         Ok(serde_json::from_slice(&reply.bytes().await?)?)

@@ -1,30 +1,17 @@
-//! Keap's hooks, by `api/keap.md` 11.1.
+//! Calls about hooks (`docs/api/keap.md`, "Hooks: subscriptions").
 
-use keap_intercom_sync::keap::{HookState, KeapClient, KeapOptions};
+use keap_intercom_sync::keap::{HookState, KeapClient};
 use serde_json::json;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::{SECOND, class, header, only_request, url};
+use super::keap::client;
+use super::{class, header, only_request};
 
 async fn answering(response: ResponseTemplate) -> (MockServer, KeapClient) {
     let server = MockServer::start().await;
-    Mock::given(any())
-        .respond_with(response)
-        .mount(&server)
-        .await;
-    let client = KeapClient::new(KeapOptions {
-        base_url: url(&server, "/crm/rest"),
-        api_key: "KeapAK-canary".into(),
-        calls_per_second: 1000,
-        calls_per_minute: 60_000,
-        daily_reserve_percent: 10,
-        urgent_share_percent: 1,
-        connect_timeout: SECOND,
-        request_timeout: SECOND,
-        stop_recheck: 300 * SECOND,
-    })
-    .unwrap();
+    Mock::given(any()).respond_with(response).mount(&server).await;
+    let client = client(&server);
     (server, client)
 }
 
@@ -41,42 +28,37 @@ async fn subscriptions_are_listed_with_their_states() {
         hook(json!(2), "Inactive"),
         hook(json!("3"), "Unverified"),
         hook(json!("../x"), "Verified"),
-        hook(json!(null), "Verified")
+        hook(json!(null), "Verified"),
+        json!(null),
+        json!({ "key": "4", "eventKey": "contact.add", "hookUrl": ADDRESS, "status": 7 }),
     ]);
     let (server, keap) = answering(ResponseTemplate::new(200).set_body_json(all)).await;
+
     let hooks = keap.hooks().await.unwrap();
-    let states: Vec<_> = hooks
-        .iter()
-        .map(|hook| (hook.key.as_str(), hook.state))
-        .collect();
+    let states: Vec<_> = hooks.iter().map(|hook| (hook.key.as_str(), hook.state)).collect();
     assert_eq!(
         states,
         [
             ("1", HookState::Verified),
             ("2", HookState::Inactive),
-            ("3", HookState::Unverified)
+            ("3", HookState::Unverified),
+            ("4", HookState::Unverified)
         ]
     );
     assert!(!format!("{hooks:?}").contains("canary-secret"));
     let request = only_request(&server).await;
-    assert_eq!(
-        (request.method.as_str(), request.url.path()),
-        ("GET", "/crm/rest/v1/hooks")
-    );
+    assert_eq!((request.method.as_str(), request.url.path()), ("GET", "/crm/rest/v1/hooks"));
     assert_eq!(header(&request, "authorization"), "Bearer KeapAK-canary");
 }
 
 #[tokio::test]
-async fn a_subscription_is_made_verified_and_ended_by_these_calls() {
+async fn a_subscription_is_created_verified_and_removed_by_these_calls() {
     let (server, keap) =
         answering(ResponseTemplate::new(200).set_body_json(hook(json!("7"), "Verified"))).await;
     let made = keap.add_hook("contact.edit", ADDRESS).await.unwrap();
     assert_eq!((made.key.as_str(), made.state), ("7", HookState::Verified));
     let request = only_request(&server).await;
-    assert_eq!(
-        (request.method.as_str(), request.url.path()),
-        ("POST", "/crm/rest/v1/hooks")
-    );
+    assert_eq!((request.method.as_str(), request.url.path()), ("POST", "/crm/rest/v1/hooks"));
     assert_eq!(
         request.body_json::<serde_json::Value>().unwrap(),
         json!({ "eventKey": "contact.edit", "hookUrl": ADDRESS })
@@ -94,10 +76,7 @@ async fn a_subscription_is_made_verified_and_ended_by_these_calls() {
     let (server, keap) = answering(ResponseTemplate::new(204)).await;
     keap.remove_hook("7").await.unwrap();
     let request = only_request(&server).await;
-    assert_eq!(
-        (request.method.as_str(), request.url.path()),
-        ("DELETE", "/crm/rest/v1/hooks/7")
-    );
+    assert_eq!((request.method.as_str(), request.url.path()), ("DELETE", "/crm/rest/v1/hooks/7"));
 }
 
 #[tokio::test]
@@ -117,10 +96,7 @@ async fn a_key_that_may_not_manage_hooks_may_still_read_contacts() {
         assert_eq!(class(&failure), expected, "{status}");
         assert!(!failure.to_string().contains("canary"));
         if expected == "never" {
-            assert_eq!(
-                keap.remote().standing(),
-                keap_intercom_sync::remote::Standing::Ok
-            );
+            assert_eq!(keap.remote().standing(), keap_intercom_sync::remote::Standing::Ok);
         }
     }
     let (_server, keap) =

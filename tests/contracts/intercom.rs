@@ -1,50 +1,51 @@
-//! Intercom's side, by `api/intercom.md` 1, 3, 4, 5, 10 and 11.
+//! What the client sends to Intercom and how it reads the answers (`docs/api/intercom.md`).
 
-use keap_intercom_sync::contact::{Contact, Email, EmailField, IntercomId, KeapId, Role};
-use keap_intercom_sync::intercom::{
-    Found, IntercomClient, IntercomOptions, Unarchived, Wanted, Written,
+use keap_intercom_sync::app::Models;
+use keap_intercom_sync::contact::{
+    Clears, Contact, Email, FieldName, Fields, Form, IntercomId, KeapId, Reading, Role,
 };
-use keap_intercom_sync::remote::{Failure, Lane};
+use keap_intercom_sync::intercom::{Found, IntercomClient, Unarchived, Wanted, Written};
+use keap_intercom_sync::mapping::Mapping;
+use keap_intercom_sync::remote::{Credential, Failure, Lane};
 use serde_json::{Value, json};
 use wiremock::matchers::{any, body_partial_json, method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::{SECOND, class, header, only_request, url};
+use super::{class, header, only_request, settings, url};
 
-fn client(server: &MockServer) -> IntercomClient {
-    IntercomClient::new(IntercomOptions {
-        base_url: url(server, ""),
-        access_token: "canary-token".into(),
-        version: "2.16".into(),
-        calls_per_10_seconds: 100_000,
-        emails_per_search: 15,
-        concurrency: 8,
-        urgent_share_percent: 1,
-        connect_timeout: SECOND,
-        request_timeout: SECOND,
-        stop_recheck: 300 * SECOND,
-    })
+pub(super) fn client(server: &MockServer) -> IntercomClient {
+    let settings = settings(&[("INTERCOM_BASE_URL", url(server, "").as_str())]);
+    let credential = Credential::new(&"canary-token".into(), "INTERCOM_ACCESS_TOKEN").unwrap();
+    IntercomClient::new(
+        &settings.intercom,
+        &settings.sync,
+        &Models::default().fit(&Mapping::default()).intercom(),
+        credential,
+    )
     .unwrap()
+}
+
+/// Every empty field is cleared.
+pub(super) fn all_cleared() -> Clears {
+    ["email", "name", "phone"].map(FieldName::from).into_iter().collect()
 }
 
 async fn answering(response: ResponseTemplate) -> (MockServer, IntercomClient) {
     let server = MockServer::start().await;
-    Mock::given(any())
-        .respond_with(response)
-        .mount(&server)
-        .await;
+    Mock::given(any()).respond_with(response).mount(&server).await;
     let client = client(&server);
     (server, client)
 }
 
 fn ann() -> Contact {
-    Contact {
-        id: KeapId::new(1042).unwrap(),
-        updated_at: None,
-        email: EmailField::of(Some("Ann@Example.org")),
-        name: Some("Ann Lee".into()),
-        phone: None,
-    }
+    Contact::showing(
+        KeapId::new(1042).unwrap(),
+        Fields::from_iter([
+            ("email", Form::Email.read(Some("Ann@Example.org"))),
+            ("name", Form::Text.read(Some("Ann Lee"))),
+            ("phone", Reading::Empty),
+        ]),
+    )
 }
 
 fn hex() -> IntercomId {
@@ -62,7 +63,7 @@ fn error(status: u16, code: &str, message: &str) -> ResponseTemplate {
 }
 
 #[tokio::test]
-async fn a_create_carries_the_fields_that_there_are() {
+async fn a_create_sends_only_the_fields_that_have_a_value() {
     let done = ResponseTemplate::new(200)
         .insert_header("x-request-id", "req-1")
         .set_body_json(contact_json("user", json!("1042")));
@@ -70,15 +71,10 @@ async fn a_create_carries_the_fields_that_there_are() {
     let Written::Done(done) = intercom.create(Lane::Bulk, &ann()).await.unwrap() else {
         panic!("must be done")
     };
-    assert_eq!(
-        (done.id, done.request_id.as_deref()),
-        (hex(), Some("req-1"))
-    );
+
+    assert_eq!((done.id, done.request_id.as_deref()), (hex(), Some("req-1")));
     let request = only_request(&server).await;
-    assert_eq!(
-        (request.method.as_str(), request.url.path()),
-        ("POST", "/contacts")
-    );
+    assert_eq!((request.method.as_str(), request.url.path()), ("POST", "/contacts"));
     assert_eq!(
         request.body_json::<Value>().unwrap(),
         json!({ "role": "user", "external_id": "1042", "email": "Ann@Example.org", "name": "Ann Lee" })
@@ -92,14 +88,12 @@ async fn a_create_carries_the_fields_that_there_are() {
 }
 
 #[tokio::test]
-async fn an_update_clears_what_is_empty_in_keap() {
+async fn an_update_clears_what_it_is_told_to() {
     let (server, intercom) =
         answering(ResponseTemplate::new(200).set_body_json(contact_json("user", json!("1042"))))
             .await;
-    assert!(matches!(
-        intercom.update(Lane::Bulk, &hex(), &ann()).await.unwrap(),
-        Written::Done(_)
-    ));
+    let written = intercom.update(Lane::Bulk, &hex(), &ann(), &all_cleared()).await.unwrap();
+    assert!(matches!(written, Written::Done(_)));
     let request = only_request(&server).await;
     assert_eq!(
         (request.method.as_str(), request.url.path()),
@@ -110,7 +104,7 @@ async fn an_update_clears_what_is_empty_in_keap() {
 }
 
 #[tokio::test]
-async fn conflicts_and_gone_contacts_are_answers() {
+async fn conflicts_and_missing_contacts_are_answers_and_not_failures() {
     let conflict = |text: &str| error(409, "conflict", text);
     let (_server, intercom) = answering(conflict(
         "A contact matching those details already exists with id=6762f0dd1bb69f9f2193bb83",
@@ -119,12 +113,15 @@ async fn conflicts_and_gone_contacts_are_answers() {
     let Written::Conflict(live) = intercom.create(Lane::Bulk, &ann()).await.unwrap() else {
         panic!("must conflict")
     };
+
     assert_eq!((live.id, live.archived), (Some(hex()), false));
+
     let (_server, intercom) = answering(conflict("An archived contact matching those details already exists with id=6762f0dd1bb69f9f2193bb83")).await;
     let Written::Conflict(archived) = intercom.create(Lane::Bulk, &ann()).await.unwrap() else {
         panic!("must conflict")
     };
     assert_eq!((archived.id, archived.archived), (Some(hex()), true));
+
     let (_server, intercom) =
         answering(conflict("Multiple existing users match this email address")).await;
     let Written::Conflict(nameless) = intercom.create(Lane::Bulk, &ann()).await.unwrap() else {
@@ -134,18 +131,16 @@ async fn conflicts_and_gone_contacts_are_answers() {
 
     let (_server, intercom) = answering(error(404, "not_found", "User Not Found")).await;
     assert!(matches!(
-        intercom.update(Lane::Bulk, &hex(), &ann()).await.unwrap(),
+        intercom.update(Lane::Bulk, &hex(), &ann(), &Clears::nothing()).await.unwrap(),
         Written::Missing
     ));
-    assert!(matches!(
-        intercom.read(Lane::Bulk, &hex()).await.unwrap(),
-        Found::Missing
-    ));
+    assert!(matches!(intercom.read(Lane::Bulk, &hex()).await.unwrap(), Found::Missing));
+
     let merged = error(410, "contact_merged", "merged")
         .insert_header("link", r#"</contacts/abc123>; rel="canonical""#);
     let (_server, intercom) = answering(merged).await;
     assert!(
-        matches!(intercom.update(Lane::Bulk, &hex(), &ann()).await.unwrap(), Written::Merged(id) if id.as_str() == "abc123")
+        matches!(intercom.update(Lane::Bulk, &hex(), &ann(), &Clears::nothing()).await.unwrap(), Written::Merged(id) if id.as_str() == "abc123")
     );
     assert!(
         matches!(intercom.read(Lane::Bulk, &hex()).await.unwrap(), Found::Merged(id) if id.as_str() == "abc123")
@@ -153,14 +148,28 @@ async fn conflicts_and_gone_contacts_are_answers() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_the_contact_is_an_answer_that_names_the_field_and_quotes_nobody() {
+    for (status, code, message, field) in [
+        (400, "parameter_invalid", "The e-mail canary@example.org is bad", Some("email")),
+        (422, "data_invalid", "Canary is not a phone", Some("phone")),
+        (400, "bad_request", "Canary", None),
+    ] {
+        let (_server, intercom) = answering(error(status, code, message)).await;
+        let Written::Refused(refused) = intercom.create(Lane::Bulk, &ann()).await.unwrap() else {
+            panic!("must be refused")
+        };
+        let why = format!("Intercom refuses the contact ({status} {code}, request req-1)");
+        assert_eq!(refused.why, why);
+        assert_eq!(refused.field.as_ref().map(|field| field.as_str()), field);
+    }
+    let (_server, intercom) = answering(error(400, "parameter_invalid", "email is null")).await;
+    let failure = intercom.clear_email(Lane::Bulk, &hex(), ann().id).await.err().unwrap();
+    assert_eq!(class(&failure), "never");
+}
+
+#[tokio::test]
 async fn each_refusal_has_its_class_and_no_text_quotes_a_person() {
     for (status, code, expected, says) in [
-        (
-            400,
-            "parameter_invalid",
-            "never",
-            "400 parameter_invalid, request req-1",
-        ),
         (400, "intercom_version_invalid", "stop", "INTERCOM_VERSION"),
         (401, "unauthorized", "stop", "INTERCOM_ACCESS_TOKEN"),
         (402, "api_plan_restricted", "stop", "plan"),
@@ -169,7 +178,6 @@ async fn each_refusal_has_its_class_and_no_text_quotes_a_person() {
         (405, "client_error", "never", "405"),
         (406, "media_type_not_acceptable", "stop", "INTERCOM_VERSION"),
         (408, "request_timeout", "again", "408"),
-        (422, "data_invalid", "never", "422"),
         (400, "server_error", "again", "server_error"),
         (500, "server_error", "again", "500"),
         (502, "x", "again", "502"),
@@ -187,15 +195,12 @@ async fn each_refusal_has_its_class_and_no_text_quotes_a_person() {
             "{status} {code}: {text}"
         );
     }
+
     let (_server, intercom) =
         answering(ResponseTemplate::new(404).set_body_raw("<html>", "text/html")).await;
     assert_eq!(
         class(
-            &intercom
-                .update(Lane::Bulk, &hex(), &ann())
-                .await
-                .err()
-                .unwrap()
+            &intercom.update(Lane::Bulk, &hex(), &ann(), &Clears::nothing()).await.err().unwrap()
         ),
         "stop"
     );
@@ -211,23 +216,19 @@ async fn each_refusal_has_its_class_and_no_text_quotes_a_person() {
 }
 
 #[tokio::test]
-async fn reads_tell_users_from_leads() {
+async fn a_read_distinguishes_users_from_leads() {
     let (server, intercom) =
         answering(ResponseTemplate::new(200).set_body_json(contact_json("user", json!("1042"))))
             .await;
-    let Found::Contact(found) = intercom
-        .find_by_external_id(Lane::Bulk, ann().id)
-        .await
-        .unwrap()
+    let Found::Contact(found) = intercom.find_by_external_id(Lane::Bulk, ann().id).await.unwrap()
     else {
         panic!("must be found")
     };
+
     assert!(found.belongs_to(ann().id) && found.role == Role::User);
     assert_eq!(found.email.as_deref(), Some("ann@example.org"));
-    assert_eq!(
-        only_request(&server).await.url.path(),
-        "/contacts/find_by_external_id/1042"
-    );
+    assert_eq!(only_request(&server).await.url.path(), "/contacts/find_by_external_id/1042");
+
     let (_server, intercom) = answering(
         ResponseTemplate::new(200).set_body_json(contact_json("lead", json!("5e8cd7d2-uuid"))),
     )
@@ -239,10 +240,7 @@ async fn reads_tell_users_from_leads() {
 }
 
 fn wanted(n: i64, email: &str) -> Wanted {
-    Wanted {
-        keap: KeapId::new(n).unwrap(),
-        email: Email::new(email).unwrap(),
-    }
+    Wanted { keap: KeapId::new(n).unwrap(), email: Email::new(email).unwrap() }
 }
 
 #[tokio::test]
@@ -250,13 +248,11 @@ async fn a_search_asks_for_emails_and_keap_ids_together_and_follows_the_cursor_i
     let server = MockServer::start().await;
     let page = |id: &str, next: Value| json!({ "type": "list", "data": [{ "id": id, "role": "user" }], "pages": { "type": "pages", "next": next } });
     let second = ResponseTemplate::new(200).set_body_json(page("b", Value::Null));
-    Mock::given(body_partial_json(
-        json!({ "pagination": { "starting_after": "abc" } }),
-    ))
-    .respond_with(second)
-    .with_priority(1)
-    .mount(&server)
-    .await;
+    Mock::given(body_partial_json(json!({ "pagination": { "starting_after": "abc" } })))
+        .respond_with(second)
+        .with_priority(1)
+        .mount(&server)
+        .await;
     let first = ResponseTemplate::new(200)
         .set_body_json(page("a", json!({ "page": 2, "starting_after": "abc" })));
     Mock::given(method("POST"))
@@ -264,20 +260,14 @@ async fn a_search_asks_for_emails_and_keap_ids_together_and_follows_the_cursor_i
         .respond_with(first)
         .mount(&server)
         .await;
+
     let found = client(&server)
-        .search(
-            Lane::Bulk,
-            &[wanted(1, "Ann@Example.org"), wanted(2, "bob@example.org")],
-        )
+        .search(Lane::Bulk, &[wanted(1, "Ann@Example.org"), wanted(2, "bob@example.org")])
         .await
         .unwrap();
-    assert_eq!(
-        found.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(),
-        ["a", "b"]
-    );
-    let body: Value = server.received_requests().await.unwrap()[0]
-        .body_json()
-        .unwrap();
+    assert_eq!(found.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+
+    let body: Value = server.received_requests().await.unwrap()[0].body_json().unwrap();
     let expected = json!({
         "query": { "operator": "OR", "value": [
             { "field": "email", "operator": "IN", "value": ["ann@example.org", "Ann@Example.org", "bob@example.org"] },
@@ -289,7 +279,7 @@ async fn a_search_asks_for_emails_and_keap_ids_together_and_follows_the_cursor_i
 }
 
 #[tokio::test]
-async fn a_refused_form_of_search_gives_way_to_a_plainer_one_for_good() {
+async fn a_refused_form_of_search_is_replaced_by_a_plainer_one_for_good() {
     let server = MockServer::start().await;
     let plain = json!({ "query": { "operator": "OR", "value": [{ "field": "email", "operator": "=", "value": "bob@example.org" }] } });
     Mock::given(body_partial_json(plain))
@@ -297,24 +287,18 @@ async fn a_refused_form_of_search_gives_way_to_a_plainer_one_for_good() {
         .with_priority(1)
         .mount(&server)
         .await;
-    Mock::given(any())
-        .respond_with(error(400, "parameter_invalid", "no"))
-        .mount(&server)
-        .await;
+    Mock::given(any()).respond_with(error(400, "parameter_invalid", "no")).mount(&server).await;
+
     let intercom = client(&server);
     for _ in 0..2 {
         assert!(
-            intercom
-                .search(Lane::Bulk, &[wanted(2, "bob@example.org")])
-                .await
-                .unwrap()
-                .is_empty()
+            intercom.search(Lane::Bulk, &[wanted(2, "bob@example.org")]).await.unwrap().is_empty()
         );
     }
     assert_eq!(
         server.received_requests().await.unwrap().len(),
         4,
-        "two refusals, then the plain form twice"
+        "two refused forms, then the plain form twice"
     );
 }
 
@@ -325,11 +309,7 @@ async fn searches_hold_no_more_than_fifteen_values() {
         .map(|n| {
             wanted(
                 n,
-                &if n % 4 == 0 {
-                    format!("P{n}@example.org")
-                } else {
-                    format!("p{n}@example.org")
-                },
+                &if n % 4 == 0 { format!("P{n}@example.org") } else { format!("p{n}@example.org") },
             )
         })
         .collect();
@@ -346,34 +326,21 @@ async fn searches_hold_no_more_than_fifteen_values() {
 }
 
 #[tokio::test]
-async fn the_three_outcomes_of_bringing_an_archived_contact_back() {
+async fn an_unarchive_has_three_outcomes() {
     let live = ResponseTemplate::new(200)
         .set_body_json(json!({ "type": "contact", "id": hex().as_str(), "archived": false }));
     for (response, expected) in [
         (live, Unarchived::Live),
         (
-            error(
-                400,
-                "bad_request",
-                "User has been merged and is not restorable.",
-            ),
+            error(400, "bad_request", "User has been merged and is not restorable."),
             Unarchived::NotRestorable,
         ),
-        (
-            error(403, "not_restorable", "blocked"),
-            Unarchived::NotRestorable,
-        ),
-        (
-            error(404, "not_found", "User Not Found"),
-            Unarchived::Missing,
-        ),
+        (error(403, "not_restorable", "blocked"), Unarchived::NotRestorable),
+        (error(404, "not_found", "User Not Found"), Unarchived::Missing),
     ] {
         let (server, intercom) = answering(response).await;
         assert_eq!(
-            intercom
-                .unarchive(Lane::Bulk, &hex(), KeapId::new(7).unwrap())
-                .await
-                .unwrap(),
+            intercom.unarchive(Lane::Bulk, &hex(), KeapId::new(7).unwrap()).await.unwrap(),
             expected
         );
         assert_eq!(
@@ -384,21 +351,20 @@ async fn the_three_outcomes_of_bringing_an_archived_contact_back() {
 }
 
 #[tokio::test]
-async fn a_revoked_token_is_tried_once_and_then_left_alone() {
+async fn a_revoked_token_is_used_twice_and_not_again() {
     let (server, intercom) = answering(error(401, "unauthorized", "Access Token Invalid")).await;
     for _ in 0..10 {
-        assert!(matches!(
-            intercom.create(Lane::Bulk, &ann()).await,
-            Err(Failure::Stop { .. })
-        ));
+        assert!(matches!(intercom.create(Lane::Bulk, &ann()).await, Err(Failure::Stop { .. })));
     }
-    assert_eq!(server.received_requests().await.unwrap().len(), 1);
+    // The second time by the harmless call.
+    assert_eq!(server.received_requests().await.unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn the_workspace_is_named_and_the_admin_is_not() {
     let me = json!({ "type": "admin", "name": "Canary", "email": "canary@example.org", "app": { "id_code": "abc123", "region": "US", "name": "Acme" } });
     let (_server, intercom) = answering(ResponseTemplate::new(200).set_body_json(me)).await;
+
     let workspace = intercom.workspace().await.unwrap();
     assert_eq!(
         (workspace.id_code.as_deref(), workspace.region.as_deref()),

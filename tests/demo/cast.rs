@@ -1,4 +1,5 @@
-//! The people of the demo: about a thousand whom nobody knows, and the cases that real accounts are full of.
+//! The people of the demo: about a thousand invented ones, among them the special cases of real
+//! accounts.
 
 use std::collections::HashSet;
 
@@ -7,11 +8,11 @@ use crate::sim::{Intercom, Keap, Person, Seed, StoredContact};
 
 /// People whose number is their Keap id.
 const NUMBERED: u64 = 994;
-/// Of these, so many are in Intercom already, with an e-mail alone; the next hundred carry their Keap id, as the old
-/// worker left them.
+/// The first ones of these are in Intercom already, with an e-mail and no external id. The next
+/// hundred have their Keap id as external id, as an older program would leave them.
 const KNOWN_BY_EMAIL: u64 = 250;
 const KNOWN_BY_ID: u64 = 350;
-/// In Intercom alone.
+/// Users of Intercom whom Keap does not know.
 const STRANGERS: u64 = 20;
 const STRANGERS_START: u64 = 500_000;
 const NEWCOMERS: u64 = 20;
@@ -20,25 +21,23 @@ const NEWCOMERS_START: u64 = 600_000;
 /// An address that two Intercom users have.
 const OFFICE: &str = "office@example.org";
 
-pub struct Cast {
-    /// Two people in Keap with one e-mail.
+pub(crate) struct Cast {
+    /// Two people in Keap with the same e-mail.
     pub twins: [i64; 2],
-    /// Whose e-mail is no address.
+    /// A person whose e-mail is not an address.
     pub no_address: i64,
-    /// Whose e-mail two Intercom users have.
+    /// A person whose e-mail two Intercom users have.
     pub office: i64,
-    /// Users whom Keap does not know, as they were.
+    /// The users whom Keap does not know, as they were at the start.
     strangers: Vec<StoredContact>,
     next_newcomer: u64,
 }
 
 impl Cast {
-    /// Fills both memories.
-    pub fn enter(keap: &Keap, intercom: &Intercom) -> Cast {
-        keap.add_many(NUMBERED as usize, |at| {
-            invented(at as u64 + 1, Shape::Mixed)
-        });
-        // These numbers have no e-mail, or another one, in Keap.
+    /// Adds everybody to both stand-ins.
+    pub(crate) fn add_to(keap: &Keap, intercom: &Intercom) -> Cast {
+        keap.add_many(NUMBERED as usize, |at| invented(at as u64 + 1, Shape::Mixed));
+        // In Keap, people with the other numbers have no e-mail or a different one.
         let is_plain = |number: &u64| !matches!(number % 20, 3 | 17);
         for number in (1..=KNOWN_BY_EMAIL).filter(is_plain) {
             intercom.add_user(people::seed(number));
@@ -64,17 +63,11 @@ impl Cast {
         intercom.add_user(Seed::with_email(OFFICE).name("Reception"));
         intercom.add_user(Seed::with_email(OFFICE).name("Otto"));
         intercom.reindex_now();
-        Cast {
-            twins,
-            no_address,
-            office,
-            strangers,
-            next_newcomer: NEWCOMERS_START,
-        }
+        Cast { twins, no_address, office, strangers, next_newcomer: NEWCOMERS_START }
     }
 
-    /// Changes people in Keap; gives back what was done.
-    pub fn change(&mut self, keap: &Keap) -> Vec<String> {
+    /// Changes people in Keap and returns a description of each kind of change.
+    pub(crate) fn change(&mut self, keap: &Keap) -> Vec<String> {
         let phone = |person: &mut Person, number: u64| {
             person.phones.clear();
             *person =
@@ -82,8 +75,7 @@ impl Cast {
         };
         let phones = keap.bulk_edit(1..=200, |person| phone(person, 7_000_000));
         let each = |ids: std::ops::RangeInclusive<i64>, edit: &dyn Fn(i64, &mut Person)| {
-            ids.filter(|id| keap.edit(*id, |person| edit(*id, person)))
-                .count()
+            ids.filter(|id| keap.edit(*id, |person| edit(*id, person))).count()
         };
         let names = each(201..=260, &|id, person| {
             person.family_name = Some(format!("Married {id}"));
@@ -108,14 +100,12 @@ impl Cast {
     fn add_newcomers(&mut self, keap: &Keap) -> usize {
         let start = self.next_newcomer;
         self.next_newcomer += NEWCOMERS;
-        keap.add_many(NEWCOMERS as usize, |at| {
-            invented(start + at as u64, Shape::Plain)
-        })
-        .len()
+        keap.add_many(NEWCOMERS as usize, |at| invented(start + at as u64, Shape::Plain)).len()
     }
 
-    /// What a person would do in Keap about two of the cases: `held` is the twin that was held.
-    pub fn put_right(&self, keap: &Keap, held: i64) -> [String; 2] {
+    /// Solves two of the special cases, as a person would do in Keap. `held` is the one of the
+    /// twins that is held.
+    pub(crate) fn fix_two_cases(&self, keap: &Keap, held: i64) -> [String; 2] {
         let give = |id: i64, address: &str| {
             keap.edit(id, |person| {
                 person.emails.clear();
@@ -125,13 +115,13 @@ impl Cast {
         give(held, "ida.holm.2@example.org");
         give(self.no_address, "rolf@example.org");
         [
-            "one of two people with the same e-mail gets another".to_owned(),
-            "an e-mail that was none is corrected".to_owned(),
+            "1 of 2 people with the same e-mail gets another one".to_owned(),
+            "1 invalid e-mail is corrected".to_owned(),
         ]
     }
 
-    /// Changes while the daemon is off.
-    pub fn change_a_few(&mut self, keap: &Keap) -> usize {
+    /// Changes a few people and adds others, while the daemon is off. Returns how many.
+    pub(crate) fn change_a_few(&mut self, keap: &Keap) -> usize {
         let edited = (401..=410)
             .filter(|id| {
                 keap.edit(*id, |person| {
@@ -142,8 +132,8 @@ impl Cast {
         edited + self.add_newcomers(keap)
     }
 
-    /// How many of those whom Keap does not know are as they were, of how many.
-    pub fn untouched_strangers(&self, intercom: &Intercom) -> (usize, usize) {
+    /// How many of the users whom Keap does not know are unchanged, and how many there are.
+    pub(crate) fn untouched_strangers(&self, intercom: &Intercom) -> (usize, usize) {
         let untouched = self
             .strangers
             .iter()
@@ -152,8 +142,9 @@ impl Cast {
         (untouched, self.strangers.len())
     }
 
-    /// E-mails that more than one live user has, beside the one that two had from the start.
-    pub fn doubled_emails(intercom: &Intercom) -> usize {
+    /// Counts the e-mails that several live users have, except the one that two have from the
+    /// start.
+    pub(crate) fn doubled_emails(intercom: &Intercom) -> usize {
         let mut seen = HashSet::new();
         intercom
             .live_users()

@@ -1,26 +1,26 @@
-//! The daemon: the code that `keap-intercom-sync run` runs, in a process of its own that can be killed.
-#![allow(dead_code)] // Each user needs a part.
+//! The daemon, as `keap-intercom-sync run` runs it, in a process of its own that can be killed.
+#![allow(dead_code)] // The demo and the bench each use a part.
 
 use std::io::Write;
 
 use anyhow::Context;
 use keap_intercom_sync::commands::run::stop_on_signals;
 use keap_intercom_sync::config::{self, Sources};
-use keap_intercom_sync::{app, logs};
+use keap_intercom_sync::{app, daemon, logs};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::process::{Process, end_with_parent};
 use crate::sim::{Intercom, Keap};
 
-/// The first word that makes a process a daemon.
-pub const WORD: &str = "daemon";
+/// The first argument of a process that is to be a daemon.
+pub(crate) const WORD: &str = "daemon";
 
-/// What the daemon is told: the names of its environment and their values.
-pub type Settings = Vec<(&'static str, String)>;
+/// The environment of a daemon: names and values.
+pub(crate) type Settings = Vec<(&'static str, String)>;
 
-/// Where everything is. The rest stays as it is by default.
-pub fn settings(database_url: &str, keap: (&str, &str), intercom: (&str, &str)) -> Settings {
+/// The settings that say where everything is. All others keep their defaults.
+pub(crate) fn settings(database_url: &str, keap: (&str, &str), intercom: (&str, &str)) -> Settings {
     let text = str::to_owned;
     vec![
         ("DATABASE_URL", text(database_url)),
@@ -32,8 +32,8 @@ pub fn settings(database_url: &str, keap: (&str, &str), intercom: (&str, &str)) 
     ]
 }
 
-/// The settings for stand-ins in this process.
-pub fn settings_for(database_url: &str, keap: &Keap, intercom: &Intercom) -> Settings {
+/// The settings for the stand-ins of this process.
+pub(crate) fn settings_for(database_url: &str, keap: &Keap, intercom: &Intercom) -> Settings {
     settings(
         database_url,
         (&keap.base_url(), &keap.token()),
@@ -41,28 +41,26 @@ pub fn settings_for(database_url: &str, keap: &Keap, intercom: &Intercom) -> Set
     )
 }
 
-/// Starts one; its first line is the address that it listens on.
-pub fn start(settings: &Settings) -> anyhow::Result<Process> {
+/// Starts a daemon. Its first line is the address that it listens on.
+pub(crate) fn start(settings: &Settings) -> anyhow::Result<Process> {
     Process::start(&[WORD], settings)
 }
 
-/// Is the daemon, until a signal.
-pub fn run() -> anyhow::Result<()> {
+/// Runs the daemon in this process until a signal.
+pub(crate) fn run() -> anyhow::Result<()> {
     end_with_parent();
     let settings = config::load(&Sources::from_process(None))?;
     logs::start(&settings.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = app::runtime()?;
     let ended = runtime.block_on(async {
         let listener = TcpListener::bind(settings.http.listen)
             .await
-            .context("no port to listen on")?;
+            .context("cannot listen on the address")?;
         println!("{}", listener.local_addr()?);
         std::io::stdout().flush()?;
         let cancel = CancellationToken::new();
         stop_on_signals(&cancel)?;
-        app::run(&settings, listener, cancel).await
+        daemon::run(&settings, listener, cancel).await
     });
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     ended

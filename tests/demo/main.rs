@@ -1,7 +1,11 @@
-//! `make demo`: two stand-ins, a thousand invented people, the real daemon, killed and stopped in the middle of its work.
+//! `make demo`: runs the real daemon with two stand-ins and a thousand invented people, and kills
+//! and stops the daemon in the middle of its work.
 //!
-//! It ends well only if both stand-ins' memories and the rows in Postgres agree. `--stay` leaves it all running; `--stand-ins` is
-//! the stand-ins alone, for a daemon that is started elsewhere.
+//! The demo succeeds only if both stand-ins and the rows in Postgres agree at the end. `--stay`
+//! keeps everything running. `--stand-ins` runs only the stand-ins, for a daemon that is started
+//! elsewhere.
+// The rules of `pedantic` are for the daemon. In a tool, the shortest code reads best.
+#![allow(clippy::pedantic)]
 
 mod cast;
 mod daemon;
@@ -11,6 +15,9 @@ mod recorded;
 mod report;
 #[path = "../sim/mod.rs"]
 mod sim;
+mod stay;
+#[path = "../target.rs"]
+mod target;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -18,7 +25,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use keap_intercom_sync::store::{Feed, RunState, Store, StoreOptions};
+use keap_intercom_sync::feed::{Feed, RunReason};
+use keap_intercom_sync::store::{RunState, Store, StoreOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use cast::Cast;
@@ -31,12 +39,13 @@ use sim::verify::{Verdict, verify};
 use sim::{Intercom, Keap, Stage};
 
 /// A phase that takes longer than this has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const PHASE_TIMEOUT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// A phase is done when nothing has been left to do for this long.
 const SETTLED_FOR: Duration = Duration::from_millis(1500);
-/// How long the stand-in of Intercom takes for an answer, as the real one does.
+/// How long the Intercom stand-in takes for an answer; the real one takes about as long.
 const INTERCOM_LATENCY_MS: u64 = 150;
-/// The length of the windows of Intercom's limit.
+/// The length of a window of Intercom's limit.
 const WINDOW_MS: i64 = 10_000;
 
 fn main() -> ExitCode {
@@ -59,19 +68,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tells their addresses and tokens as a line of JSON, and serves until a signal ends it.
+/// Prints the addresses and tokens of the stand-ins as a line of JSON and serves until a signal.
 fn stand_ins() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     Ok(runtime.block_on(sim::serve_forever(0, 0, 0))?)
 }
 
-/// Whether all went well; the database is dropped in any case.
+/// Runs the demo and returns whether it succeeded. Drops the database in any case.
 fn in_a_runtime(stay: bool) -> anyhow::Result<bool> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let database = Database::create("demo").await?;
         let ended = tokio::select! {
@@ -86,7 +91,7 @@ fn in_a_runtime(stay: bool) -> anyhow::Result<bool> {
     })
 }
 
-/// Ctrl-C, or SIGTERM.
+/// Waits for Ctrl-C or SIGTERM.
 async fn interrupted() -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -99,53 +104,52 @@ async fn demo(database: &Database, stay: bool) -> anyhow::Result<bool> {
     let started = Instant::now();
     let stage = Stage::start(0, 0).await?;
     let (keap, intercom) = (&stage.keap, &stage.intercom);
-    keap.knobs(|knobs| knobs.exact_limits());
+    keap.knobs(sim::keap::knobs::KeapKnobs::exact_limits);
     intercom.knobs(|knobs| {
         knobs.exact_limits();
         knobs.latency_ms = INTERCOM_LATENCY_MS;
     });
     let mut demo = Demo {
-        cast: Cast::enter(keap, intercom),
+        cast: Cast::add_to(keap, intercom),
         settings: daemon::settings_for(database.url.as_str(), keap, intercom),
         keap,
         intercom,
         database,
         report: Report::new(keap, intercom),
-        look_at: Instant::now(),
+        printed_at: Instant::now(),
     };
-    // Every second instead of every minute, so that nobody has to wait.
-    demo.settings
-        .push(("POLL__SCHEDULE", "* * * * * *".to_owned()));
+    // The daemon polls every second instead of every minute, so that the demo is short.
+    demo.settings.push(("POLL__SCHEDULE", "* * * * * *".to_owned()));
     demo.settings.push(("ENVIRONMENT", "demo".to_owned()));
+    if stay {
+        stay::open_surface(&mut demo.settings).await;
+    }
     println!(
-        "A Keap with {} invented people and an Intercom with {} contacts, both on this machine, with the limits of",
+        "Two stand-ins run on this machine: a Keap with {} invented people and an Intercom with {} contacts.",
         thousands(keap.len()),
         intercom.contacts().len()
     );
     println!(
-        "the real ones. Search in this Intercom shows a change a minute late, as the real one may.\n"
+        "They have the limits of the real services. Search in this Intercom shows a change a minute late.\n"
     );
 
     let process = demo.first_start().await?;
     let process = demo.changes(process).await?;
-    demo.look_at_everybody(&process).await?;
-    let mut well = demo.end().await?;
+    demo.check_everybody(&process).await?;
+    let mut passed = demo.end().await?;
     if stay {
-        demo.stay(&stage, process).await?;
-        return Ok(well);
+        println!("\nDo both sides agree? {}", if passed { "yes" } else { "no: see ✗ above" });
+        stay::stay(&stage, database, &demo.settings, process).await?;
+        return Ok(passed);
     }
     demo.report.stop(process).await?;
-    well &= demo.report.logs_are_clean();
+    passed &= demo.report.logs_are_clean();
     println!(
-        "\n{} It took {:.0} s.",
-        if well {
-            "Both sides agree."
-        } else {
-            "Something is wrong: see ✗ above."
-        },
+        "\n{} The demo took {:.0} s.",
+        if passed { "Both sides agree." } else { "Something is wrong: see ✗ above." },
         started.elapsed().as_secs_f64()
     );
-    Ok(well)
+    Ok(passed)
 }
 
 struct Demo<'a> {
@@ -155,32 +159,27 @@ struct Demo<'a> {
     intercom: &'a Intercom,
     database: &'a Database,
     report: Report,
-    look_at: Instant,
+    /// When progress was last printed as a line.
+    printed_at: Instant,
 }
 
-/// Both sides at one moment.
-pub struct Look {
-    pub verdict: Verdict,
-    pub recorded: Recorded,
+/// Both sides and Postgres at one moment.
+pub(crate) struct Snapshot {
+    pub(crate) verdict: Verdict,
+    pub(crate) recorded: Recorded,
 }
 
-impl Look {
-    /// People whose Intercom contact is as it should be, or who have none with a reason.
-    fn in_order(&self) -> usize {
-        let Verdict {
-            keap_contacts,
-            different,
-            missing,
-            doubled,
-            ..
-        } = self.verdict;
+impl Snapshot {
+    /// The number of people whose Intercom user is equal, or who need none.
+    pub(crate) fn in_sync(&self) -> usize {
+        let Verdict { keap_contacts, different, missing, doubled, .. } = self.verdict;
         keap_contacts - different - doubled - missing
     }
 
-    /// Nothing is left to do.
+    /// Whether nothing is left to do.
     fn is_settled(&self) -> bool {
         let held = self.recorded.held.len();
-        self.in_order() + held == self.verdict.keap_contacts
+        self.in_sync() + held == self.verdict.keap_contacts
             && self.recorded.due == 0
             && self.recorded.linked.len() + self.recorded.skipped.len() + held
                 == self.verdict.keap_contacts
@@ -189,68 +188,65 @@ impl Look {
 
 impl Demo<'_> {
     async fn first_start(&mut self) -> anyhow::Result<Process> {
-        println!("1. The daemon starts for the first time: nobody is linked yet.");
+        println!("1. The daemon starts for the first time. No contact is linked yet.");
         let process = daemon::start(&self.settings)?;
         let bar = self.bar();
         let half = self.keap.len() / 2;
-        let look = self
-            .until(&process, &bar, |look| look.in_order() >= half)
-            .await?;
+        let snapshot = self.until(&process, &bar, |snapshot| snapshot.in_sync() >= half).await?;
         self.report.keep_log(&process.kill());
         bar.finish_and_clear();
         let in_intercom = self.intercom.count_users(|id| id.is_some());
         println!(
-            "   Killed in the middle (SIGKILL): {in_intercom} people are written to Intercom, {} outcomes are in Postgres.",
-            look.recorded.linked.len() + look.recorded.skipped.len() + look.recorded.held.len(),
+            "   The demo kills it half-way (SIGKILL). Intercom has {in_intercom} of the people, Postgres has {} outcomes.",
+            snapshot.recorded.linked.len()
+                + snapshot.recorded.skipped.len()
+                + snapshot.recorded.held.len(),
         );
 
-        println!("   Started again.");
+        println!("   The daemon starts again.");
         let process = daemon::start(&self.settings)?;
         let bar = self.bar();
         self.until_settled(&process, &bar).await?;
         bar.finish_and_clear();
-        println!("   Done: everybody is looked at.\n");
-        self.report
-            .phase("First start, killed once", self.keap, self.intercom);
+        println!("   Done: every person in Keap has an outcome.\n");
+        self.report.phase("First start, killed once", self.keap, self.intercom);
         Ok(process)
     }
 
     async fn changes(&mut self, process: Process) -> anyhow::Result<Process> {
         println!("2. People change in Keap:");
-        let held = self.look().await?.recorded.held;
+        let held = self.snapshot().await?.recorded.held;
         let twin = self.cast.twins.into_iter().find(|id| held.contains_key(id));
-        let twin = twin.context("one of two people with one e-mail should be held")?;
+        let twin = twin.context("one of the two people with the same e-mail should be held")?;
         let mut changes = self.cast.change(self.keap);
-        changes.extend(self.cast.put_right(self.keap, twin));
+        changes.extend(self.cast.fix_two_cases(self.keap, twin));
         for change in changes {
             println!("   - {change}");
         }
         let bar = self.bar();
         let enough = self.keap.len() - 200;
-        self.until(&process, &bar, |look| look.in_order() >= enough)
-            .await?;
+        self.until(&process, &bar, |snapshot| snapshot.in_sync() >= enough).await?;
         let took = self.report.stop(process).await?;
         bar.finish_and_clear();
-        let left = self.keap.len() - self.look().await?.in_order();
+        let left = self.keap.len() - self.snapshot().await?.in_sync();
         println!(
-            "   Stopped in the middle (SIGTERM): it ended after {:.1} s, with {left} people still to write.",
+            "   The demo stops it half-way (SIGTERM). It ends after {:.1} s, with {left} people left to write.",
             took.as_secs_f64()
         );
         let more = self.cast.change_a_few(self.keap);
-        println!("   {more} more change in Keap while it is off. Started again.");
+        println!("   {more} more people change in Keap while it is off. The daemon starts again.");
         let process = daemon::start(&self.settings)?;
         let bar = self.bar();
         self.until_settled(&process, &bar).await?;
         bar.finish_and_clear();
-        println!("   Done: Intercom has what Keap has.\n");
-        self.report
-            .phase("Changes, stopped once", self.keap, self.intercom);
+        println!("   Done: Intercom is in step with Keap again.\n");
+        self.report.phase("Changes, stopped once", self.keap, self.intercom);
         Ok(process)
     }
 
-    /// What `keap-intercom-sync sync --all` asks the daemon for.
-    async fn look_at_everybody(&mut self, process: &Process) -> anyhow::Result<()> {
-        println!("3. The daemon is asked to look at everybody again, as `sync --all` does.");
+    /// Requests a walk over all contacts, as `keap-intercom-sync sync --all` does.
+    async fn check_everybody(&mut self, process: &Process) -> anyhow::Result<()> {
+        println!("3. The demo asks the daemon to check every contact again, as `sync --all` does.");
         let store = Store::new(&StoreOptions {
             url: self.database.url.as_str(),
             max_connections: 2,
@@ -258,51 +254,55 @@ impl Demo<'_> {
             statement_timeout: Duration::from_secs(5),
             prepared_statements: true,
         })?;
-        let run = store.request_run(Feed::Backfill, "manual", None).await?;
+        let run = store.request_run(Feed::Backfill, RunReason::Manual, None).await?;
         let asked = Instant::now();
         let counts = loop {
             let run = store.run(run).await?.context("the run has vanished")?;
             match run.state {
                 RunState::Done => break run.counts,
                 RunState::Failed => {
-                    anyhow::bail!("the run failed: {}", run.error.unwrap_or_default())
+                    let why = run.failure.map(|failure| failure.to_string()).unwrap_or_default();
+                    anyhow::bail!("the run failed: {why}")
                 }
                 RunState::Requested | RunState::Running => {}
             }
-            if asked.elapsed() > PATIENCE {
+            if asked.elapsed() > PHASE_TIMEOUT {
                 return Err(process.log.blame("the run did not end"));
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         };
         store.close(Duration::from_secs(1)).await;
         println!(
-            "   Done: {} looked at, {} unchanged, {} without a usable e-mail, {} held.\n",
-            counts.seen, counts.unchanged, counts.skipped, counts.held
+            "   Done: {} checked, {} unchanged, {} without a usable e-mail, {} held.\n",
+            thousands(usize::try_from(counts.seen)?),
+            counts.unchanged,
+            counts.skipped,
+            counts.held
         );
-        self.report
-            .phase("A look at everybody", self.keap, self.intercom);
+        self.report.phase("Check of every contact", self.keap, self.intercom);
         Ok(())
     }
 
     async fn end(&mut self) -> anyhow::Result<bool> {
-        let look = self.look().await?;
+        let snapshot = self.snapshot().await?;
         let strangers = self.cast.untouched_strangers(self.intercom);
         let office = self.cast.office;
-        Ok(self.report.show(&look, self.intercom, strangers, office))
+        Ok(self.report.show(&snapshot, self.intercom, strangers, office))
     }
 
-    async fn look(&self) -> anyhow::Result<Look> {
-        Ok(Look {
+    async fn snapshot(&self) -> anyhow::Result<Snapshot> {
+        Ok(Snapshot {
             recorded: Recorded::read(&self.database.pool).await?,
             verdict: verify(self.keap, self.intercom),
         })
     }
 
-    /// Looks at both sides until nothing is left to do, and stays so for a moment: a last look at somebody may be under way.
+    /// Waits until nothing is left to do. This must stay true for a moment, because the daemon may
+    /// still be checking somebody.
     async fn until_settled(&mut self, process: &Process, bar: &ProgressBar) -> anyhow::Result<()> {
         let mut since: Option<Instant> = None;
-        self.until(process, bar, |look| {
-            if !look.is_settled() {
+        self.until(process, bar, |snapshot| {
+            if !snapshot.is_settled() {
                 since = None;
                 return false;
             }
@@ -312,117 +312,61 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// Looks at both sides until `done`, and shows how far it is.
+    /// Waits until `done`, and shows the progress.
     async fn until(
         &mut self,
         process: &Process,
         bar: &ProgressBar,
-        mut done: impl FnMut(&Look) -> bool,
-    ) -> anyhow::Result<Look> {
+        mut done: impl FnMut(&Snapshot) -> bool,
+    ) -> anyhow::Result<Snapshot> {
         let began = Instant::now();
-        self.look_at = began;
+        self.printed_at = began;
         loop {
-            let look = self.look().await?;
-            if done(&look) {
-                return Ok(look);
+            let snapshot = self.snapshot().await?;
+            if done(&snapshot) {
+                return Ok(snapshot);
             }
-            if began.elapsed() > PATIENCE {
-                let Look { verdict, recorded } = look;
+            if began.elapsed() > PHASE_TIMEOUT {
+                let Snapshot { verdict, recorded } = snapshot;
                 let due = recorded.due;
                 return Err(process.log.blame(&format!(
-                    "{} s are not enough: {verdict:?}, {due} due, held: {:?}",
-                    PATIENCE.as_secs(),
+                    "the daemon is not done after {} s: {verdict:?}, {due} due, held: {:?}",
+                    PHASE_TIMEOUT.as_secs(),
                     recorded.held
                 )));
             }
-            bar.set_length(look.verdict.keap_contacts as u64);
-            bar.set_position(look.in_order() as u64);
-            if bar.is_hidden() && self.look_at.elapsed() >= Duration::from_secs(1) {
-                self.look_at = Instant::now();
+            bar.set_length(snapshot.verdict.keap_contacts as u64);
+            bar.set_position(snapshot.in_sync() as u64);
+            if bar.is_hidden() && self.printed_at.elapsed() >= Duration::from_secs(1) {
+                self.printed_at = Instant::now();
                 println!(
-                    "   {} of {} in order{}",
-                    thousands(look.in_order()),
-                    thousands(look.verdict.keap_contacts),
+                    "   {} of {} in step{}",
+                    thousands(snapshot.in_sync()),
+                    thousands(snapshot.verdict.keap_contacts),
                     self.waits_for_window()
                 );
             }
             bar.set_message(self.waits_for_window());
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Says so while Intercom's window is used up.
+    /// A note for the progress line while Intercom's window is used up, else an empty text.
     fn waits_for_window(&self) -> &'static str {
         let now_ms = self.intercom.clock().now_ms();
-        let used_up = self
-            .intercom
-            .windows()
-            .last()
-            .is_some_and(|(start_ms, used, limit)| {
-                now_ms < start_ms + WINDOW_MS && used * 100 >= limit * 98
-            });
-        if used_up {
-            "; waiting: Intercom allows 1,667 calls in ten seconds"
-        } else {
-            ""
-        }
+        let used_up = self.intercom.windows().last().is_some_and(|(start_ms, used, limit)| {
+            now_ms < start_ms + WINDOW_MS && used * 100 >= limit * 98
+        });
+        if used_up { "; waiting, because Intercom allows 1,667 calls in ten seconds" } else { "" }
     }
 
-    /// A bar on a terminal; else it is hidden, and lines are printed.
+    /// A progress bar on a terminal. Elsewhere it is hidden, and progress is printed as lines.
     fn bar(&self) -> ProgressBar {
         if !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template("   {bar:40} {pos} of {len} in order{msg}");
+        let style = ProgressStyle::with_template("   {bar:40} {pos} of {len} in step{msg}");
         ProgressBar::new(self.keap.len() as u64)
             .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-    }
-
-    /// Leaves everything running until Ctrl-C.
-    async fn stay(&self, stage: &Stage, process: Process) -> anyhow::Result<()> {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let control = listener.local_addr()?;
-        let (health, intercom) = (&process.first_line, self.intercom.base_url());
-        let token = self.intercom.token();
-        println!(
-            "
-Everything is still running. In another terminal:
-
-  # Is the daemon alive?
-  curl http://{health}/health
-
-  # Change the phone number of person 7 in Keap.
-  curl -H 'content-type: application/json' -d '{{\"ids\": [7], \"what\": \"phone\"}}' http://{control}/control/keap/edit
-
-  # Two seconds later: the same person in Intercom.
-  curl -H 'authorization: Bearer {token}' {intercom}/contacts/find_by_external_id/7
-
-  # A hundred more people in Keap.
-  curl -H 'content-type: application/json' -d '{{\"count\": 100, \"start\": 900000}}' http://{control}/control/keap/seed
-
-  # Do both sides agree? How many calls have there been?
-  curl http://{control}/control/verify
-  curl http://{control}/control/counts
-"
-        );
-        if self.database.url.password().is_none() {
-            println!(
-                "  # What Postgres says.\n  psql '{}' -c 'select * from keap_intercom_sync_logs order by created_at desc limit 5'\n",
-                self.database.url
-            );
-        }
-        println!("Ctrl-C ends it. What the daemon logs from here on:\n");
-        process.log.show();
-        tokio::select! {
-            ended = stage.serve(listener) => Ok(ended?),
-            // A daemon that ends by itself ends the show; Ctrl-C does so from outside.
-            () = ends(process) => Ok(()),
-        }
-    }
-}
-
-async fn ends(mut process: Process) {
-    while process.is_running() {
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }

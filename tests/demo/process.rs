@@ -1,5 +1,6 @@
-//! A process of our own: this very program, started again with another first word. Ends when its parent does.
-#![allow(dead_code)] // Each user needs a part.
+//! A child process: this same program, started with another first argument. It ends when its parent
+//! ends.
+#![allow(dead_code)] // The demo and the bench each use a part.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -8,41 +9,49 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-/// A daemon that is asked to stop has this long, and a bit.
+use crate::target::Target;
+
+/// How long a process may take to stop. The daemon promises a little less.
 const STOP_TIME: Duration = Duration::from_secs(8);
-/// So many lines of a process's log are kept.
+/// Most lines of a log that are kept.
 const LINES_KEPT: usize = 5_000;
 
-/// Killed when it is dropped.
-pub struct Process {
+/// A running process. Dropping it kills the process.
+pub(crate) struct Process {
     child: Child,
-    /// What it printed first.
+    target: Target,
+    /// The first line that it printed.
     pub first_line: String,
     pub log: Arc<Log>,
     reader: Option<std::thread::JoinHandle<()>>,
 }
 
-/// What a process wrote to its standard error.
+/// The lines that a process wrote to its standard error.
 #[derive(Default)]
-pub struct Log {
+pub(crate) struct Log {
     lines: Mutex<Vec<String>>,
     shown: AtomicBool,
 }
 
 impl Log {
-    /// From now on lines are printed as they come.
-    pub fn show(&self) {
+    /// Prints each new line from now on.
+    pub(crate) fn show(&self) {
         self.shown.store(true, Ordering::Relaxed);
     }
 
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.locked().clone()
     }
 
-    /// What went wrong, with the last lines.
-    pub fn blame(&self, why: &str) -> anyhow::Error {
+    /// Whether further lines are dropped.
+    pub(crate) fn is_full(&self) -> bool {
+        self.locked().len() == LINES_KEPT
+    }
+
+    /// An error that says why, followed by the last lines of the log.
+    pub(crate) fn blame(&self, why: &str) -> anyhow::Error {
         let lines = self.lines();
         let last = &lines[lines.len().saturating_sub(15)..];
         anyhow::anyhow!("{why}\nThe last lines of its log:\n{}", last.join("\n"))
@@ -52,7 +61,7 @@ impl Log {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_in(&self, line: String) {
+    fn push(&self, line: String) {
         if self.shown.load(Ordering::Relaxed) {
             println!("  | {line}");
         }
@@ -64,8 +73,18 @@ impl Log {
 }
 
 impl Process {
-    /// Starts this program with `words` and nothing in its environment but `env`; waits for its first line.
-    pub fn start(words: &[&str], env: &[(&str, String)]) -> anyhow::Result<Process> {
+    /// Starts this program with the arguments `words` and only `env` as its environment. Waits for
+    /// its first line.
+    pub(crate) fn start(words: &[&str], env: &[(&str, String)]) -> anyhow::Result<Process> {
+        Process::start_as(&Target::default(), words, env)
+    }
+
+    /// As [`Process::start`]. `target` reaches the process from its first moment on.
+    pub(crate) fn start_as(
+        target: &Target,
+        words: &[&str],
+        env: &[(&str, String)],
+    ) -> anyhow::Result<Process> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(words)
             .env_clear()
@@ -74,23 +93,20 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .context("a process could not be started")?;
+            .context("cannot start a process")?;
+        target.aim_at(&child);
         let log = Arc::new(Log::default());
         let reader = child.stderr.take().map(|stderr| {
             let log = Arc::clone(&log);
             std::thread::spawn(move || {
                 for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                    log.take_in(line);
+                    log.push(line);
                 }
             })
         });
         let stdout = child.stdout.take();
-        let mut process = Process {
-            child,
-            first_line: String::new(),
-            log,
-            reader,
-        };
+        let target = target.clone();
+        let mut process = Process { child, target, first_line: String::new(), log, reader };
         let mut stdout = BufReader::new(stdout.context("the process has no standard output")?);
         stdout.read_line(&mut process.first_line)?;
         if process.first_line.is_empty() {
@@ -101,40 +117,41 @@ impl Process {
                 process.log.lines().join("\n")
             );
         }
-        process
-            .first_line
-            .truncate(process.first_line.trim_end().len());
+        process.first_line.truncate(process.first_line.trim_end().len());
         Ok(process)
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn target(&self) -> Target {
+        self.target.clone()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn is_running(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.target.reap(&mut self.child), Ok(None))
     }
 
-    /// SIGKILL: no chance to finish anything.
-    pub fn kill(mut self) -> Arc<Log> {
+    /// Sends SIGKILL, so the process cannot finish anything.
+    pub(crate) fn kill(mut self) -> Arc<Log> {
         self.end();
         Arc::clone(&self.log)
     }
 
-    /// SIGTERM; how it ended, and how long that took.
-    pub async fn stop(mut self) -> anyhow::Result<(ExitStatus, Duration)> {
+    /// Sends SIGTERM. Returns how the process ended and how long that took.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<(ExitStatus, Duration)> {
         let asked = Instant::now();
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).context("the process could not be asked to stop")?;
+        self.target.signal(Signal::TERM);
         let status = self.ended(STOP_TIME).await?;
         Ok((status, asked.elapsed()))
     }
 
     /// Waits until it ends by itself.
-    pub async fn ended(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
+    pub(crate) async fn ended(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
         let asked = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.target.reap(&mut self.child)? {
                 self.end();
                 return Ok(status);
             }
@@ -148,9 +165,9 @@ impl Process {
     }
 
     fn end(&mut self) {
-        // It may have ended already; then there is nothing to kill.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // Both do nothing if the process has already ended, which is fine.
+        self.target.kill();
+        let _ = self.target.reap(&mut self.child);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
@@ -163,8 +180,8 @@ impl Drop for Process {
     }
 }
 
-/// Ends this process when the pipe from its parent ends, however the parent went.
-pub fn end_with_parent() {
+/// Ends this process when the pipe from its parent closes, however the parent ended.
+pub(crate) fn end_with_parent() {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(1);

@@ -1,31 +1,31 @@
-//! What Postgres says, read with plain SQL as anybody may.
+//! Reads what the daemon recorded in Postgres, with plain SQL as a user would write it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::postgres::PgPool;
 
-/// One look at the tables.
+/// The content of the tables at one moment.
 #[derive(Default)]
-pub struct Recorded {
-    /// Keap id and Intercom id.
+pub(crate) struct Recorded {
+    /// Keap id and Intercom id of each linked contact.
     pub linked: BTreeMap<i64, String>,
     pub skipped: BTreeSet<i64>,
-    /// Keap id and why a person is needed.
+    /// Keap id of each held contact, and why it needs a person.
     pub held: BTreeMap<i64, String>,
-    /// Waiting for another try.
+    /// Number of contacts that wait for another try.
     pub due: i64,
-    /// Rows of `keap_intercom_sync_logs` by status and action.
+    /// Number of rows in `keap_intercom_sync_logs` by status and action.
     pub rows: BTreeMap<(String, String), i64>,
-    /// Keap id and Intercom id of each row that says `synced`.
+    /// Keap id and Intercom id of each row whose status is `synced`.
     pub synced: BTreeSet<(String, String)>,
 }
 
 impl Recorded {
-    pub async fn read(pool: &PgPool) -> sqlx::Result<Recorded> {
+    pub(crate) async fn read(pool: &PgPool) -> sqlx::Result<Recorded> {
         let ready: bool = sqlx::query_scalar("select to_regclass('sync_lease') is not null")
             .fetch_one(pool)
             .await?;
-        // The daemon has not made its tables yet.
+        // The daemon has not created its tables yet.
         if !ready {
             return Ok(Recorded::default());
         }
@@ -40,11 +40,10 @@ impl Recorded {
                 None => drop(recorded.skipped.insert(id)),
             }
         }
-        let held: Vec<(i64, String)> = sqlx::query_as(
-            "select keap_contact_id, coalesce(last_error, '') from contact_due where held",
-        )
-        .fetch_all(pool)
-        .await?;
+        let held: Vec<(i64, String)> =
+            sqlx::query_as("select keap_contact_id, code from contact_held")
+                .fetch_all(pool)
+                .await?;
         recorded.held = held.into_iter().collect();
         recorded.due = sqlx::query_scalar("select count(*) from contact_due where not held")
             .fetch_one(pool)
@@ -54,10 +53,8 @@ impl Recorded {
         )
         .fetch_all(pool)
         .await?;
-        recorded.rows = rows
-            .into_iter()
-            .map(|(status, action, count)| ((status, action), count))
-            .collect();
+        recorded.rows =
+            rows.into_iter().map(|(status, action, count)| ((status, action), count)).collect();
         let synced: Vec<(String, String)> = sqlx::query_as(
             "select distinct keap_contact_id, intercom_contact_id from keap_intercom_sync_logs
              where sync_status = 'synced' and intercom_contact_id is not null",
@@ -68,11 +65,7 @@ impl Recorded {
         Ok(recorded)
     }
 
-    pub fn rows_with(&self, status: &str) -> i64 {
-        self.rows
-            .iter()
-            .filter(|((its, _), _)| its == status)
-            .map(|(_, count)| count)
-            .sum()
+    pub(crate) fn rows_with(&self, status: &str) -> i64 {
+        self.rows.iter().filter(|((its, _), _)| its == status).map(|(_, count)| count).sum()
     }
 }

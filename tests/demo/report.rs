@@ -1,49 +1,43 @@
-//! The table at the end, and whether all of it is as it should be.
+//! Prints the result at the end of the demo and checks it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Look;
+use crate::Snapshot;
 use crate::cast::Cast;
 use crate::process::{Log, Process};
 use crate::sim::{Intercom, Keap};
 
-/// With the daemon's defaults: calls under way, and outcomes that wait to be recorded together.
+/// Most writes that a kill can repeat, with the daemon's defaults: the calls under way and the
+/// outcomes that wait to be recorded together.
 const MOST_LOST_RECORDS: i64 = 64 + 2 * 250;
-/// Outcomes of one person are told by these words, in this order.
-const ACTIONS: [&str; 7] = [
-    "created",
-    "linked",
-    "updated",
-    "unchanged",
-    "skipped",
-    "held",
-    "failed",
-];
+/// The actions in the log of outcomes, in the order in which they are printed.
+const ACTIONS: [&str; 7] =
+    ["created", "linked", "updated", "unchanged", "skipped", "held", "failed"];
 
-/// Calls of one phase, by what they ask for.
+/// The calls of one phase, by kind.
 struct Phase {
     name: &'static str,
     keap: usize,
     intercom: BTreeMap<&'static str, usize>,
 }
 
-pub struct Report {
+pub(crate) struct Report {
     phases: Vec<Phase>,
     keap_before: usize,
     intercom_before: BTreeMap<&'static str, usize>,
     log: Vec<String>,
 }
 
-/// One line of the verdict.
+/// One line of the result.
 struct Check {
     text: String,
-    well: bool,
+    passed: bool,
 }
 
 impl Report {
-    pub fn new(keap: &Keap, intercom: &Intercom) -> Report {
+    pub(crate) fn new(keap: &Keap, intercom: &Intercom) -> Report {
         Report {
             phases: Vec::new(),
             keap_before: keap.calls(),
@@ -52,73 +46,65 @@ impl Report {
         }
     }
 
-    /// Notes the calls since the last phase.
-    pub fn phase(&mut self, name: &'static str, keap: &Keap, intercom: &Intercom) {
+    /// Ends a phase and notes the calls that it made.
+    pub(crate) fn phase(&mut self, name: &'static str, keap: &Keap, intercom: &Intercom) {
         let (calls, kinds) = (keap.calls(), intercom.kinds());
-        let spent = kinds.iter().map(|(kind, count)| {
-            (
-                *kind,
-                count - self.intercom_before.get(kind).copied().unwrap_or(0),
-            )
+        let made = kinds.iter().map(|(kind, count)| {
+            (*kind, count - self.intercom_before.get(kind).copied().unwrap_or(0))
         });
-        self.phases.push(Phase {
-            name,
-            keap: calls - self.keap_before,
-            intercom: spent.collect(),
-        });
+        self.phases.push(Phase { name, keap: calls - self.keap_before, intercom: made.collect() });
         self.keap_before = calls;
         self.intercom_before = kinds;
     }
 
-    pub fn keep_log(&mut self, log: &Log) {
+    pub(crate) fn keep_log(&mut self, log: &Log) {
         self.log.extend(log.lines());
     }
 
-    /// Stops a daemon in order; gives back how long that took.
-    pub async fn stop(&mut self, process: Process) -> anyhow::Result<Duration> {
+    /// Stops a daemon with SIGTERM and returns how long that took.
+    pub(crate) async fn stop(&mut self, process: Process) -> anyhow::Result<Duration> {
         let log = Arc::clone(&process.log);
         let (status, took) = process.stop().await?;
         self.keep_log(&log);
         if status.success() {
             Ok(took)
         } else {
-            Err(log.blame(&format!("the daemon did not stop well: {status}")))
+            Err(log.blame(&format!("the daemon failed while stopping: {status}")))
         }
     }
 
-    /// No line of any daemon's log holds an e-mail or a token.
-    pub fn logs_are_clean(&self) -> bool {
-        let dirty = self.log.iter().find(|line| {
-            ["@example", "canary"]
-                .iter()
-                .any(|word| line.contains(word))
-        });
+    /// Whether no line of the daemons' logs contains an e-mail or a token. Prints the answer.
+    pub(crate) fn logs_are_clean(&self) -> bool {
+        let dirty = self
+            .log
+            .iter()
+            .find(|line| ["@example", "canary"].iter().any(|word| line.contains(word)));
         match dirty {
             Some(line) => {
-                println!("✗ A line of the daemon's log names a person or a secret: {line}")
+                println!("✗ Logs: this line of the daemon contains an e-mail or a token: {line}");
             }
             None => println!(
-                "✓ Logs: none of the {} lines that the daemon logged holds an e-mail or a token.",
+                "✓ Logs: none of the daemon's {} lines contains an e-mail or a token.",
                 self.log.len()
             ),
         }
         dirty.is_none()
     }
 
-    /// Prints all of it. Whether all is well.
-    pub fn show(
+    /// Prints the result and returns whether all checks passed.
+    pub(crate) fn show(
         &self,
-        look: &Look,
+        snapshot: &Snapshot,
         intercom: &Intercom,
         strangers: (usize, usize),
         office: i64,
     ) -> bool {
-        let Look { verdict, recorded } = look;
-        println!("What happened\n");
+        let Snapshot { verdict, recorded } = snapshot;
+        println!("The result\n");
         row("People in Keap", verdict.keap_contacts);
-        row("  in Intercom, every field equal", verdict.equal);
-        row("  without a usable e-mail: skipped", recorded.skipped.len());
-        row("  held for a person, with the reason", recorded.held.len());
+        row("  in Intercom, with every field equal", verdict.equal);
+        row("  skipped: no usable e-mail", recorded.skipped.len());
+        row("  held until a person decides", recorded.held.len());
         for (id, why) in &recorded.held {
             println!("      {id}: {why}");
         }
@@ -133,23 +119,13 @@ impl Report {
             }
         }
 
-        println!(
-            "\n{:<36}{:>8}{:>10}   of these",
-            "Calls", "Keap", "Intercom"
-        );
+        println!("\n{:<36}{:>8}{:>10}   kinds of Intercom calls", "Calls", "Keap", "Intercom");
         println!();
-        for Phase {
-            name,
-            keap,
-            intercom,
-        } in &self.phases
-        {
+        for Phase { name, keap, intercom } in &self.phases {
             let mut kinds: Vec<_> = intercom.iter().filter(|(_, count)| **count > 0).collect();
             kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-            let kinds: Vec<String> = kinds
-                .iter()
-                .map(|(kind, count)| format!("{count} {kind}"))
-                .collect();
+            let kinds: Vec<String> =
+                kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
             println!(
                 "  {name:<34}{keap:>8}{:>10}   {}",
                 intercom.values().sum::<usize>(),
@@ -158,9 +134,9 @@ impl Report {
         }
         println!();
 
-        let checks = self.checks(look, intercom, strangers, office);
-        for Check { text, well } in &checks {
-            println!("{} {text}", if *well { "✓" } else { "✗" });
+        let checks = self.checks(snapshot, intercom, strangers, office);
+        for Check { text, passed } in &checks {
+            println!("{} {text}", if *passed { "✓" } else { "✗" });
         }
         let unexplained: Vec<&str> = verdict
             .examples
@@ -169,19 +145,19 @@ impl Report {
             .map(String::as_str)
             .collect();
         if !unexplained.is_empty() {
-            println!("  Keap ids that are not equal: {}", unexplained.join(", "));
+            println!("  Keap ids of the people who differ: {}", unexplained.join(", "));
         }
-        checks.iter().all(|check| check.well)
+        checks.iter().all(|check| check.passed)
     }
 
     fn checks(
         &self,
-        look: &Look,
+        snapshot: &Snapshot,
         intercom: &Intercom,
         (untouched, strangers): (usize, usize),
         office: i64,
     ) -> Vec<Check> {
-        let Look { verdict, recorded } = look;
+        let Snapshot { verdict, recorded } = snapshot;
         let lost = verdict.missing + verdict.different - recorded.held.len().min(verdict.missing);
         let doubled = verdict.doubled + verdict.strangers + Cast::doubled_emails(intercom);
         let linked_wrongly = recorded
@@ -196,9 +172,7 @@ impl Report {
             .linked
             .iter()
             .filter(|(keap_id, intercom_id)| {
-                !recorded
-                    .synced
-                    .contains(&(keap_id.to_string(), (*intercom_id).clone()))
+                !recorded.synced.contains(&(keap_id.to_string(), (*intercom_id).clone()))
             })
             .count();
         let writes = intercom
@@ -208,10 +182,8 @@ impl Report {
             .count() as i64;
         let repeated = writes - recorded.rows_with("synced");
         let refused = intercom.statuses().get(&429).copied().unwrap_or(0);
-        let idle_calls = self
-            .phases
-            .last()
-            .map_or(0, |phase| phase.intercom.values().sum::<usize>());
+        let idle_calls =
+            self.phases.last().map_or(0, |phase| phase.intercom.values().sum::<usize>());
         let held = recorded.held.keys().copied().collect::<Vec<_>>();
         vec![
             check(
@@ -224,48 +196,48 @@ impl Report {
             ),
             check(
                 idle_calls == 0,
-                format!("Nothing wasted: {idle_calls} Intercom calls for a look at everybody."),
+                format!("Nothing wasted: {idle_calls} Intercom calls to check every contact again."),
             ),
             check(
                 linked_wrongly == 0 && unlogged == 0,
                 format!(
-                    "Postgres agrees: {} links lead to the right Intercom contact, each with its row in the log.",
+                    "Postgres agrees: {} links lead to the right Intercom contact, and each has its row in the log.",
                     recorded.linked.len() - linked_wrongly.max(unlogged)
                 ),
             ),
             check(
                 (0..=MOST_LOST_RECORDS).contains(&repeated),
                 format!(
-                    "The kill cost {repeated} writes that were made and not yet recorded: they were repeated with equal content."
+                    "The kill lost the records of {repeated} writes, so the daemon made these writes again, with the same content."
                 ),
             ),
             check(
                 held == [office] && recorded.due == 0,
-                "Held: only the person whose e-mail two Intercom users share. Nothing else waits."
+                "Held: only the person whose e-mail two Intercom users share. No other contact waits."
                     .to_owned(),
             ),
             check(
                 untouched == strangers,
-                format!("Others in Intercom: {untouched} of {strangers} are as they were."),
+                format!("Intercom users that Keap does not know: {untouched} of {strangers} are unchanged."),
             ),
             check(
                 refused == 0,
-                format!("Limits: Intercom refused {refused} calls for their number (429)."),
+                format!("Limits: Intercom refused {refused} calls because of its limit (429)."),
             ),
         ]
     }
 }
 
-fn check(well: bool, text: String) -> Check {
-    Check { text, well }
+fn check(passed: bool, text: String) -> Check {
+    Check { text, passed }
 }
 
 fn row(name: &str, count: usize) {
     println!("  {name:<40}{:>8}", thousands(count));
 }
 
-/// 1234567 → 1,234,567
-pub fn thousands(number: usize) -> String {
+/// Writes 1234567 as 1,234,567.
+pub(crate) fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

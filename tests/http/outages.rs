@@ -1,4 +1,5 @@
-//! What is answered while something else is at its worst: a long walk, a dead database, a mistake of our own, a day without deliveries.
+//! Answers under bad conditions: a long walk, a database that is away, a panic, a day without
+//! deliveries.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,13 +22,14 @@ use crate::sim::people::{Shape, invented};
 use crate::sim::verify::verify;
 use crate::world::{Daemon, World, ann, until};
 
-/// Calls that the stand-in of Intercom permits a second.
+/// Calls per second that the stand-in for Intercom allows.
 const CALLS: u32 = 200;
 
 #[sqlx::test]
-async fn a_contact_asked_for_does_not_wait_for_a_long_walk(pool: PgPool) {
+async fn a_requested_contact_does_not_wait_for_a_long_walk(pool: PgPool) {
     let world = world(pool).await;
     let daemon = started(&world).await;
+
     let known = world.keap.add(ann());
     let body = json!({ "keap_contact_id": known });
     assert_eq!(post(&daemon, "/sync/contact", &body).await.status, 200);
@@ -36,21 +38,17 @@ async fn a_contact_asked_for_does_not_wait_for_a_long_walk(pool: PgPool) {
         knobs.limit = Some(CALLS);
         knobs.window_secs = 1;
     });
-    world
-        .keap
-        .add_many(6000, |n| invented(n as u64, Shape::Plain));
-    let asked = post(&daemon, "/sync/run", &json!({ "feed": "backfill" })).await;
-    let run = asked.json()["statusUrl"].as_str().unwrap().to_owned();
-    // All but what is kept for those who ask.
-    until("a window that the walk has used up", async || {
+    world.keap.add_many(6000, |n| invented(n as u64, Shape::Plain));
+    let accepted = post(&daemon, "/sync/run", &json!({ "feed": "backfill" })).await;
+    let run = accepted.json()["statusUrl"].as_str().unwrap().to_owned();
+    // The share of urgent contacts stays free.
+    until("the walk has used up its share of a window", async || {
         let windows = world.intercom.windows();
         windows.iter().any(|(_, used, _)| *used >= CALLS - 10)
     })
     .await;
     for turn in 0..4 {
-        world.keap.edit(known, |person| {
-            person.given_name = Some(format!("Ann{turn}"))
-        });
+        world.keap.edit(known, |person| person.given_name = Some(format!("Ann{turn}")));
         let windows = world.intercom.windows().len();
         let reply = post(&daemon, "/sync/contact", &body).await;
         assert_eq!(
@@ -60,7 +58,7 @@ async fn a_contact_asked_for_does_not_wait_for_a_long_walk(pool: PgPool) {
             reply.json()
         );
         let windows = world.intercom.windows().len() - windows;
-        // The walk itself takes dozens; a slow machine may take a few for anything.
+        // The walk itself takes dozens of windows. A slow machine may need a few for one contact.
         assert!(windows <= 4, "answered {windows} windows later");
     }
     let walk = get_with_token(&daemon, &run).await.json();
@@ -70,7 +68,7 @@ async fn a_contact_asked_for_does_not_wait_for_a_long_walk(pool: PgPool) {
     daemon.stop().await.1.unwrap();
 }
 
-/// What was logged.
+/// The lines that were logged.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -85,17 +83,17 @@ impl Write for Lines {
     }
 }
 
-/// A mistake of our own, behind the layers that all routes are behind, on the server that serves them. All in one thread,
-/// whose log is looked at.
+/// The routes of this test stand behind the same layers, on the same server, as the real ones. All
+/// runs in one thread, whose log the test reads.
 #[tokio::test]
-async fn a_panic_is_an_answer_and_a_log_line() {
+async fn a_panic_becomes_a_500_answer_and_a_log_line() {
     let lines = Lines::default();
     let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .with_ansi(false)
-        .finish();
-    // With a single one, a line that another thread meets first, where nobody listens, would be off for all.
+
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    // With a single subscriber, a log line that another thread reaches first would stay off for all
+    // threads.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _logging = tracing::subscriber::set_default(subscriber);
     let panics = get(async || -> &'static str { panic!("canary of a panic") });
@@ -104,23 +102,17 @@ async fn a_panic_is_an_answer_and_a_log_line() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let cancel = CancellationToken::new();
-    let server = tokio::spawn(http::serve(
-        listener,
-        http::finished(router),
-        10,
-        cancel.clone(),
-    ));
+    let server =
+        tokio::spawn(http::serve(listener, http::with_middleware(router), 10, cancel.clone()));
 
-    let asked = [("x-request-id", "asked-1")];
+    let headers = [("x-request-id", "asked-1")];
     let path = |path| format!("http://{address}{path}");
-    let reply = client::send("GET", &path("/panics"), &asked, "")
-        .await
-        .unwrap();
+    let reply = client::send("GET", &path("/panics"), &headers, "").await.unwrap();
     assert_problem(&reply, 500);
     assert_eq!(reply.header("x-request-id"), Some("asked-1"));
     assert!(!reply.json().to_string().contains("canary"));
 
-    // The connection is as good as before.
+    // The connection stays usable.
     let mut stream = TcpStream::connect(address).await.unwrap();
     for (path, status) in [("/panics", "500"), ("/fine", "200"), ("/panics", "500")] {
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
@@ -129,18 +121,12 @@ async fn a_panic_is_an_answer_and_a_log_line() {
         let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut answer));
         let read = read.await.unwrap().unwrap();
         let answer = String::from_utf8_lossy(&answer[..read]);
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status}")),
-            "{answer}"
-        );
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
     }
     let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    let told = log
-        .lines()
-        .find(|line| line.contains("A request failed."))
-        .unwrap();
+    let line = log.lines().find(|line| line.contains("A request failed.")).unwrap();
     assert!(
-        told.contains("asked-1") && told.contains("/panics") && told.contains("status=500"),
+        line.contains("asked-1") && line.contains("/panics") && line.contains("status=500"),
         "{log}"
     );
     assert!(!log.contains("canary"), "{log}");
@@ -148,7 +134,7 @@ async fn a_panic_is_an_answer_and_a_log_line() {
     server.await.unwrap();
 }
 
-/// The database of a world, shut and opened from another one.
+/// Closes and opens the database of a world, over a connection to another one.
 struct Door {
     outside: PgConnection,
     name: String,
@@ -157,18 +143,13 @@ struct Door {
 impl Door {
     async fn find(world: &World) -> Self {
         let outside = std::env::var("DATABASE_URL").unwrap();
-        let name = world
-            .pool
-            .connect_options()
-            .get_database()
-            .unwrap()
-            .to_owned();
+        let name = world.pool.connect_options().get_database().unwrap().to_owned();
         let outside = PgConnection::connect(&outside).await.unwrap();
         Self { outside, name }
     }
 
-    /// Nobody comes in any more, and whoever is inside is thrown out.
-    async fn shut(&mut self) {
+    /// Refuses new connections and ends the existing ones.
+    async fn close(&mut self) {
         self.allow(false).await;
         sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
             .bind(&self.name)
@@ -178,58 +159,47 @@ impl Door {
     }
 
     async fn allow(&mut self, allowed: bool) {
-        let sql = format!(
-            "alter database \"{}\" allow_connections {allowed}",
-            self.name
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
-            .execute(&mut self.outside)
-            .await
-            .unwrap();
+        let sql = format!("alter database \"{}\" allow_connections {allowed}", self.name);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut self.outside).await.unwrap();
     }
 }
 
 async fn deliver(daemon: &Daemon, id: i64) -> (Duration, client::Reply) {
     let path = url(daemon, &format!("/webhook/keap/{OLD_SECRET}"));
     let body = json!({ "event_key": "contact.edit", "object_type": "contact", "object_keys": [{ "id": id }] });
-    let asked = Instant::now();
-    let reply = client::send("POST", &path, &[], body.to_string())
-        .await
-        .unwrap();
-    (asked.elapsed(), reply)
+    let sent = Instant::now();
+    let reply = client::send("POST", &path, &[], body.to_string()).await.unwrap();
+    (sent.elapsed(), reply)
 }
 
 async fn look(daemon: &Daemon, path: &str) -> (Duration, u16) {
-    let asked = Instant::now();
-    let reply = client::send("GET", &url(daemon, path), &[], "")
-        .await
-        .unwrap();
-    (asked.elapsed(), reply.status)
+    let sent = Instant::now();
+    let reply = client::send("GET", &url(daemon, path), &[], "").await.unwrap();
+    (sent.elapsed(), reply.status)
 }
 
+// F75, F81
 #[sqlx::test]
-async fn while_the_database_is_gone_the_surface_says_so_at_once(pool: PgPool) {
+async fn during_an_outage_of_the_database_each_route_answers_at_once(pool: PgPool) {
     let world = world(pool).await;
     let daemon = started(&world).await;
     let id = world.keap.add(ann());
     let mut door = Door::find(&world).await;
     let second = Duration::from_secs(1);
+
     for _ in 0..2 {
-        door.shut().await;
+        door.close().await;
         for _ in 0..5 {
             let (took, reply) = deliver(&daemon, id).await;
             assert_problem(&reply, 503);
             assert!(reply.header("retry-after").is_some());
             assert!(took < second, "{took:?}");
         }
-        let asked = Instant::now();
+        let sent = Instant::now();
         let reply = post(&daemon, "/sync/contact", &json!({ "keap_contact_id": id })).await;
         assert_problem(&reply, 503);
-        assert!(asked.elapsed() < second, "{:?}", asked.elapsed());
-        until("a look that finds no database", async || {
-            look(&daemon, "/ready").await.1 == 503
-        })
-        .await;
+        assert!(sent.elapsed() < second, "{:?}", sent.elapsed());
+        until("the daemon is not ready", async || look(&daemon, "/ready").await.1 == 503).await;
         for _ in 0..5 {
             let (took, status) = look(&daemon, "/health").await;
             assert_eq!(status, 200);
@@ -237,11 +207,12 @@ async fn while_the_database_is_gone_the_surface_says_so_at_once(pool: PgPool) {
         }
         assert_eq!(look(&daemon, "/ready").await.1, 503);
         door.allow(true).await;
-        until("readiness", async || look(&daemon, "/ready").await.1 == 200).await;
+        until("the daemon is ready", async || look(&daemon, "/ready").await.1 == 200).await;
     }
     let (_, reply) = deliver(&daemon, id).await;
     assert_eq!(reply.status, 200, "{}", reply.json());
-    until("the contact", async || {
+
+    until("the contact is in Intercom", async || {
         world.intercom.by_external_id(&id.to_string()).len() == 1
     })
     .await;
@@ -249,11 +220,12 @@ async fn while_the_database_is_gone_the_surface_says_so_at_once(pool: PgPool) {
     daemon.stop().await.1.unwrap();
 }
 
-/// What stands between Keap and the daemon: a proxy, or the whole internet. Shut, it cuts every connection.
+/// Everything between Keap and the daemon: a proxy, or the internet. Closed, it cuts every
+/// connection.
 struct Gate {
     address: std::net::SocketAddr,
     open: Arc<AtomicBool>,
-    /// Connections that found it shut.
+    /// Whether a connection found the gate closed.
     refused: Arc<AtomicBool>,
 }
 
@@ -283,11 +255,12 @@ impl Gate {
     }
 }
 
-/// A day of Keap's schedule passes in so many seconds.
+/// Seconds that a day of Keap's schedule takes.
 const DAY: f64 = 8.64;
 
+// F76
 #[sqlx::test]
-async fn after_a_day_without_deliveries_everything_arrives(pool: PgPool) {
+async fn after_a_day_without_deliveries_every_change_arrives(pool: PgPool) {
     let mut world = world(pool).await;
     let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = reserved.local_addr().unwrap();
@@ -309,46 +282,39 @@ async fn after_a_day_without_deliveries_everything_arrives(pool: PgPool) {
         hooks.len() == 3 && hooks.iter().all(|hook| hook.status == status)
     };
     let recorded = async || world.store().overview().await.unwrap().hooks_verified == 3;
-    until("three verified subscriptions", async || {
+    until("three subscriptions are verified", async || {
         all(HookStatus::Verified) && recorded().await
     })
     .await;
 
-    // A good day: every delivery comes twice, and in no order.
-    let people = world
-        .keap
-        .add_many(100, |n| invented(n as u64, Shape::Plain));
+    // A good day: every delivery comes twice, in any order.
+    let people = world.keap.add_many(100, |n| invented(n as u64, Shape::Plain));
     for turn in 0..5 {
         for id in people.iter().skip(turn).step_by(3) {
-            world.keap.edit(*id, |person| {
-                person.given_name = Some(format!("Turn{turn}"))
-            });
+            world.keap.edit(*id, |person| person.given_name = Some(format!("Turn{turn}")));
         }
+        // Spreads the deliveries over the day.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // Who is deleted in Keap stays in Intercom.
+    // A contact that is deleted in Keap stays in Intercom.
     let arrived = async || {
         let verdict = verify(&world.keap, &world.intercom);
         verdict.equal == verdict.syncable
             && verdict.doubled == 0
             && world.store().count_due().await.unwrap().0 == 0
     };
-    until("the changes of a good day", arrived).await;
+    until("the changes of a good day are synced", arrived).await;
     assert_eq!(world.intercom.count("create"), 100);
 
-    // A day on which nothing gets through. Keap tries four times, and gives up.
+    // A day on which no delivery gets through. Keap tries each four times and gives up.
     gate.open.store(false, Ordering::Relaxed);
     let began = Instant::now();
     let mut more = Vec::new();
     for hour in 0..24_usize {
         let id = people[hour * 4];
-        world
-            .keap
-            .edit(id, |person| person.given_name = Some(format!("Hour{hour}")));
+        world.keap.edit(id, |person| person.given_name = Some(format!("Hour{hour}")));
         more.extend(
-            world
-                .keap
-                .add_many(2, |n| invented((1000 + hour * 10 + n) as u64, Shape::Plain)),
+            world.keap.add_many(2, |n| invented((1000 + hour * 10 + n) as u64, Shape::Plain)),
         );
         if hour % 6 == 5 {
             world.keap.delete(people[hour * 4 - 2]);
@@ -358,11 +324,11 @@ async fn after_a_day_without_deliveries_everything_arrives(pool: PgPool) {
     }
     assert!(all(HookStatus::Inactive), "{:?}", world.keap.hooks());
     assert!(gate.refused.load(Ordering::Relaxed));
-    assert!(!arrived().await, "nothing came by another way");
-    assert_eq!(look(&daemon, "/ready").await.1, 200, "polling would go on");
+    assert!(!arrived().await, "no change arrived in another way");
+    assert_eq!(look(&daemon, "/ready").await.1, 200, "polling is not affected");
 
     gate.open.store(true, Ordering::Relaxed);
-    until("everything, and hooks that are well", async || {
+    until("everything is synced and the hooks are verified", async || {
         all(HookStatus::Verified) && recorded().await && arrived().await
     })
     .await;
@@ -371,10 +337,8 @@ async fn after_a_day_without_deliveries_everything_arrives(pool: PgPool) {
     }
     assert_eq!(verify(&world.keap, &world.intercom).strangers, 4);
     assert_eq!(world.intercom.count("create"), 148);
-    // Whatever changes from now on comes by them again.
-    world
-        .keap
-        .edit(more[0], |person| person.given_name = Some("Later".into()));
-    until("a change of the day after", arrived).await;
+    // Deliveries bring later changes again.
+    world.keap.edit(more[0], |person| person.given_name = Some("Later".into()));
+    until("a change of the next day is synced", arrived).await;
     daemon.stop().await.1.unwrap();
 }

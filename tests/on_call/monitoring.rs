@@ -1,4 +1,5 @@
-//! That the alert rules and the dashboard ask for numbers which a running daemon shows, and that the documents know them all.
+//! The alert rules and the dashboard query metrics that a running daemon exposes, and the documents
+//! name every metric.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use keap_intercom_sync::contact::KeapId;
-use keap_intercom_sync::sync::decide::HoldReason;
+use keap_intercom_sync::outcome::HoldReason;
 use serde_json::Value;
 use sqlx::PgPool;
 
@@ -27,12 +28,12 @@ fn text(path: &str) -> String {
 }
 
 const PREFIX: &str = "keap_intercom_sync_";
-/// What Prometheus itself adds to whatever it reads, and `account`, which a person adds.
+/// The labels that Prometheus adds to every series, and `account`, which an operator adds.
 const OF_TARGETS: [&str; 3] = ["job", "instance", "account"];
 
 type Labels = BTreeMap<String, String>;
 
-/// A scrape: each number with its series, and the type of each.
+/// One scrape: the series, the values and the types of the metrics.
 struct Shown {
     series: BTreeMap<String, Vec<Labels>>,
     values: BTreeMap<String, f64>,
@@ -41,11 +42,8 @@ struct Shown {
 
 impl Shown {
     fn read(text: &str) -> Self {
-        let mut shown = Self {
-            series: BTreeMap::new(),
-            values: BTreeMap::new(),
-            types: BTreeMap::new(),
-        };
+        let mut shown =
+            Self { series: BTreeMap::new(), values: BTreeMap::new(), types: BTreeMap::new() };
         for line in text.lines().filter(|line| !line.is_empty()) {
             if let Some(line) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = line.split_once(' ').unwrap();
@@ -57,9 +55,7 @@ impl Shown {
                 let labels = labels.into_iter().map(|m| (m.label, m.value)).collect();
                 let all = shown.series.entry(name.to_owned()).or_default();
                 all.push(labels);
-                shown
-                    .values
-                    .insert(series.to_owned(), value.parse().unwrap());
+                shown.values.insert(series.to_owned(), value.parse().unwrap());
             }
         }
         for all in shown.series.values_mut() {
@@ -73,20 +69,16 @@ impl Shown {
         all.flat_map(Labels::keys).cloned().collect()
     }
 
-    /// The numbers as documents name them: a histogram is one, without its `le`.
+    /// The metrics as the documents name them: a histogram is one metric, without the label `le`.
     fn documented(&self) -> BTreeMap<String, (String, BTreeSet<String>)> {
         let one = |(name, kind): (&String, &String)| {
-            let sample = if kind == "histogram" {
-                format!("{name}_count")
-            } else {
-                name.clone()
-            };
+            let sample = if kind == "histogram" { format!("{name}_count") } else { name.clone() };
             (name.clone(), (kind.clone(), self.labels(&sample)))
         };
         self.types.iter().map(one).collect()
     }
 
-    /// Whether a query's selector would find something.
+    /// Whether the selector of a query would find a series.
     fn finds(&self, selector: &Selector) -> bool {
         let all = self.series.get(&selector.name).into_iter().flatten();
         let wanted: Vec<&Matcher> = selector
@@ -94,7 +86,7 @@ impl Shown {
             .iter()
             .filter(|matcher| !OF_TARGETS.contains(&matcher.label.as_str()))
             .collect();
-        // Of several values that are allowed each must be there, or it is one that does not exist.
+        // Each of several alternative values must exist, else the query names an unknown value.
         let choices = wanted.iter().map(|m| m.value.split('|').count()).max();
         (0..choices.unwrap_or(1)).all(|choice| {
             all.clone().any(|labels| {
@@ -121,7 +113,7 @@ struct Matcher {
     value: String,
 }
 
-/// What stands between the braces of a selector, or of a series.
+/// The matchers between the braces of a selector, or the labels of a series.
 fn matchers(text: &str) -> Vec<Matcher> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -145,25 +137,22 @@ struct Selector {
     matchers: Vec<Matcher>,
 }
 
-fn is_of_a_name(c: char) -> bool {
+fn is_name_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// Every number of ours that a query asks for.
+/// The selectors of our metrics in a query.
 fn selectors(query: &str) -> Vec<Selector> {
     let mut found = Vec::new();
     for (at, _) in query.match_indices(PREFIX) {
         let rest = &query[at..];
-        let end = rest.find(|c| !is_of_a_name(c)).unwrap_or(rest.len());
+        let end = rest.find(|c| !is_name_character(c)).unwrap_or(rest.len());
         let (name, rest) = rest.split_at(end);
         let inside = rest
             .strip_prefix('{')
             .and_then(|rest| rest.split_once('}'))
             .map_or("", |(inside, _)| inside);
-        found.push(Selector {
-            name: name.to_owned(),
-            matchers: matchers(inside),
-        });
+        found.push(Selector { name: name.to_owned(), matchers: matchers(inside) });
     }
     found
 }
@@ -188,15 +177,14 @@ fn rules() -> Vec<String> {
     parts.map(expression).collect()
 }
 
-/// The queries of the dashboard, each with the text by which its series are named.
+/// The queries of the dashboard, each with the format of its legend.
 fn queries() -> Vec<(String, String)> {
     let dashboard: Value = serde_json::from_str(&text(DASHBOARD)).unwrap();
     let string = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let panels = dashboard["panels"].as_array().unwrap().iter();
     let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
-    let mut queries: Vec<(String, String)> = targets
-        .map(|target| (string(&target["expr"]), string(&target["legendFormat"])))
-        .collect();
+    let mut queries: Vec<(String, String)> =
+        targets.map(|target| (string(&target["expr"]), string(&target["legendFormat"]))).collect();
     for variable in dashboard["templating"]["list"].as_array().unwrap() {
         if variable["type"] == "query" {
             queries.push((string(&variable["query"]["query"]), String::new()));
@@ -210,15 +198,15 @@ fn free() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-/// A process that shows its numbers at an address of its own.
-async fn daemon(world: &mut World, says: &str) -> (Process, SocketAddr) {
+/// A daemon that serves its metrics at an address of their own and has logged `line`.
+async fn daemon(world: &mut World, line: &str) -> (Process, SocketAddr) {
     let (address, numbers) = (free(), free());
     world
         .set("HTTP_LISTEN", address)
         .set("HTTP_PUBLIC_URL", format!("http://{address}/"))
         .set("HTTP__METRICS_LISTEN", numbers);
     let mut daemon = Process::daemon(world);
-    daemon.says(says).await;
+    daemon.says(line).await;
     (daemon, numbers)
 }
 
@@ -229,9 +217,55 @@ async fn scrape(address: SocketAddr) -> Shown {
     Shown::read(std::str::from_utf8(&reply.body).unwrap())
 }
 
-/// Whatever a daemon counts has happened to it: contacts of every kind, a remote that fails, webhooks, late arrivals, the brake.
+/// The metrics in the table of docs/http.md, each with its type and its labels.
+fn documented(http: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let mut documented = BTreeMap::new();
+    for line in http.lines().filter(|line| line.starts_with("| `keap_")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let kind = cells[2].split(',').next().unwrap();
+        let labels = cells[3].split(',').map(|label| label.trim().trim_matches('`'));
+        let labels = labels.filter(|label| !label.is_empty());
+        documented.insert(
+            cells[1].trim_matches('`').to_owned(),
+            (kind.to_owned(), labels.map(str::to_owned).collect()),
+        );
+        assert!(!cells[4].is_empty() && !cells[5].is_empty(), "{line}");
+    }
+    documented
+}
+
+/// Every selector of the rules and the dashboard finds a series, and every label that a query or a
+/// legend names exists.
+fn assert_queries_find_series(shown: &Shown) {
+    let all: Vec<(String, String)> =
+        rules().into_iter().map(|rule| (rule, String::new())).chain(queries()).collect();
+    let mut found = 0;
+    for (query, legend) in &all {
+        let mut known: BTreeSet<String> = OF_TARGETS.map(str::to_owned).into();
+        for selector in selectors(query) {
+            assert!(shown.finds(&selector), "{selector:?} finds nothing");
+            known.extend(shown.labels(&selector.name));
+            found += 1;
+        }
+        if query.contains("ALERTS{") {
+            continue;
+        }
+        let named: BTreeSet<String> = legend
+            .split("{{")
+            .skip(1)
+            .map(|part| part.split("}}").next().unwrap().to_owned())
+            .collect();
+        let unknown: Vec<_> = groupings(query).union(&named).cloned().collect();
+        let unknown: Vec<_> = unknown.iter().filter(|label| !known.contains(*label)).collect();
+        assert!(unknown.is_empty(), "{query}: {unknown:?}");
+    }
+    assert!(found > 50, "{found}");
+}
+
+/// Everything that a daemon counts happens here: contacts of every kind, a remote that fails,
+/// webhooks, late arrivals and the brake.
 #[sqlx::test(migrations = false)]
-async fn what_alerts_and_panels_ask_for_is_shown_and_what_is_shown_is_documented(pool: PgPool) {
+async fn alerts_and_panels_query_existing_metrics_and_each_metric_is_documented(pool: PgPool) {
     let mut world = world(pool, 12).await;
     world
         .set("SWEEP__BRAKE_CONTACTS", 3)
@@ -249,36 +283,29 @@ async fn what_alerts_and_panels_ask_for_is_shown_and_what_is_shown_is_documented
     }
     world.keap.add(canary(20));
     world.keap.add(Person::named("Canary", "Canarysson"));
-    world
-        .intercom
-        .fault(Fault::on("create").what(What::Status(500, "{}".into())));
+    world.intercom.fault(Fault::on("create").what(What::Status(500, "{}".into())));
+
     let (leader, numbers) = daemon(&mut world, HOLDS).await;
     let ids = world.keap.ids();
     until("everybody is linked, or held, or skipped", async || {
         world.intercom.by_external_id(&ids[11].to_string()).len() == 1
-            && world
-                .store()
-                .count_due()
-                .await
-                .is_ok_and(|due| due == (0, 1))
+            && world.store().count_due().await.is_ok_and(|due| due == (0, 1))
             && world.store().count_linked().await.unwrap() == 12
     })
     .await;
-    until("three verified subscriptions", async || {
+    until("three subscriptions are verified", async || {
         let shown = scrape(numbers).await;
         shown.values["keap_intercom_sync_hooks{state=\"verified\"}"] == 3.0
     })
     .await;
     world.keap.edit(ids[0], |person| *person = canary(30));
-    until("a delivery", async || {
-        scrape(numbers)
-            .await
-            .series
-            .contains_key("keap_intercom_sync_deliveries_total")
+    until("a delivery is counted", async || {
+        scrape(numbers).await.series.contains_key("keap_intercom_sync_deliveries_total")
     })
     .await;
 
-    // One that no poll sees: it is shown half an hour after its stamp, when the cursor has moved on and settled.
+    // No poll finds this contact: it becomes visible half an hour after its stamp, when the cursor
+    // has moved on and settled.
     world.keap.knobs(|knobs| {
         knobs.hook_deliveries = false;
         knobs.visibility_delay_ms = 1_800_000;
@@ -287,7 +314,7 @@ async fn what_alerts_and_panels_ask_for_is_shown_and_what_is_shown_is_documented
     world.keap.knobs(|knobs| knobs.visibility_delay_ms = 0);
     world.keap.clock().advance_ms(60_000);
     world.keap.edit(ids[1], |person| *person = canary(31));
-    until("the cursor is settled behind it", async || {
+    until("the cursor is settled after its stamp", async || {
         sqlx::query_scalar("select settled = position and settled > to_timestamp($1::float8 / 1000) from sync_cursor where feed = 'changed'")
             .bind(world.keap.stamp_ms(late).unwrap())
             .fetch_one(&world.pool)
@@ -296,6 +323,7 @@ async fn what_alerts_and_panels_ask_for_is_shown_and_what_is_shown_is_documented
     })
     .await;
     world.keap.clock().advance_ms(1_800_000);
+
     let shown = scrape(numbers).await;
     assert_eq!(shown.values["keap_intercom_sync_late_total"], 0.0);
     command(&world, &["sync", "--sweep"]).await.expect(0);
@@ -307,145 +335,84 @@ async fn what_alerts_and_panels_ask_for_is_shown_and_what_is_shown_is_documented
         world.keap.delete(*id);
     }
     command(&world, &["sync", "--sweep"]).await.expect(2);
-    tokio::time::sleep(std::time::Duration::from_millis(1050)).await; // a look is kept for a second
+    // A scrape may be a second old.
+    until("the brake is shown", async || {
+        scrape(numbers).await.values["keap_intercom_sync_sweep_braked"] == 1.0
+    })
+    .await;
     let shown = scrape(numbers).await;
-    assert_eq!(shown.values["keap_intercom_sync_sweep_braked"], 1.0);
 
-    // The table of docs/http.md names each number with its type and its labels.
     let http = text(HTTP);
-    let mut documented = BTreeMap::new();
-    for line in http.lines().filter(|line| line.starts_with("| `keap_")) {
-        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let kind = cells[2].split(',').next().unwrap();
-        let labels = cells[3]
-            .split(',')
-            .map(|label| label.trim().trim_matches('`'));
-        let labels = labels.filter(|label| !label.is_empty());
-        documented.insert(
-            cells[1].trim_matches('`').to_owned(),
-            (kind.to_owned(), labels.map(str::to_owned).collect()),
-        );
-        assert!(!cells[4].is_empty() && !cells[5].is_empty(), "{line}");
-    }
-    assert_eq!(shown.documented(), documented);
+    assert_eq!(shown.documented(), documented(&http));
+    assert_queries_find_series(&shown);
 
-    let asked: Vec<(String, String)> = rules()
-        .into_iter()
-        .map(|rule| (rule, String::new()))
-        .chain(queries())
-        .collect();
-    let mut found = 0;
-    for (query, legend) in &asked {
-        let mut known: BTreeSet<String> = OF_TARGETS.map(str::to_owned).into();
-        for selector in selectors(query) {
-            assert!(shown.finds(&selector), "{selector:?} finds nothing");
-            known.extend(shown.labels(&selector.name));
-            found += 1;
-        }
-        if query.contains("ALERTS{") {
-            continue;
-        }
-        let named: BTreeSet<String> = legend
-            .split("{{")
-            .skip(1)
-            .map(|part| part.split("}}").next().unwrap().to_owned())
-            .collect();
-        let unknown: Vec<_> = groupings(query).union(&named).cloned().collect();
-        let unknown: Vec<_> = unknown
-            .iter()
-            .filter(|label| !known.contains(*label))
-            .collect();
-        assert!(unknown.is_empty(), "{query}: {unknown:?}");
-    }
-    assert!(found > 50, "{found}");
-
-    // A standby shows what Postgres knows, and that it does not work.
+    // A standby exposes what Postgres knows, and that it runs no passes.
     let (standby, other) = daemon(&mut world, STANDS_BY).await;
     let stands_by = scrape(other).await;
-    let of_postgres = http
-        .lines()
-        .filter(|line| line.contains("| gauge, Postgres |"));
-    let of_postgres: Vec<&str> = of_postgres
-        .map(|line| line.split('`').nth(1).unwrap())
-        .collect();
+    let of_postgres = http.lines().filter(|line| line.contains("| gauge, Postgres |"));
+    let of_postgres: Vec<&str> = of_postgres.map(|line| line.split('`').nth(1).unwrap()).collect();
     assert_eq!(of_postgres.len(), 6);
     for name in &of_postgres {
         assert_eq!(stands_by.series[*name], shown.series[*name], "{name}");
     }
-    for (name, value) in [
-        ("lease_held", 0.0),
-        ("database_up", 1.0),
-        ("late_total", 0.0),
-    ] {
-        assert_eq!(
-            stands_by.values[&format!("{PREFIX}{name}")],
-            value,
-            "{name}"
-        );
+    for (name, value) in [("lease_held", 0.0), ("database_up", 1.0), ("late_total", 0.0)] {
+        assert_eq!(stands_by.values[&format!("{PREFIX}{name}")], value, "{name}");
     }
-    assert!(
-        !stands_by
-            .series
-            .contains_key("keap_intercom_sync_limit_left")
-    );
+    assert!(!stands_by.series.contains_key("keap_intercom_sync_limit_left"));
     standby.stop().await;
 
-    // Nothing that is not known: an old age would hide that nothing is synced.
+    // An unknown value is not exposed: an old age would hide that nothing is synced.
     let mut lock = world.pool.begin().await.unwrap();
     sqlx::query("lock table contact_due, sync_cursor in access exclusive mode")
         .execute(&mut *lock)
         .await
         .unwrap();
-    let mut shown = None;
+    let mut last = None;
     until("the database is down", async || {
         let now = scrape(numbers).await;
         let down = now.values["keap_intercom_sync_database_up"] == 0.0;
-        shown = Some(now);
+        last = Some(now);
         down
     })
     .await;
-    let shown = shown.unwrap();
+    let last = last.unwrap();
     for name in &of_postgres {
-        assert!(!shown.series.contains_key(*name), "{name} is still shown");
+        assert!(!last.series.contains_key(*name), "{name} is still shown");
     }
-    assert!(shown.series.contains_key("keap_intercom_sync_remote_up"));
+    assert!(last.series.contains_key("keap_intercom_sync_remote_up"));
+
     lock.rollback().await.unwrap();
     until("the database is back", async || {
         let now = scrape(numbers).await;
-        of_postgres
-            .iter()
-            .all(|name| now.series.contains_key(*name))
+        of_postgres.iter().all(|name| now.series.contains_key(*name))
     })
     .await;
-    command(&world, &["sync", "--sweep", "--force"])
-        .await
-        .expect(0);
-    until("the brake is forgotten", async || {
+
+    command(&world, &["sync", "--sweep", "--force"]).await.expect(0);
+    until("the brake is no longer shown", async || {
         scrape(numbers).await.values["keap_intercom_sync_sweep_braked"] == 0.0
     })
     .await;
     leader.stop().await;
 }
 
-/// The reasons in the first column of the table below a heading.
+/// The first column of the table below a heading.
 fn rows(document: &str, heading: &str, first_cell: &str) -> Vec<String> {
     let document = text(document);
     let (_, rest) = document.split_once(heading).unwrap();
     let rest = &rest[rest.find(first_cell).unwrap()..];
     let table = rest.lines().take_while(|line| line.starts_with('|'));
-    table
-        .skip(2)
-        .map(|line| line.split('|').nth(1).unwrap().trim().to_owned())
-        .collect()
+    table.skip(2).map(|line| line.split('|').nth(1).unwrap().trim().to_owned()).collect()
 }
 
-/// A new reason does not compile here until it has an example, and then it has a row.
+/// A new reason compiles here only with an example, and then it needs a row.
 #[test]
-fn each_reason_of_a_hold_has_its_row() {
+fn each_hold_reason_has_its_row_in_the_documents() {
     let next = |reason: Option<&HoldReason>| match reason {
         None => Some(HoldReason::EmailLinkedTo(KeapId::new(1).unwrap())),
         Some(HoldReason::EmailLinkedTo(_)) => Some(HoldReason::ExternalIdTaken),
-        Some(HoldReason::ExternalIdTaken) => Some(HoldReason::SeveralUsers),
+        Some(HoldReason::ExternalIdTaken) => Some(HoldReason::ExternalIdUnproven),
+        Some(HoldReason::ExternalIdUnproven) => Some(HoldReason::SeveralUsers),
         Some(HoldReason::SeveralUsers) => Some(HoldReason::Archived),
         Some(HoldReason::Archived) => Some(HoldReason::NotRestorable),
         Some(HoldReason::NotRestorable) => Some(HoldReason::DeletedAgain),
@@ -457,7 +424,7 @@ fn each_reason_of_a_hold_has_its_row() {
     let words: Vec<String> = std::iter::successors(next(None), |reason| next(Some(reason)))
         .map(|reason| {
             let text = reason.to_string();
-            let word: String = text.chars().take_while(|c| is_of_a_name(*c)).collect();
+            let word: String = text.chars().take_while(|c| is_name_character(*c)).collect();
             word
         })
         .collect();
@@ -465,10 +432,8 @@ fn each_reason_of_a_hold_has_its_row() {
         let cell = cell.trim_matches('`');
         cell.split(' ').next().unwrap().to_owned()
     };
-    let of_runbook: Vec<String> = rows(RUNBOOK, "## Holds", "| reason |")
-        .into_iter()
-        .map(word)
-        .collect();
+    let of_runbook: Vec<String> =
+        rows(RUNBOOK, "## Holds", "| reason |").into_iter().map(word).collect();
     assert_eq!(of_runbook, words);
     let of_readme = rows(README, "## What each outcome means", "| reason |");
     let of_readme: Vec<String> = of_readme.into_iter().map(word).collect();
@@ -477,14 +442,9 @@ fn each_reason_of_a_hold_has_its_row() {
 }
 
 #[test]
-fn each_exit_status_has_its_row() {
-    let program: String = [
-        "src/commands/mod.rs",
-        "src/commands/run.rs",
-        "src/config/error.rs",
-    ]
-    .map(text)
-    .concat();
+fn each_exit_status_has_its_row_in_the_runbook() {
+    let program: String =
+        ["src/commands/mod.rs", "src/commands/run.rs", "src/config/error.rs"].map(text).concat();
     let mut statuses = BTreeSet::new();
     for line in program.lines() {
         let constant = line.split_once(": u8 = ");
@@ -494,7 +454,7 @@ fn each_exit_status_has_its_row() {
     }
     let expected: BTreeSet<String> = ["0", "1", "2", "78", "130"].map(str::to_owned).into();
     assert_eq!(statuses, expected, "what the program ends with");
-    // The others are systemd's and signals.
+    // The other rows are about signals and systemd.
     let mut rows = rows(RUNBOOK, "## Exit statuses", "| status |");
     rows.retain(|status| status.chars().all(|c| c.is_ascii_digit()));
     assert_eq!(BTreeSet::from_iter(rows), expected);

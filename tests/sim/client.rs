@@ -1,4 +1,5 @@
-//! A client for loopback alone: hook deliveries go out through it, and the stand-ins' own tests come in.
+//! An HTTP client that calls only loopback. The stand-ins deliver hooks with it, and their tests
+//! call them with it.
 
 use std::io;
 use std::net::IpAddr;
@@ -11,29 +12,29 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use url::{Host, Url};
 
-/// More than any answer on loopback needs.
+/// Larger than any answer of a stand-in.
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body as JSON; null if it is none.
-    pub fn json(&self) -> Value {
+    /// The body as JSON; null if it is not JSON.
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 }
 
 /// Sends one request over a connection of its own.
-pub async fn send(
+pub(crate) async fn send(
     method: &str,
     url: &str,
     headers: &[(&str, &str)],
@@ -42,9 +43,8 @@ pub async fn send(
     let url = Url::parse(url).map_err(io::Error::other)?;
     let stream = TcpStream::connect(loopback(&url)?).await?;
     stream.set_nodelay(true)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let connection = tokio::spawn(connection);
 
     let target = match url.query() {
@@ -56,31 +56,25 @@ pub async fn send(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request
-        .body(Body::from(body.into()))
-        .map_err(io::Error::other)?;
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(io::Error::other)?;
+    let body: Bytes = body.into();
+    if matches!(method, "POST" | "PUT" | "PATCH") {
+        // hyper states no length for an empty body.
+        request = request.header("content-length", body.len());
+    }
+    let request = request.body(Body::from(body)).map_err(io::Error::other)?;
+    let response = sender.send_request(request).await.map_err(io::Error::other)?;
     let (parts, body) = response.into_parts();
-    let body = to_bytes(Body::new(body), BODY_LIMIT)
-        .await
-        .map_err(io::Error::other)?;
+    let body = to_bytes(Body::new(body), BODY_LIMIT).await.map_err(io::Error::other)?;
     connection.abort();
-    Ok(Reply {
-        status: parts.status.as_u16(),
-        headers: parts.headers,
-        body,
-    })
+    Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body })
 }
 
-/// Nothing outside of this machine is ever called.
+/// Accepts plain HTTP to loopback and nothing else, so no test calls another machine.
 fn loopback(url: &Url) -> io::Result<(IpAddr, u16)> {
     let refused = || {
         io::Error::new(
             io::ErrorKind::PermissionDenied,
-            "only plain HTTP to loopback is served",
+            "this client only calls plain HTTP on loopback",
         )
     };
     let address: IpAddr = match url.host() {

@@ -1,4 +1,4 @@
-//! Serving on loopback: one listener per stand-in, and the faults that touch the wire.
+//! Serves a stand-in on loopback and applies the faults that act on the connection.
 
 use std::io;
 use std::sync::Mutex;
@@ -17,83 +17,86 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::clock::Clock;
 use super::faults::{Faults, What};
 use super::ledger::{Call, Ledger};
-use super::message::{Answer, Described, Request};
+use super::message::{Answer, Compression, Described, Request};
 
-/// More than any call of either API needs.
+/// A minute in all.
+const REOPEN_TRIES: u32 = 300;
+const REOPEN_PAUSE: Duration = Duration::from_millis(200);
+
+/// Larger than any request of either API.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
-/// Lets the bytes before a cut leave the machine before the connection closes.
+/// The pause before a connection is cut, so that the bytes before the cut are sent first.
 const BEFORE_CUT: Duration = Duration::from_millis(10);
 
-/// What the two stand-ins have in common for the server.
-pub trait StandIn: Clone + Send + Sync + 'static {
+/// What the server needs from a stand-in.
+pub(super) trait StandIn: Clone + Send + Sync + 'static {
     fn clock(&self) -> &Clock;
     fn ledger(&self) -> &Ledger;
     fn faults(&self) -> &Faults;
     fn latency(&self) -> Duration;
+    fn compression(&self) -> Option<Compression>;
     fn describe(&self, request: &Request) -> Described;
-    /// Does the call.
+    /// Performs the call and answers it.
     fn answer(&self, request: &Request) -> Answer;
-    /// Answers a call with a given status and body without doing it, yet counts it against the limits.
-    fn dictate(&self, request: &Request, status: u16, body: &str) -> Answer;
+    /// Answers with the given status and body without performing the call. The call counts against
+    /// the limits.
+    fn answer_with(&self, request: &Request, status: u16, body: &str) -> Answer;
 }
 
-/// The listener of a stand-in. It can be shut and opened again on the same port.
-pub struct Door {
+/// The listener of a stand-in. It can be closed and opened again on the same port.
+pub(super) struct Door {
     port: u16,
     serving: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Door {
-    /// Binds loopback; port 0 takes a free one. Nothing is served before [`Door::serve`].
-    pub async fn bind(port: u16) -> io::Result<(Door, TcpListener)> {
+    /// Binds a port of loopback; 0 takes a free one. [`Door::serve`] starts to answer.
+    pub(super) async fn bind(port: u16) -> io::Result<(Door, TcpListener)> {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let port = listener.local_addr()?.port();
-        Ok((
-            Door {
-                port,
-                serving: Mutex::new(None),
-            },
-            listener,
-        ))
+        Ok((Door { port, serving: Mutex::new(None) }, listener))
     }
 
-    pub fn port(&self) -> u16 {
+    pub(super) fn port(&self) -> u16 {
         self.port
     }
 
-    pub fn serve(&self, listener: TcpListener, stand_in: impl StandIn) {
+    pub(super) fn serve(&self, listener: TcpListener, stand_in: impl StandIn) {
         let task = tokio::spawn(accept_all(listener, stand_in));
-        *self
-            .serving
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(task);
+        *self.serving.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(task);
     }
 
-    /// Closes the listener and every connection; returns when new connections are refused.
-    pub async fn shut(&self) {
-        let task = self
-            .serving
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .take();
+    /// Closes the listener and every connection, and returns when new connections are refused.
+    pub(super) async fn close(&self) {
+        let task = self.serving.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(task) = task {
             task.abort();
-            // The error is the abort itself.
+            // The only error is the abort itself.
             let _ = task.await;
         }
     }
 
-    pub async fn reopen(&self, stand_in: impl StandIn) -> io::Result<()> {
-        self.shut().await;
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).await?;
+    pub(super) async fn reopen(&self, stand_in: impl StandIn) -> io::Result<()> {
+        self.close().await;
+        // Another process may use the port for a moment, as the local end of a connection.
+        let mut tries = 0;
+        let listener = loop {
+            match TcpListener::bind(("127.0.0.1", self.port)).await {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < REOPEN_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(REOPEN_PAUSE).await;
+                }
+                bound => break bound?,
+            }
+        };
         self.serve(listener, stand_in);
         Ok(())
     }
 }
 
 async fn accept_all(listener: TcpListener, stand_in: impl StandIn) {
-    // Dropped with this task, and all connections with it.
+    // Dropping this set, with the task, closes all connections.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -101,7 +104,7 @@ async fn accept_all(listener: TcpListener, stand_in: impl StandIn) {
                 Ok((stream, _)) => {
                     connections.spawn(serve_connection(stream, stand_in.clone()));
                 }
-                // Out of file descriptors, most likely: let some connections end.
+                // Probably no file descriptor is free, so wait for a connection to end.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
@@ -110,16 +113,14 @@ async fn accept_all(listener: TcpListener, stand_in: impl StandIn) {
 }
 
 async fn serve_connection(stream: TcpStream, stand_in: impl StandIn) {
-    // Without it small answers wait for the peer's delayed acknowledgement.
+    // With Nagle's algorithm, small answers would wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |incoming| handle(incoming, stand_in.clone()));
-    // An error here is a connection that was closed, by the peer or on purpose.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    // The only error is a closed connection, by the peer or by a fault.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Returned to hyper to make it close the connection without an answer.
+/// The error that makes hyper close the connection without an answer.
 type Closed = io::Error;
 
 fn closed() -> Closed {
@@ -142,11 +143,7 @@ async fn handle(
         query: request.query.clone(),
         key: described.key,
         external_id: described.external_id,
-        body: if ledger.keeps_calls() {
-            request.json().cloned()
-        } else {
-            None
-        },
+        body: if ledger.keeps_calls() { request.json().cloned() } else { None },
         status: 0,
         applied: false,
         authorization_ok: described.authorization_ok,
@@ -163,23 +160,21 @@ async fn handle(
     let answer = if latency.is_zero() && !matches!(what, Some(What::Delay(_))) {
         perform(&stand_in, &request, &call, &what, latency).await?
     } else {
-        // On a task of its own: a server goes on when the caller has given up waiting.
+        // A task of its own, because a real server continues when the caller has given up.
         let (stand_in, what) = (stand_in.clone(), what.clone());
         let task = async move { perform(&stand_in, &request, &call, &what, latency).await };
         tokio::spawn(task).await.map_err(|_| closed())??
     };
-    send(answer, what, stand_in.clock())
+    send(compressed(answer, stand_in.compression()), what, stand_in.clock())
 }
 
 async fn read(incoming: axum::http::Request<hyper::body::Incoming>) -> Result<Request, Closed> {
     let (parts, body) = incoming.into_parts();
-    let body = to_bytes(Body::new(body), BODY_LIMIT)
-        .await
-        .map_err(io::Error::other)?;
+    let body = to_bytes(Body::new(body), BODY_LIMIT).await.map_err(io::Error::other)?;
     Ok(Request::new(parts, body))
 }
 
-/// Does the call, or what a fault puts in its place, and notes the result in the ledger.
+/// Performs the call, or what a fault puts in its place, and notes the result in the ledger.
 async fn perform(
     stand_in: &impl StandIn,
     request: &Request,
@@ -187,12 +182,14 @@ async fn perform(
     what: &Option<What>,
     latency: Duration,
 ) -> Result<Answer, Closed> {
-    // Half before and half after, so that two calls at the same time really overlap.
+    // Half of the latency comes before and half after, so that simultaneous calls really overlap.
     pause_for(latency / 2).await;
     let answer = match what {
+        // The front ends of both services refuse it before anything else sees it.
+        _ if request.lacks_length() => Answer::html(411, "Length Required"),
         Some(What::Refuse) => return Err(closed()),
         Some(What::Hang) => std::future::pending().await,
-        Some(What::Status(status, body)) => stand_in.dictate(request, *status, body),
+        Some(What::Status(status, body)) => stand_in.answer_with(request, *status, body),
         Some(What::Html(status)) => Answer::html(*status, "Service Unavailable"),
         Some(What::Redirect(to)) => Answer::empty(302).header("location", to.clone()),
         Some(What::Delay(pause)) => {
@@ -207,11 +204,7 @@ async fn perform(
     };
     let answer = answer.awaited().await;
     let unanswered = matches!(what, Some(What::ApplyThenDrop | What::ApplyThenHang));
-    stand_in.ledger().close(
-        call.n,
-        if unanswered { 0 } else { answer.status },
-        answer.applied,
-    );
+    stand_in.ledger().close(call.n, if unanswered { 0 } else { answer.status }, answer.applied);
     match what {
         Some(What::ApplyThenRun(action)) => action(call),
         Some(What::ApplyThenDrop) => return Err(closed()),
@@ -223,10 +216,20 @@ async fn perform(
     Ok(answer)
 }
 
-/// A sleep of zero would still cost a turn of the timer.
+/// Does not sleep for zero, because even that would cost a tick of the timer.
 async fn pause_for(duration: Duration) {
     if !duration.is_zero() {
         tokio::time::sleep(duration).await;
+    }
+}
+
+fn compressed(mut answer: Answer, compression: Option<Compression>) -> Answer {
+    match compression {
+        Some(compression) if !answer.body.is_empty() => {
+            answer.body = compression.compress(&answer.body);
+            answer.header("content-encoding", compression.word())
+        }
+        _ => answer,
     }
 }
 
@@ -284,7 +287,7 @@ fn drip(body: Bytes, pause: Duration) -> Body {
     }))
 }
 
-/// Blanks, which JSON allows before a value, without an announced length.
+/// A body of blanks, which JSON allows before a value, without an announced length.
 fn flood(size: usize) -> Body {
     const PIECE: usize = 64 * 1024;
     let piece = Bytes::from(vec![b' '; PIECE]);

@@ -1,4 +1,4 @@
-//! The ledger: every call a stand-in got, in order, with what became of it.
+//! The ledger of a stand-in: every call in order, with its result.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -6,32 +6,32 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-/// One call as the stand-in saw it.
+/// One call as the stand-in received it.
 #[derive(Clone, Debug)]
-pub struct Call {
-    /// Counts all calls of this stand-in from 1, whatever was cleared since.
+pub(crate) struct Call {
+    /// The number of the call, from 1. Clearing the ledger does not reset it.
     pub n: u64,
     pub at: Instant,
-    /// What the call asks for: `list`, `create`, …
+    /// The kind of the call: `list`, `create`, …
     pub kind: &'static str,
     pub method: String,
     pub path: String,
     /// The raw query, still percent-encoded.
     pub query: String,
-    /// The id in the path, else the identity that the body names.
+    /// The id in the path, else the external id or e-mail in the body.
     pub key: Option<String>,
-    /// Intercom only: the external id that the body names or the contact in the path holds.
+    /// Intercom only: the external id in the body, else that of the contact in the path.
     pub external_id: Option<String>,
     pub body: Option<Value>,
-    /// 0 while no answer was given, and for good if none was.
+    /// 0 until the call is answered; it stays 0 if it never is.
     pub status: u16,
-    /// Whether the stand-in's memory was changed by it (reads never apply).
+    /// Whether the call changed the stand-in's memory; a read never does.
     pub applied: bool,
     pub authorization_ok: bool,
 }
 
 #[derive(Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     inner: Mutex<Inner>,
 }
 
@@ -41,6 +41,8 @@ struct Inner {
     calls: Vec<Call>,
     kinds: BTreeMap<&'static str, usize>,
     statuses: BTreeMap<u16, usize>,
+    /// What [`Ledger::clear`] found in the calls that it cleared.
+    suspects: Vec<String>,
 }
 
 impl Default for Inner {
@@ -51,20 +53,18 @@ impl Default for Inner {
             calls: Vec::new(),
             kinds: BTreeMap::new(),
             statuses: BTreeMap::new(),
+            suspects: Vec::new(),
         }
     }
 }
 
 impl Ledger {
     fn with<T>(&self, run: impl FnOnce(&mut Inner) -> T) -> T {
-        run(&mut self
-            .inner
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner()))
+        run(&mut self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Notes an arriving call and gives it its number.
-    pub fn open(&self, mut call: Call) -> Call {
+    /// Notes a call that arrives, and numbers it.
+    pub(crate) fn open(&self, mut call: Call) -> Call {
         self.with(|inner| {
             inner.next += 1;
             call.n = inner.next;
@@ -76,13 +76,13 @@ impl Ledger {
         call
     }
 
-    /// Notes what became of a call; a call without an answer keeps status 0.
-    pub fn close(&self, n: u64, status: u16, applied: bool) {
+    /// Notes the result of a call. A call without an answer keeps status 0.
+    pub(crate) fn close(&self, n: u64, status: u16, applied: bool) {
         self.with(|inner| {
             if status != 0 {
                 *inner.statuses.entry(status).or_default() += 1;
             }
-            // Only a few calls run at once, so the one looked for is near the end.
+            // Few calls run at once, so this call is near the end.
             if let Some(call) = inner.calls.iter_mut().rev().find(|call| call.n == n) {
                 call.status = status;
                 call.applied = applied;
@@ -90,40 +90,50 @@ impl Ledger {
         });
     }
 
-    pub fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         self.with(|inner| inner.calls.clone())
     }
 
-    pub fn count(&self, kind: &str) -> usize {
+    pub(crate) fn count(&self, kind: &str) -> usize {
         self.with(|inner| inner.kinds.get(kind).copied().unwrap_or(0))
     }
 
-    pub fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.with(|inner| inner.kinds.values().sum())
     }
 
-    pub fn kinds(&self) -> BTreeMap<&'static str, usize> {
+    pub(crate) fn kinds(&self) -> BTreeMap<&'static str, usize> {
         self.with(|inner| inner.kinds.clone())
     }
 
-    pub fn statuses(&self) -> BTreeMap<u16, usize> {
+    pub(crate) fn statuses(&self) -> BTreeMap<u16, usize> {
         self.with(|inner| inner.statuses.clone())
     }
 
-    pub fn clear(&self) {
+    /// What is suspicious in any call so far, also in those that were cleared.
+    pub(crate) fn suspects(&self, suspicion: fn(&Call) -> Option<String>) -> Vec<String> {
         self.with(|inner| {
+            let now = inner.calls.iter().filter_map(suspicion);
+            inner.suspects.iter().cloned().chain(now).collect()
+        })
+    }
+
+    /// Clears the calls. What is suspicious in them stays.
+    pub(crate) fn clear(&self, suspicion: fn(&Call) -> Option<String>) {
+        self.with(|inner| {
+            inner.suspects.extend(inner.calls.iter().filter_map(suspicion));
             inner.calls.clear();
             inner.kinds.clear();
             inner.statuses.clear();
         });
     }
 
-    /// `false` keeps only the counts, for runs of a million calls.
-    pub fn keep_calls(&self, keep: bool) {
+    /// `false` keeps only the counts, which suits runs of a million calls.
+    pub(crate) fn keep_calls(&self, keep: bool) {
         self.with(|inner| inner.keep_calls = keep);
     }
 
-    pub fn keeps_calls(&self) -> bool {
+    pub(crate) fn keeps_calls(&self) -> bool {
         self.with(|inner| inner.keep_calls)
     }
 }

@@ -1,4 +1,4 @@
-//! Invented people, the same for the same number, so that a million of them need no file.
+//! Invented people. A number always gives the same person, so a million people need no file.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,11 +7,12 @@ use super::keap::person::Person;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Shape {
-    /// Everybody has a name, one e-mail of their own and one phone.
+pub(crate) enum Shape {
+    /// Everybody has a name, one unique e-mail and one phone.
     #[default]
     Plain,
-    /// Some have no e-mail, no phone, no family name, two e-mails, another script, capitals or blanks.
+    /// Some people have no e-mail, no phone, no family name, two e-mails, another script, capitals
+    /// or blanks.
     Mixed,
 }
 
@@ -31,7 +32,7 @@ const OTHER_SCRIPTS: [(&str, &str); 4] = [
 ];
 
 /// The person with this number.
-pub fn invented(number: u64, shape: Shape) -> Person {
+pub(crate) fn invented(number: u64, shape: Shape) -> Person {
     let given = GIVEN[(number % 16) as usize];
     let family = FAMILY[(number / 16 % 16) as usize];
     let plain = Person::named(given, family)
@@ -41,18 +42,9 @@ pub fn invented(number: u64, shape: Shape) -> Person {
         return plain;
     }
     match number % 20 {
-        3 => Person {
-            emails: Vec::new(),
-            ..plain
-        },
-        5 => Person {
-            phones: Vec::new(),
-            ..plain
-        },
-        7 => Person {
-            family_name: None,
-            ..plain
-        },
+        3 => Person { emails: Vec::new(), ..plain },
+        5 => Person { phones: Vec::new(), ..plain },
+        7 => Person { family_name: None, ..plain },
         11 => plain.email(&format!("second.{number}@example.net")),
         13 => {
             let (given, family) = OTHER_SCRIPTS[(number / 20 % 4) as usize];
@@ -69,29 +61,21 @@ pub fn invented(number: u64, shape: Shape) -> Person {
     }
 }
 
-/// The same person as somebody may have entered them in Intercom.
-pub fn seed(number: u64) -> Seed {
+/// The same person as an Intercom user with an e-mail and a given name.
+pub(crate) fn seed(number: u64) -> Seed {
     let person = invented(number, Shape::Plain);
-    Seed {
-        email: Some(email(number)),
-        name: person.given_name,
-        ..Seed::default()
-    }
+    Seed { email: Some(email(number)), name: person.given_name, ..Seed::default() }
 }
 
-pub fn email(number: u64) -> String {
+pub(crate) fn email(number: u64) -> String {
     format!("person.{number}@example.org")
 }
 
-/// A number of the range kept for stories.
-pub fn phone(number: u64) -> String {
-    format!(
-        "({}) 555-{:04}",
-        200 + number / 10_000 % 700,
-        number % 10_000
-    )
+/// A number of the 555 range, which is reserved for fiction.
+pub(crate) fn phone(number: u64) -> String {
+    format!("({}) 555-{:04}", 200 + number / 10_000 % 700, number % 10_000)
 }
 
-pub fn e164(number: u64) -> String {
+pub(crate) fn e164(number: u64) -> String {
     format!("+1{}555{:04}", 200 + number / 10_000 % 700, number % 10_000)
 }

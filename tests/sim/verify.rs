@@ -1,4 +1,5 @@
-//! Do both memories agree? Every Keap contact with a usable e-mail should have one live Intercom user with equal fields.
+//! Compares both memories. Every Keap contact with a usable e-mail should have one live Intercom
+//! user with equal fields.
 
 use std::collections::HashSet;
 
@@ -10,34 +11,34 @@ use super::intercom::contact::{Role, StoredContact};
 use super::keap::Keap;
 use super::keap::person::Person;
 
-/// At most so many ids of each kind of disagreement are told.
+/// Most ids that a verdict lists as examples.
 const EXAMPLES: usize = 20;
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     pub keap_contacts: usize,
-    /// Without a usable e-mail: nothing is expected of them.
+    /// Contacts without a usable e-mail. They need no Intercom user.
     pub without_email: usize,
-    /// With a usable e-mail; the sum of the next four.
+    /// Contacts with a usable e-mail: the sum of the next four counts.
     pub syncable: usize,
     pub equal: usize,
     pub different: usize,
     pub missing: usize,
     pub doubled: usize,
-    /// Live users whose external id is no Keap contact's.
+    /// Live users whose external id belongs to no Keap contact.
     pub strangers: usize,
-    /// Keap ids that are not equal.
+    /// Ids of Keap contacts whose Intercom user is not equal.
     pub examples: Vec<String>,
 }
 
 impl Verdict {
-    pub fn agrees(&self) -> bool {
+    pub(crate) fn agrees(&self) -> bool {
         self.equal == self.syncable && self.strangers == 0
     }
 }
 
-/// Compares e-mail, name and phone as the usual mapping has them.
-pub fn verify(keap: &Keap, intercom: &Intercom) -> Verdict {
+/// Compares e-mail, name and phone by the default mapping.
+pub(crate) fn verify(keap: &Keap, intercom: &Intercom) -> Verdict {
     let mut verdict = Verdict::default();
     keap.for_each(|id, person| {
         verdict.keap_contacts += 1;
@@ -49,20 +50,21 @@ pub fn verify(keap: &Keap, intercom: &Intercom) -> Verdict {
         let external_id = id.to_string();
         let mut users = intercom.by_external_id(&external_id);
         users.retain(|user| user.role == Role::User);
-        let place = match users.as_slice() {
+        let count = match users.as_slice() {
             [] => &mut verdict.missing,
             [user] if equal(&person, &email, user) => &mut verdict.equal,
             [_] => &mut verdict.different,
             _ => &mut verdict.doubled,
         };
-        *place += 1;
+        *count += 1;
         if !matches!(users.as_slice(), [user] if equal(&person, &email, user))
             && verdict.examples.len() < EXAMPLES
         {
             verdict.examples.push(external_id);
         }
     });
-    // Collected first: the two memories are never locked the other way round.
+    // The ids are collected first, because the loop above locks Keap before Intercom and the other
+    // order could deadlock.
     let known: HashSet<i64> = keap.ids().into_iter().collect();
     let is_known = |id: &str| id.parse().is_ok_and(|id| known.contains(&id));
     verdict.strangers =
@@ -70,7 +72,8 @@ pub fn verify(keap: &Keap, intercom: &Intercom) -> Verdict {
     verdict
 }
 
-fn equal(person: &Person, email: &str, user: &StoredContact) -> bool {
+/// Whether an Intercom contact shows what the default mapping makes of a person.
+pub(crate) fn equal(person: &Person, email: &str, user: &StoredContact) -> bool {
     let same = |wanted: Option<String>, held: &Option<String>| {
         wanted.unwrap_or_default() == held.clone().unwrap_or_default()
     };
@@ -80,26 +83,26 @@ fn equal(person: &Person, email: &str, user: &StoredContact) -> bool {
 }
 
 impl Person {
-    /// EMAIL1, else the first, if it looks like an address.
-    pub fn wanted_email(&self) -> Option<String> {
-        let address = self
-            .first_email()
-            .or_else(|| self.emails.first().map(|(_, address)| address.as_str()))?;
-        let address = tidy(address);
-        let (name, domain) = address.split_once('@')?;
+    /// The first address that looks like one: EMAIL1 comes before EMAIL2.
+    pub(crate) fn wanted_email(&self) -> Option<String> {
+        let mut emails: Vec<_> = self.emails.iter().collect();
+        emails.sort_by_key(|(slot, _)| slot);
         let odd = |letter: char| letter.is_whitespace() || letter.is_control();
-        let usable = !name.is_empty()
-            && !domain.contains('@')
-            && domain.contains('.')
-            && !domain.starts_with('.')
-            && !domain.ends_with('.')
-            && !address.contains(odd)
-            && address.len() <= 254;
-        usable.then_some(address)
+        emails.into_iter().map(|(_, address)| tidy(&without_joiners(address))).find(|address| {
+            address.split_once('@').is_some_and(|(name, domain)| {
+                !name.is_empty()
+                    && !domain.contains('@')
+                    && domain.contains('.')
+                    && !domain.starts_with('.')
+                    && !domain.ends_with('.')
+                    && !address.contains(odd)
+                    && address.len() <= 254
+            })
+        })
     }
 
-    /// Given and family name.
-    pub fn wanted_name(&self) -> Option<String> {
+    /// Given name and family name.
+    pub(crate) fn wanted_name(&self) -> Option<String> {
         let parts = [&self.given_name, &self.family_name];
         let parts: Vec<_> = parts
             .into_iter()
@@ -110,18 +113,35 @@ impl Person {
         (!parts.is_empty()).then(|| parts.join(" "))
     }
 
-    /// The first number, in E.164 when Keap gives that.
-    pub fn wanted_phone(&self) -> Option<String> {
-        self.phones
-            .iter()
+    /// The first number that has a digit, else the first one: PHONE1 comes before PHONE2. In E.164
+    /// if Keap has it.
+    pub(crate) fn wanted_phone(&self) -> Option<String> {
+        let mut phones: Vec<_> = self.phones.iter().collect();
+        phones.sort_by_key(|phone| &phone.slot);
+        let numbers: Vec<String> = phones
+            .into_iter()
             .filter_map(|phone| phone.e164.as_deref().or(phone.number.as_deref()))
-            .map(tidy)
-            .find(|number| !number.is_empty())
+            .map(|number| tidy(&without_joiners(number)))
+            .filter(|number| !number.is_empty())
+            .collect();
+        let dialled = numbers.iter().find(|number| number.contains(char::is_numeric));
+        dialled.or(numbers.first()).cloned()
     }
 }
 
+/// Characters that nobody sees, wherever they stand.
+const INVISIBLE: [char; 16] = [
+    '\u{ad}', '\u{34f}', '\u{61c}', '\u{180e}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{202a}',
+    '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2060}', '\u{2066}', '\u{2069}', '\u{feff}',
+];
+
 fn tidy(text: &str) -> String {
-    text.trim().nfc().collect()
+    let visible: String = text.chars().filter(|letter| !INVISIBLE.contains(letter)).collect();
+    visible.trim().nfc().collect()
+}
+
+fn without_joiners(text: &str) -> String {
+    text.replace(['\u{200c}', '\u{200d}'], "")
 }
 
 #[cfg(test)]

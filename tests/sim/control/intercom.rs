@@ -1,4 +1,4 @@
-//! Orders to Intercom: seed, turn knobs, let search catch up.
+//! Control routes of Intercom: add contacts, set knobs, bring search up to date.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,10 +12,10 @@ use crate::sim::people;
 #[derive(Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum With {
-    /// Users with an e-mail alone.
+    /// Users with an e-mail and no external id.
     #[default]
     Email,
-    /// Users that carry the Keap id already.
+    /// Users whose external id is a Keap id.
     ExternalId,
     Lead,
     Archived,
@@ -23,14 +23,14 @@ enum With {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SeedIntercom {
+pub(super) struct SeedIntercom {
     count: u64,
     /// Number of the first invented person.
     #[serde(default)]
     start: u64,
     #[serde(default)]
     with: With,
-    /// Keap id of the first; only for `external_id`.
+    /// Keap id of the first contact; used by `external_id` only.
     #[serde(default = "one")]
     first_keap_id: u64,
 }
@@ -39,7 +39,7 @@ fn one() -> u64 {
     1
 }
 
-pub async fn seed_intercom(
+pub(super) async fn seed_intercom(
     State(stage): State<Stage>,
     Json(order): Json<SeedIntercom>,
 ) -> Json<Value> {
@@ -50,9 +50,7 @@ pub async fn seed_intercom(
                 stage.intercom.add_user(seed);
             }
             With::ExternalId => {
-                stage
-                    .intercom
-                    .add_user(seed.external_id((order.first_keap_id + at).to_string()));
+                stage.intercom.add_user(seed.external_id((order.first_keap_id + at).to_string()));
             }
             With::Lead => {
                 stage.intercom.add_lead(seed);
@@ -67,17 +65,17 @@ pub async fn seed_intercom(
     Json(json!({"added": order.count}))
 }
 
-pub async fn turn_intercom(
+pub(super) async fn set_intercom_knobs(
     State(stage): State<Stage>,
-    Json(turned): Json<Value>,
+    Json(changes): Json<Value>,
 ) -> Result<Json<IntercomKnobs>, Refusal> {
     stage.intercom.knobs(|knobs| {
-        *knobs = merged(knobs, turned)?;
+        *knobs = merged(knobs, changes)?;
         Ok(Json(knobs.clone()))
     })
 }
 
-pub async fn reindex(State(stage): State<Stage>) -> Json<Value> {
+pub(super) async fn reindex(State(stage): State<Stage>) -> Json<Value> {
     stage.intercom.reindex_now();
     Json(json!({}))
 }

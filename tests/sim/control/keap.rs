@@ -1,4 +1,4 @@
-//! Orders to Keap: seed, edit, delete, turn knobs.
+//! Control routes of Keap: add, edit and delete contacts, set knobs.
 
 use std::sync::atomic::Ordering;
 
@@ -15,26 +15,28 @@ use crate::sim::people::{self, Shape};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SeedKeap {
+pub(super) struct SeedKeap {
     count: u64,
-    /// Number of the first invented person; people with other numbers are other people.
+    /// Number of the first invented person. Each number stands for another person.
     #[serde(default)]
     start: u64,
     #[serde(default)]
     shape: Shape,
-    /// One stamp for all, so many milliseconds ago; else each its own.
+    /// If set, all contacts get one stamp, this many milliseconds ago. Else each gets its own.
     #[serde(default)]
     age_ms: Option<i64>,
 }
 
-pub async fn seed_keap(State(stage): State<Stage>, Json(order): Json<SeedKeap>) -> Json<Value> {
+pub(super) async fn seed_keap(
+    State(stage): State<Stage>,
+    Json(order): Json<SeedKeap>,
+) -> Json<Value> {
     let ids = stage.keap.add_many(order.count as usize, |at| {
         people::invented(order.start + at as u64, order.shape)
     });
     if let Some(age_ms) = order.age_ms {
         let stamp_ms = stage.keap.clock().now_ms() - age_ms;
-        ids.iter()
-            .for_each(|id| stage.keap.set_stamp_ms(*id, Some(stamp_ms)));
+        ids.iter().for_each(|id| stage.keap.set_stamp_ms(*id, Some(stamp_ms)));
     }
     Json(json!({"added": ids.len(), "first": ids.first(), "last": ids.last()}))
 }
@@ -46,7 +48,7 @@ enum Edit {
     Name,
     Email,
     ClearPhone,
-    /// A new stamp and nothing else.
+    /// Changes nothing but the stamp.
     Touch,
 }
 
@@ -72,16 +74,16 @@ impl Edit {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EditKeap {
-    /// These contacts …
+pub(super) struct EditKeap {
+    /// Edits these contacts.
     ids: Option<Vec<i64>>,
-    /// … or so many, from the lowest id on …
+    /// Without `ids`: edits this many contacts, the lowest ids first.
     count: Option<usize>,
-    /// … after so many.
+    /// Without `ids`: leaves out this many contacts at the start.
     #[serde(default)]
     skip: usize,
     what: Edit,
-    /// One stamp for all, as a bulk edit in Keap gives them; else each its own.
+    /// Gives all contacts one stamp, as a bulk edit in Keap does. Else each gets its own.
     #[serde(default = "yes")]
     one_stamp: bool,
 }
@@ -90,7 +92,10 @@ fn yes() -> bool {
     true
 }
 
-pub async fn edit_keap(State(stage): State<Stage>, Json(order): Json<EditKeap>) -> Json<Value> {
+pub(super) async fn edit_keap(
+    State(stage): State<Stage>,
+    Json(order): Json<EditKeap>,
+) -> Json<Value> {
     let ids = order.ids.unwrap_or_else(|| {
         stage
             .keap
@@ -100,49 +105,37 @@ pub async fn edit_keap(State(stage): State<Stage>, Json(order): Json<EditKeap>) 
             .take(order.count.unwrap_or(usize::MAX))
             .collect()
     });
-    let edit = |person: &mut Person| {
-        order
-            .what
-            .apply(person, stage.edits.fetch_add(1, Ordering::Relaxed))
-    };
+    let edit =
+        |person: &mut Person| order.what.apply(person, stage.edits.fetch_add(1, Ordering::Relaxed));
     let edited = if order.one_stamp {
         stage.keap.bulk_edit(Which::Ids(ids), edit)
     } else {
-        ids.into_iter()
-            .filter(|id| stage.keap.edit(*id, edit))
-            .count()
+        ids.into_iter().filter(|id| stage.keap.edit(*id, edit)).count()
     };
     Json(json!({"edited": edited}))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DeleteFromKeap {
+pub(super) struct DeleteFromKeap {
     ids: Vec<i64>,
 }
 
-pub async fn delete_from_keap(
+pub(super) async fn delete_from_keap(
     State(stage): State<Stage>,
     Json(order): Json<DeleteFromKeap>,
 ) -> Json<Value> {
-    let deleted = order
-        .ids
-        .into_iter()
-        .filter(|id| stage.keap.delete(*id))
-        .count();
+    let deleted = order.ids.into_iter().filter(|id| stage.keap.delete(*id)).count();
     Json(json!({"deleted": deleted}))
 }
 
-pub async fn turn_keap(
+pub(super) async fn set_keap_knobs(
     State(stage): State<Stage>,
-    Json(turned): Json<Value>,
+    Json(changes): Json<Value>,
 ) -> Result<Json<KeapKnobs>, Refusal> {
     stage.keap.knobs(|knobs| {
         let between_pages = knobs.between_pages.take();
-        *knobs = KeapKnobs {
-            between_pages,
-            ..merged(knobs, turned)?
-        };
+        *knobs = KeapKnobs { between_pages, ..merged(knobs, changes)? };
         Ok(Json(knobs.clone()))
     })
 }

@@ -1,25 +1,38 @@
-//! Both stand-ins in a process of their own, steered by plain JSON over HTTP, so that a bench measures the daemon alone.
+//! Runs both stand-ins in a process of their own and controls them by JSON over HTTP, so that a
+//! bench measures the daemon alone.
 //!
-//! All bodies are JSON (`content-type: application/json`), also the empty one (`{}`):
+//! Each route is called by POST with a JSON body (`content-type: application/json`). A body without
+//! fields is `{}`.
 //!
-//! | POST | body |
-//! |---|---|
-//! | `/control/keap/seed` | `count`, `start`, `shape` (`plain`, `mixed`), `age_ms` |
-//! | `/control/keap/edit` | `ids` or `count` and `skip`; `what` (`phone`, `name`, `email`, `clear_phone`, `touch`); `one_stamp` |
-//! | `/control/keap/delete` | `ids` |
-//! | `/control/keap/knobs` | any fields of `KeapKnobs`; answers with all of them |
-//! | `/control/intercom/seed` | `count`, `start`, `with` (`email`, `external_id`, `lead`, `archived`), `first_keap_id` |
-//! | `/control/intercom/knobs` | any fields of `IntercomKnobs`; answers with all of them |
-//! | `/control/intercom/reindex` | |
-//! | `/control/clocks` | `keap_offset_ms`, `intercom_offset_ms` |
-//! | `/control/ledger` | `keep_calls` |
-//! | `/control/clear` | clears counts, windows and faults |
-//! | `/control/reset` | forgets people and turns all knobs back, too |
+//! - `/control/keap/seed`: `count`, `start`, `shape` (`plain`, `mixed`), `age_ms`.
+//! - `/control/keap/edit`: `ids`, or `count` and `skip`; `what` (`phone`, `name`, `email`,
+//!   `clear_phone`, `touch`); `one_stamp`.
+//! - `/control/keap/delete`: `ids`.
+//! - `/control/keap/custom_field`: adds one with `label`, `field_type`, `options`; or changes that of
+//!   `id` by `label` or `deleted`. `/control/keap/custom`: `contact`, `field`, `content`.
+//! - `/control/keap/details`: `contact`, `texts` (property and text or null), `owner_id`, `company`
+//!   (`id`, `name`).
+//! - `/control/keap/user`: `email`. `/control/keap/opt_status`: `email`, `status`.
+//! - `/control/keap/tag`: `name`, and the ids of contacts in `apply` and `remove`.
+//! - `/control/keap/knobs`: any fields of `KeapKnobs`. Answers with all of them.
+//! - `/control/intercom/seed`: `count`, `start`, `with` (`email`, `external_id`, `lead`,
+//!   `archived`), `first_keap_id`.
+//! - `/control/intercom/attribute`: `name`, `data_type`, `options`, `archived`.
+//! - `/control/intercom/admin`: `email`.
+//! - `/control/intercom/knobs`: any fields of `IntercomKnobs`. Answers with all of them.
+//! - `/control/intercom/reindex`: brings search up to date.
+//! - `/control/clocks`: `keap_offset_ms`, `intercom_offset_ms`.
+//! - `/control/ledger`: `keep_calls`.
+//! - `/control/clear`: clears counts, windows and faults.
+//! - `/control/reset`: as `clear`; also removes all contacts, custom fields, attributes, tags, users,
+//!   admins and companies, and sets all knobs to their defaults.
 //!
-//! `/control/counts`, `/control/calls` (the cheaper), `/control/windows` and `/control/verify` answer to GET as well.
+//! `/control/counts`, `/control/calls`, `/control/windows`, `/control/verify` and
+//! `/control/could_subscribe` take a GET as well. `calls` leaves out the numbers of contacts, which makes it cheaper than `counts`.
 
 mod intercom;
 mod keap;
+mod setup;
 
 use std::io;
 use std::sync::Arc;
@@ -40,20 +53,22 @@ use crate::sim::keap::Keap;
 use crate::sim::keap::knobs::KeapKnobs;
 use crate::sim::verify::{Verdict, verify};
 
-/// Edits are numbered from here on: an invented person with a number of their own must not be given just what they have.
+/// Edits are numbered from here on. No invented person has such a number, so an edit never sets the
+/// value that the person already has.
 const FIRST_EDIT: u64 = 3_000_000;
 
-/// Both stand-ins and what steers them.
+/// Both stand-ins and the counter that their control routes share.
 #[derive(Clone)]
-pub struct Stage {
+pub(crate) struct Stage {
     pub keap: Keap,
     pub intercom: Intercom,
     /// Makes every edit differ from the one before.
     edits: Arc<AtomicU64>,
 }
 
-/// Serves until the process ends; port 0 takes a free one. Prints one line of JSON with the three base URLs first.
-pub async fn serve_forever(
+/// First prints one line of JSON with the three base URLs and the tokens, then serves until the
+/// process ends. Port 0 takes a free port.
+pub(crate) async fn serve_forever(
     keap_port: u16,
     intercom_port: u16,
     control_port: u16,
@@ -69,7 +84,8 @@ pub async fn serve_forever(
     stage.serve(listener).await
 }
 
-/// A loop by hand, as axum's own needs a feature that nothing else here does.
+/// Accepts connections in its own loop, because `axum::serve` needs a feature that nothing else
+/// here uses.
 async fn serve_router(listener: TcpListener, router: Router) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
@@ -82,7 +98,7 @@ async fn serve_router(listener: TcpListener, router: Router) -> io::Result<()> {
 }
 
 impl Stage {
-    pub async fn start(keap_port: u16, intercom_port: u16) -> io::Result<Stage> {
+    pub(crate) async fn start(keap_port: u16, intercom_port: u16) -> io::Result<Stage> {
         Ok(Stage {
             keap: Keap::start_on(keap_port).await?,
             intercom: Intercom::start_on(intercom_port).await?,
@@ -90,9 +106,14 @@ impl Stage {
         })
     }
 
-    /// Lets the two be steered through `listener`, until the future is dropped.
-    pub async fn serve(&self, listener: TcpListener) -> io::Result<()> {
+    /// Serves the control routes on `listener` until the future is dropped.
+    pub(crate) async fn serve(&self, listener: TcpListener) -> io::Result<()> {
         serve_router(listener, self.router()).await
+    }
+
+    /// The same, with further routes.
+    pub(crate) async fn serve_with(&self, listener: TcpListener, more: Router) -> io::Result<()> {
+        serve_router(listener, self.router().merge(more)).await
     }
 
     fn router(&self) -> Router {
@@ -100,9 +121,17 @@ impl Stage {
             .route("/control/keap/seed", post(keap::seed_keap))
             .route("/control/keap/edit", post(keap::edit_keap))
             .route("/control/keap/delete", post(keap::delete_from_keap))
-            .route("/control/keap/knobs", post(keap::turn_keap))
+            .route("/control/keap/custom_field", post(setup::set_custom_field))
+            .route("/control/keap/custom", post(setup::set_custom))
+            .route("/control/keap/details", post(setup::set_details))
+            .route("/control/keap/user", post(setup::add_user))
+            .route("/control/keap/opt_status", post(setup::set_opt_status))
+            .route("/control/keap/tag", post(setup::set_tag))
+            .route("/control/keap/knobs", post(keap::set_keap_knobs))
             .route("/control/intercom/seed", post(intercom::seed_intercom))
-            .route("/control/intercom/knobs", post(intercom::turn_intercom))
+            .route("/control/intercom/attribute", post(setup::set_attribute))
+            .route("/control/intercom/admin", post(setup::add_admin))
+            .route("/control/intercom/knobs", post(intercom::set_intercom_knobs))
             .route("/control/intercom/reindex", post(intercom::reindex))
             .route("/control/clocks", post(set_clocks))
             .route("/control/ledger", post(set_ledger))
@@ -110,6 +139,7 @@ impl Stage {
             .route("/control/calls", get(calls).post(calls))
             .route("/control/windows", get(windows).post(windows))
             .route("/control/verify", get(compare).post(compare))
+            .route("/control/could_subscribe", get(could_subscribe).post(could_subscribe))
             .route("/control/clear", post(clear))
             .route("/control/reset", post(reset))
             .with_state(self.clone())
@@ -118,16 +148,16 @@ impl Stage {
 
 type Refusal = (StatusCode, String);
 
-/// The knobs with those of `turned` replaced, or what is wrong with them.
-fn merged<K: Serialize + DeserializeOwned>(knobs: &K, turned: Value) -> Result<K, Refusal> {
+/// The knobs with `changes` applied; the error says what is wrong with the changes.
+fn merged<K: Serialize + DeserializeOwned>(knobs: &K, changes: Value) -> Result<K, Refusal> {
     let wrong = |error: serde_json::Error| (StatusCode::BAD_REQUEST, format!("{error}\n"));
     let mut all = serde_json::to_value(knobs).map_err(wrong)?;
-    match (&mut all, turned) {
-        (Value::Object(all), Value::Object(turned)) => all.extend(turned),
+    match (&mut all, changes) {
+        (Value::Object(all), Value::Object(changes)) => all.extend(changes),
         _ => {
             return Err((
                 StatusCode::BAD_REQUEST,
-                "an object of knobs is expected\n".to_owned(),
+                "the body must be an object of knobs\n".to_owned(),
             ));
         }
     }
@@ -178,7 +208,7 @@ async fn counts(State(stage): State<Stage>) -> Json<Value> {
     }))
 }
 
-/// As `counts`, without a look at the memories: cheap enough to be asked for all the time.
+/// As `counts`, without counting contacts, so it is cheap enough for frequent polling.
 async fn calls(State(stage): State<Stage>) -> Json<Value> {
     Json(json!({
         "keap": {"calls": stage.keap.calls(), "kinds": stage.keap.kinds(), "statuses": stage.keap.statuses()},
@@ -202,7 +232,13 @@ async fn compare(State(stage): State<Stage>) -> Json<Verdict> {
     Json(verify(&stage.keap, &stage.intercom))
 }
 
-/// Clears counts, windows and faults; the memories stay.
+async fn could_subscribe(State(stage): State<Stage>) -> Json<Value> {
+    Json(json!({
+        "keap": stage.keap.could_subscribe(), "intercom": stage.intercom.could_subscribe(),
+    }))
+}
+
+/// Clears counts, windows and faults. The contacts stay.
 async fn clear(State(stage): State<Stage>) -> Json<Value> {
     stage.keap.clear_ledger();
     stage.keap.clear_faults();
@@ -211,14 +247,14 @@ async fn clear(State(stage): State<Stage>) -> Json<Value> {
     Json(json!({}))
 }
 
-/// Forgets everything but tokens, clocks and Keap's last id.
+/// Forgets everything except tokens, clocks and Keap's last id.
 async fn reset(state: State<Stage>) -> Json<Value> {
     state.keap.forget_everybody();
+    state.keap.forget_setup();
     state.keap.knobs(|knobs| *knobs = KeapKnobs::default());
     state.intercom.forget_everybody();
-    state
-        .intercom
-        .knobs(|knobs| *knobs = IntercomKnobs::default());
+    state.intercom.forget_setup();
+    state.intercom.knobs(|knobs| *knobs = IntercomKnobs::default());
     clear(state).await
 }
 
@@ -228,7 +264,7 @@ mod tests {
     use crate::sim::client;
 
     #[tokio::test]
-    async fn a_stage_is_seeded_steered_and_compared_over_http() {
+    async fn a_stage_is_seeded_controlled_and_compared_over_http() {
         let stage = Stage::start(0, 0).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/control", listener.local_addr().unwrap());
@@ -240,54 +276,29 @@ mod tests {
                 .unwrap()
         };
 
-        let added = post(
-            "/keap/seed",
-            json!({"count": 40, "shape": "mixed", "age_ms": 5000}),
-        )
-        .await
-        .json();
+        let added =
+            post("/keap/seed", json!({"count": 40, "shape": "mixed", "age_ms": 5000})).await.json();
         assert_eq!(added["last"], 40);
         post("/intercom/seed", json!({"count": 3, "with": "external_id"})).await;
-        let edited = post("/keap/edit", json!({"ids": [2, 3], "what": "phone"}))
-            .await
-            .json();
+        let edited = post("/keap/edit", json!({"ids": [2, 3], "what": "phone"})).await.json();
         assert_eq!(edited["edited"], 2);
         assert_eq!(stage.keap.stamp_ms(2), stage.keap.stamp_ms(3));
         let verdict = post("/verify", json!({})).await.json();
-        // Every twentieth of a mixed crowd has no e-mail; the seeded users lack family name and phone.
+        // One of twenty mixed people has no e-mail. The users added to Intercom have no family name
+        // and no phone.
         assert_eq!(
-            (
-                &verdict["without_email"],
-                &verdict["different"],
-                &verdict["missing"]
-            ),
+            (&verdict["without_email"], &verdict["different"], &verdict["missing"]),
             (&json!(2), &json!(3), &json!(35))
         );
 
-        let knobs = post(
-            "/keap/knobs",
-            json!({"per_minute": 240, "rounding": "Floor"}),
-        )
-        .await
-        .json();
-        assert_eq!(
-            (&knobs["per_minute"], &knobs["per_second"]),
-            (&json!(240), &Value::Null)
-        );
-        assert_eq!(
-            post("/keap/knobs", json!({"per_hour": 1})).await.status,
-            400
-        );
-        post(
-            "/intercom/knobs",
-            json!({"limit": 5, "window_start": {"Grid": {"offset_ms": 3}}}),
-        )
-        .await;
+        let knobs =
+            post("/keap/knobs", json!({"per_minute": 240, "rounding": "Floor"})).await.json();
+        assert_eq!((&knobs["per_minute"], &knobs["per_second"]), (&json!(240), &Value::Null));
+        assert_eq!(post("/keap/knobs", json!({"per_hour": 1})).await.status, 400);
+        post("/intercom/knobs", json!({"limit": 5, "window_start": {"Grid": {"offset_ms": 3}}}))
+            .await;
         assert_eq!(stage.intercom.knobs(|knobs| knobs.limit), Some(5));
-        assert_eq!(
-            post("/counts", json!({})).await.json()["intercom"]["live_users"],
-            3
-        );
+        assert_eq!(post("/counts", json!({})).await.json()["intercom"]["live_users"], 3);
         assert_eq!(post("/windows", json!({})).await.json()["refused"], 0);
         post("/reset", json!({})).await;
         assert!(stage.keap.is_empty() && stage.intercom.contacts().is_empty());

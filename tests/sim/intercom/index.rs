@@ -1,20 +1,21 @@
-//! The search index, which lags: it shows every contact as it was a while ago, and catches up when somebody looks.
+//! The search index. It lags: it shows each contact as it was some time ago, and catches up when a
+//! search or list reads it.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::contact::{Facts, Slot};
 use super::places::Places;
 
-/// What a contact looks like to search: its facts while it is live, else nothing.
-pub type Seen = Option<Facts>;
+/// What search shows of a contact: its facts while it is live, else nothing.
+pub(super) type Seen = Option<Facts>;
 
 #[derive(Default)]
-pub struct Index {
+pub(super) struct Index {
     by_email: Places,
     by_external_id: Places,
-    /// Only contacts whose index entry differs from what is stored.
+    /// Contacts whose index entry differs from the stored contact.
     stale: HashMap<Slot, Stale>,
-    /// Changes in the order in which they become visible; the number keeps equal times apart.
+    /// Changes, ordered by the time at which they become visible. The number separates equal times.
     waiting: BTreeMap<(i64, u64), (Slot, Seen)>,
     changes: u64,
     visible: usize,
@@ -22,33 +23,27 @@ pub struct Index {
 
 struct Stale {
     seen: Seen,
-    /// Changes of this contact that are still waiting.
+    /// Number of this contact's changes that are not visible yet.
     waiting: usize,
 }
 
 impl Index {
-    /// Notes that a contact changed from `before` to `after`; search sees it from `due_ms` on.
-    pub fn note(&mut self, slot: Slot, before: Seen, after: Seen, due_ms: i64) {
-        // When it is stale already, search sees something older than `before`.
-        self.stale
-            .entry(slot)
-            .or_insert(Stale {
-                seen: before,
-                waiting: 0,
-            })
-            .waiting += 1;
+    /// Notes that a contact changed from `before` to `after`. Search shows it from `due_ms` on.
+    pub(super) fn note(&mut self, slot: Slot, before: Seen, after: Seen, due_ms: i64) {
+        // If the contact is stale already, search shows an older version than `before`.
+        self.stale.entry(slot).or_insert(Stale { seen: before, waiting: 0 }).waiting += 1;
         self.changes += 1;
         self.waiting.insert((due_ms, self.changes), (slot, after));
     }
 
-    /// Enters a contact at once, as if it had been there for long.
-    pub fn enter(&mut self, slot: Slot, facts: &Facts) {
+    /// Adds a contact that search shows at once, like an old one.
+    pub(super) fn enter(&mut self, slot: Slot, facts: &Facts) {
         self.visible += 1;
         self.add(slot, Some(facts));
     }
 
-    /// Makes visible what is due. `current` tells what is stored now.
-    pub fn catch_up(&mut self, now_ms: i64, current: impl Fn(Slot) -> Seen) {
+    /// Makes the changes visible that are due. `current` returns what is stored now.
+    pub(super) fn catch_up(&mut self, now_ms: i64, current: impl Fn(Slot) -> Seen) {
         while let Some(entry) = self.waiting.first_entry() {
             if entry.key().0 > now_ms {
                 break;
@@ -58,8 +53,8 @@ impl Index {
         }
     }
 
-    /// Makes everything visible, due or not.
-    pub fn catch_up_wholly(&mut self, current: impl Fn(Slot) -> Seen) {
+    /// Makes all changes visible, due or not.
+    pub(super) fn catch_up_fully(&mut self, current: impl Fn(Slot) -> Seen) {
         self.catch_up(i64::MAX, current);
     }
 
@@ -68,12 +63,9 @@ impl Index {
             return;
         };
         stale.waiting -= 1;
-        // With nothing left to wait for, the index equals the store, even if a shorter lag let changes overtake.
-        let after = if stale.waiting == 0 {
-            current(slot)
-        } else {
-            after
-        };
+        // After the last change, the index equals the store, even if the lag was made shorter and a
+        // later change became visible first.
+        let after = if stale.waiting == 0 { current(slot) } else { after };
         self.remove(slot, stale.seen.as_ref());
         self.add(slot, after.as_ref());
         self.visible =
@@ -94,26 +86,25 @@ impl Index {
     fn remove(&mut self, slot: Slot, facts: Option<&Facts>) {
         if let Some(facts) = facts {
             self.by_email.remove(facts.email.as_deref(), slot);
-            self.by_external_id
-                .remove(facts.external_id.as_deref(), slot);
+            self.by_external_id.remove(facts.external_id.as_deref(), slot);
         }
     }
 
-    /// What search sees of a contact if that differs from what is stored.
-    pub fn stale(&self, slot: Slot) -> Option<&Seen> {
+    /// What search shows of a contact, if that differs from the stored contact.
+    pub(super) fn stale(&self, slot: Slot) -> Option<&Seen> {
         self.stale.get(&slot).map(|stale| &stale.seen)
     }
 
-    /// How many contacts search sees.
-    pub fn visible(&self) -> usize {
+    /// How many contacts search shows.
+    pub(super) fn visible(&self) -> usize {
         self.visible
     }
 
-    pub fn by_email(&self, email: &str) -> impl Iterator<Item = Slot> + '_ {
+    pub(super) fn by_email(&self, email: &str) -> impl Iterator<Item = Slot> + '_ {
         self.by_email.find(email)
     }
 
-    pub fn by_external_id(&self, external_id: &str) -> impl Iterator<Item = Slot> + '_ {
+    pub(super) fn by_external_id(&self, external_id: &str) -> impl Iterator<Item = Slot> + '_ {
         self.by_external_id.find(external_id)
     }
 }

@@ -1,9 +1,10 @@
-//! Intercom's limit: so many calls in a fixed window, shown in three headers.
+//! Intercom's limit: a number of calls in a fixed window, shown in three headers
+//! (`docs/api/intercom.md`, "Limits").
 
 use super::knobs::{IntercomKnobs, RateHeaders, ResetRounding, WindowStart};
 
 #[derive(Default)]
-pub struct Limits {
+pub(super) struct Limits {
     window: Option<Window>,
     past: Vec<Window>,
     refused: usize,
@@ -12,29 +13,26 @@ pub struct Limits {
 #[derive(Clone, Copy)]
 struct Window {
     start_ms: i64,
-    /// Calls that were let through.
+    /// Calls that were allowed.
     used: u32,
     limit: u32,
 }
 
-/// What becomes of a call, and what its headers say.
-pub struct Verdict {
+/// Whether a call is allowed, and the headers of its answer.
+pub(super) struct Verdict {
     pub allowed: bool,
     pub headers: Vec<(&'static str, String)>,
 }
 
 impl Limits {
-    /// Counts a call, or refuses it.
-    pub fn take(&mut self, knobs: &IntercomKnobs, now_ms: i64) -> Verdict {
+    /// Counts a call or refuses it.
+    pub(super) fn take(&mut self, knobs: &IntercomKnobs, now_ms: i64) -> Verdict {
         let Some(limit) = knobs.limit else {
-            return Verdict {
-                allowed: true,
-                headers: Vec::new(),
-            };
+            return Verdict { allowed: true, headers: Vec::new() };
         };
         let length_ms = knobs.window_secs.max(1) * 1000;
         let mut window = self.window_at(knobs, now_ms, length_ms, limit);
-        // A changed limit holds at once, also within a window.
+        // A new limit applies at once, even within a window.
         window.limit = limit;
         let passed_ms = (now_ms - window.start_ms).clamp(0, length_ms);
         let foreign = (i64::from(knobs.foreign_calls_per_window) * passed_ms / length_ms) as u32;
@@ -49,10 +47,7 @@ impl Limits {
 
         let this = u32::from(allowed && knobs.remaining_counts_this_call);
         let remaining = limit.saturating_sub(before + this);
-        Verdict {
-            allowed,
-            headers: headers(knobs, limit, remaining, window.start_ms + length_ms),
-        }
+        Verdict { allowed, headers: headers(knobs, limit, remaining, window.start_ms + length_ms) }
     }
 
     fn window_at(
@@ -77,17 +72,13 @@ impl Limits {
             Some(window) if window.start_ms == start_ms => window,
             old => {
                 self.past.extend(old);
-                Window {
-                    start_ms,
-                    used: 0,
-                    limit,
-                }
+                Window { start_ms, used: 0, limit }
             }
         }
     }
 
-    /// Start, calls let through and limit of every window that had a call.
-    pub fn windows(&self) -> Vec<(i64, u32, u32)> {
+    /// Start, allowed calls and limit of every window that had a call.
+    pub(super) fn windows(&self) -> Vec<(i64, u32, u32)> {
         self.past
             .iter()
             .chain(&self.window)
@@ -96,12 +87,12 @@ impl Limits {
     }
 
     /// Number of 429s.
-    pub fn refused(&self) -> usize {
+    pub(super) fn refused(&self) -> usize {
         self.refused
     }
 
-    /// Forgets the past windows; the current one goes on.
-    pub fn clear(&mut self) {
+    /// Forgets the past windows. The current one continues.
+    pub(super) fn clear(&mut self) {
         self.past.clear();
         self.refused = 0;
     }
@@ -120,11 +111,7 @@ fn headers(
     let [limit, remaining, reset] = match &knobs.rate_headers {
         RateHeaders::Missing => return Vec::new(),
         RateHeaders::Garbage(text) => [text.clone(), text.clone(), text.clone()],
-        RateHeaders::Normal => [
-            limit.to_string(),
-            remaining.to_string(),
-            seconds.to_string(),
-        ],
+        RateHeaders::Normal => [limit.to_string(), remaining.to_string(), seconds.to_string()],
         RateHeaders::Millis => [limit.to_string(), remaining.to_string(), end_ms.to_string()],
     };
     vec![
@@ -139,10 +126,7 @@ mod tests {
     use super::*;
 
     fn knobs(limit: u32) -> IntercomKnobs {
-        IntercomKnobs {
-            limit: Some(limit),
-            ..IntercomKnobs::default()
-        }
+        IntercomKnobs { limit: Some(limit), ..IntercomKnobs::default() }
     }
 
     fn header(verdict: &Verdict, place: usize) -> i64 {
@@ -150,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_starts_with_its_first_call_and_first_says_that_nothing_was_used() {
+    fn a_window_starts_with_its_first_call_whose_answer_shows_the_whole_limit() {
         let (knobs, mut limits) = (knobs(2), Limits::default());
         let first = limits.take(&knobs, 1_003_400);
         assert_eq!((header(&first, 1), header(&first, 2)), (2, 1014));

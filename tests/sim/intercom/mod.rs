@@ -1,10 +1,13 @@
-//! The Intercom stand-in: contacts with a memory, and the handle by which tests reach it.
+//! The Intercom stand-in: a server with a memory of contacts, and the handle that tests use.
 
-pub mod contact;
+pub(crate) mod attributes;
+mod companies;
+pub(crate) mod contact;
 mod draft;
+mod drift;
 mod errors;
 mod index;
-pub mod knobs;
+pub(crate) mod knobs;
 mod limits;
 mod memory;
 mod places;
@@ -13,6 +16,10 @@ mod render;
 mod routes;
 mod search;
 mod store;
+mod subscribing;
+mod tags;
+mod values;
+mod workspace;
 mod write;
 
 #[cfg(test)]
@@ -27,17 +34,18 @@ use super::clock::Clock;
 use super::faults::{Fault, Faults};
 use super::http::{Door, StandIn};
 use super::ledger::{Call, Ledger};
-use super::message::{Answer, Described, Request};
+use super::message::{Answer, Compression, Described, Request};
 use knobs::IntercomKnobs;
 use limits::Limits;
 use store::Store;
+use workspace::Workspace;
 use write::Moment;
 
-pub const DEFAULT_TOKEN: &str = "canary-intercom-token";
+pub(crate) const DEFAULT_TOKEN: &str = "canary-intercom-token";
 
 /// A handle; all clones are the same Intercom.
 #[derive(Clone)]
-pub struct Intercom {
+pub(crate) struct Intercom {
     shared: Arc<Shared>,
 }
 
@@ -52,6 +60,7 @@ struct Shared {
 struct State {
     token: String,
     store: Store,
+    workspace: Workspace,
     knobs: IntercomKnobs,
     limits: Limits,
     requests: u64,
@@ -59,17 +68,16 @@ struct State {
 
 impl Intercom {
     /// Starts on a free port of 127.0.0.1.
-    pub async fn start() -> Intercom {
-        Intercom::start_on(0)
-            .await
-            .expect("a free port on loopback")
+    pub(crate) async fn start() -> Intercom {
+        Intercom::start_on(0).await.expect("loopback has a free port")
     }
 
-    pub async fn start_on(port: u16) -> io::Result<Intercom> {
+    pub(crate) async fn start_on(port: u16) -> io::Result<Intercom> {
         let (door, listener) = Door::bind(port).await?;
         let state = State {
             token: DEFAULT_TOKEN.to_owned(),
             store: Store::default(),
+            workspace: Workspace::default(),
             knobs: IntercomKnobs::default(),
             limits: Limits::default(),
             requests: 0,
@@ -88,110 +96,100 @@ impl Intercom {
     }
 
     /// `http://127.0.0.1:PORT`
-    pub fn base_url(&self) -> String {
+    pub(crate) fn base_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.shared.door.port())
     }
 
-    /// Closes the listener and all connections. The memory is kept.
-    pub async fn stop(&self) {
-        self.shared.door.shut().await;
+    /// Closes the listener and all connections. The memory stays.
+    pub(crate) async fn stop(&self) {
+        self.shared.door.close().await;
     }
 
-    /// Comes back on the same port.
-    pub async fn resume(&self) {
-        self.shared
-            .door
-            .reopen(self.clone())
-            .await
-            .expect("the port of before");
+    /// Starts again on the same port.
+    pub(crate) async fn resume(&self) {
+        self.shared.door.reopen(self.clone()).await.expect("the former port is free");
     }
 
-    pub fn clock(&self) -> &Clock {
+    pub(crate) fn clock(&self) -> &Clock {
         &self.shared.clock
     }
 
-    pub fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         self.state().token.clone()
     }
 
-    /// Revokes the old token.
-    pub fn set_token(&self, token: &str) {
+    /// Sets the token. The old one is revoked.
+    pub(crate) fn set_token(&self, token: &str) {
         self.state().token = token.to_owned();
     }
 
-    pub fn knobs<T>(&self, turn: impl FnOnce(&mut IntercomKnobs) -> T) -> T {
+    pub(crate) fn knobs<T>(&self, turn: impl FnOnce(&mut IntercomKnobs) -> T) -> T {
         turn(&mut self.state().knobs)
     }
 
-    // The ledger, the windows and the faults.
+    // Ledger, windows and faults.
 
-    pub fn ledger(&self) -> Vec<Call> {
+    pub(crate) fn ledger(&self) -> Vec<Call> {
         self.shared.ledger.calls()
     }
 
-    pub fn count(&self, kind: &str) -> usize {
+    pub(crate) fn count(&self, kind: &str) -> usize {
         self.shared.ledger.count(kind)
     }
 
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.shared.ledger.total()
     }
 
-    pub fn kinds(&self) -> BTreeMap<&'static str, usize> {
+    pub(crate) fn kinds(&self) -> BTreeMap<&'static str, usize> {
         self.shared.ledger.kinds()
     }
 
-    pub fn statuses(&self) -> BTreeMap<u16, usize> {
+    pub(crate) fn statuses(&self) -> BTreeMap<u16, usize> {
         self.shared.ledger.statuses()
     }
 
-    /// Also forgets the past windows.
-    pub fn clear_ledger(&self) {
-        self.shared.ledger.clear();
+    /// Clears the ledger and forgets the past windows.
+    pub(crate) fn clear_ledger(&self) {
+        self.shared.ledger.clear(subscribing::subscribing);
         self.state().limits.clear();
     }
 
     /// `false` keeps only the counts.
-    pub fn keep_calls(&self, keep: bool) {
+    pub(crate) fn keep_calls(&self, keep: bool) {
         self.shared.ledger.keep_calls(keep);
     }
 
-    /// Start, calls let through and limit of each window.
-    pub fn windows(&self) -> Vec<(i64, u32, u32)> {
+    /// Start, allowed calls and limit of each window.
+    pub(crate) fn windows(&self) -> Vec<(i64, u32, u32)> {
         self.state().limits.windows()
     }
 
-    /// Number of 429s for a full window.
-    pub fn refused_by_limit(&self) -> usize {
+    /// Number of 429s because a window was full.
+    pub(crate) fn refused_by_limit(&self) -> usize {
         self.state().limits.refused()
     }
 
-    pub fn fault(&self, fault: Fault) {
+    pub(crate) fn fault(&self, fault: Fault) {
         self.shared.faults.add(fault);
     }
 
-    pub fn clear_faults(&self) {
+    pub(crate) fn clear_faults(&self) {
         self.shared.faults.clear();
     }
 
-    /// Faults that have not struck, or not often enough.
-    pub fn faults_waiting(&self) -> usize {
+    /// Number of faults with strikes left.
+    pub(crate) fn faults_waiting(&self) -> usize {
         self.shared.faults.waiting()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.shared.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn moment(&self) -> Moment {
         let now_ms = self.shared.clock.now_ms();
-        Moment {
-            now_ms,
-            due_ms: now_ms + self.state().knobs.search_lag_ms,
-        }
+        Moment { now_ms, due_ms: now_ms + self.state().knobs.search_lag_ms }
     }
 }
 
@@ -212,6 +210,10 @@ impl StandIn for Intercom {
         Duration::from_millis(self.state().knobs.latency_ms)
     }
 
+    fn compression(&self) -> Option<Compression> {
+        self.state().knobs.compression
+    }
+
     fn describe(&self, request: &Request) -> Described {
         self.describe_call(request)
     }
@@ -220,7 +222,7 @@ impl StandIn for Intercom {
         self.answer_call(request)
     }
 
-    fn dictate(&self, request: &Request, status: u16, body: &str) -> Answer {
-        self.dictate_answer(request, status, body)
+    fn answer_with(&self, request: &Request, status: u16, body: &str) -> Answer {
+        self.fixed_answer(request, status, body)
     }
 }

@@ -1,4 +1,5 @@
-//! The search language: filters and groups, read and checked against the written limits.
+//! The search language: parses filters and groups and checks them against the documented limits
+//! (`docs/api/intercom.md`, "Search").
 
 use serde_json::Value;
 
@@ -9,20 +10,20 @@ use super::render::domain;
 use crate::sim::message::Answer;
 
 #[derive(Debug)]
-pub enum Query {
+pub(super) enum Query {
     Filter(Filter),
     Group { any: bool, parts: Vec<Query> },
 }
 
 #[derive(Debug)]
-pub struct Filter {
+pub(super) struct Filter {
     pub field: Field,
     pub operator: Operator,
     pub values: Vec<Value>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Field {
+pub(super) enum Field {
     Id,
     Role,
     Name,
@@ -35,7 +36,7 @@ pub enum Field {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Operator {
+pub(super) enum Operator {
     Is,
     IsNot,
     Contains,
@@ -46,12 +47,12 @@ pub enum Operator {
     Before,
 }
 
-/// A group in a group is the deepest.
+/// A group may contain groups. Those must not contain groups.
 const MAX_DEPTH: usize = 2;
 const DAY: i64 = 86_400;
 
 impl Field {
-    pub fn named(name: &str) -> Option<Field> {
+    pub(super) fn named(name: &str) -> Option<Field> {
         Some(match name {
             "id" => Field::Id,
             "role" => Field::Role,
@@ -70,8 +71,8 @@ impl Field {
         matches!(self, Field::CreatedAt | Field::UpdatedAt)
     }
 
-    /// The text of a contact in this field; ids have to be made.
-    pub fn text(self, slot: Slot, facts: &Facts) -> Option<std::borrow::Cow<'_, str>> {
+    /// The text that a contact has in this field.
+    pub(super) fn text(self, slot: Slot, facts: &Facts) -> Option<std::borrow::Cow<'_, str>> {
         match self {
             Field::Id => Some(id_of(slot).into()),
             Field::Role => Some(facts.role.word().into()),
@@ -84,24 +85,20 @@ impl Field {
         }
     }
 
-    pub fn time(self, facts: &Facts) -> i64 {
-        if self == Field::UpdatedAt {
-            facts.updated_at
-        } else {
-            facts.created_at
-        }
+    pub(super) fn time(self, facts: &Facts) -> i64 {
+        if self == Field::UpdatedAt { facts.updated_at } else { facts.created_at }
     }
 }
 
 impl Query {
-    pub fn parse(value: &Value, knobs: &IntercomKnobs) -> Result<Query, Answer> {
+    pub(super) fn parse(value: &Value, knobs: &IntercomKnobs) -> Result<Query, Answer> {
         Query::parse_at(value, knobs, 1)
     }
 
     fn parse_at(value: &Value, knobs: &IntercomKnobs, depth: usize) -> Result<Query, Answer> {
         let word = |name| value.get(name).and_then(Value::as_str);
         match (word("field"), word("operator"), value.get("value")) {
-            // A known slip of the service.
+            // The real service has this defect.
             (Some(_), Some("AND" | "OR"), _) => {
                 Err(errors::error(500, "server_error", "Internal error"))
             }
@@ -122,16 +119,13 @@ impl Query {
                     .iter()
                     .map(|part| Query::parse_at(part, knobs, depth + 1))
                     .collect::<Result<_, _>>()?;
-                Ok(Query::Group {
-                    any: operator == "OR",
-                    parts,
-                })
+                Ok(Query::Group { any: operator == "OR", parts })
             }
             _ => Err(errors::invalid("Invalid query")),
         }
     }
 
-    pub fn fits(&self, slot: Slot, facts: &Facts, knobs: &IntercomKnobs) -> bool {
+    pub(super) fn fits(&self, slot: Slot, facts: &Facts, knobs: &IntercomKnobs) -> bool {
         match self {
             Query::Filter(filter) => filter.fits(slot, facts, knobs),
             Query::Group { any: true, parts } => {
@@ -152,11 +146,7 @@ impl Filter {
         knobs: &IntercomKnobs,
     ) -> Result<Filter, Answer> {
         let Some(field) = Field::named(field) else {
-            return Err(errors::error(
-                400,
-                "invalid_field",
-                &format!("Unknown field {field}"),
-            ));
+            return Err(errors::error(400, "invalid_field", &format!("Unknown field {field}")));
         };
         let several = matches!(operator, "IN" | "NIN");
         let operator = match operator {
@@ -187,22 +177,18 @@ impl Filter {
             _ => return Err(errors::invalid("The value does not suit the operator")),
         };
         let typed = |value: &Value| {
-            if field.is_date() {
-                date(value).is_some()
-            } else {
-                value.is_string()
-            }
+            if field.is_date() { date(value).is_some() } else { value.is_string() }
         };
         if !values.iter().all(typed) {
-            return Err(errors::invalid(
-                "The value has the wrong type for this field",
-            ));
+            return Err(errors::invalid("The value has the wrong type for this field"));
         }
-        Ok(Filter {
-            field,
-            operator,
-            values,
-        })
+        let refused = |value: &Value| {
+            value.as_str().is_some_and(|email| knobs.unsearchable_emails.contains(email))
+        };
+        if field == Field::Email && values.iter().any(refused) {
+            return Err(errors::invalid("The value is not an email"));
+        }
+        Ok(Filter { field, operator, values })
     }
 
     fn fits(&self, slot: Slot, facts: &Facts, knobs: &IntercomKnobs) -> bool {
@@ -217,10 +203,7 @@ impl Filter {
         };
         let text = fold(&text);
         let any = |test: fn(&str, &str) -> bool| {
-            self.values
-                .iter()
-                .filter_map(Value::as_str)
-                .any(|value| test(&text, &fold(value)))
+            self.values.iter().filter_map(Value::as_str).any(|value| test(&text, &fold(value)))
         };
         match self.operator {
             Operator::Is => any(|text, value| text == value),
@@ -233,23 +216,19 @@ impl Filter {
         }
     }
 
-    /// Dates are cut to calendar days of the workspace.
+    /// Compares calendar days in the time zone of the workspace.
     fn fits_day(&self, facts: &Facts, knobs: &IntercomKnobs) -> bool {
         let day = |seconds: i64| (seconds + knobs.utc_offset_secs).div_euclid(DAY);
         let held = day(self.field.time(facts));
-        self.values
-            .iter()
-            .filter_map(date)
-            .map(day)
-            .any(|asked| match self.operator {
-                Operator::After => held > asked,
-                Operator::Before => held < asked,
-                _ => held == asked,
-            })
+        self.values.iter().filter_map(date).map(day).any(|asked| match self.operator {
+            Operator::After => held > asked,
+            Operator::Before => held < asked,
+            _ => held == asked,
+        })
     }
 }
 
-/// Unix seconds, as a number or as a text of digits.
+/// Reads Unix seconds, as a number or as a text of digits.
 fn date(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }

@@ -1,13 +1,15 @@
-//! Intercom's front door: token, limit, headers, then the route.
+//! Intercom's routes. Each call passes the checks of token, limit and headers first.
 
 use serde_json::{Value, json};
 
 use super::contact::Standing;
+use super::drift::drifted;
+use super::workspace::{ADMIN_EMAIL, ADMIN_ID};
 use super::write::{find, last_of_chain};
 use super::{Intercom, State, errors, render};
-use crate::sim::message::{Answer, Described, Request};
+use crate::sim::message::{Answer, Described, Request, decoded};
 
-/// What is used when a call names no version.
+/// The version of a call that names none.
 const DEFAULT_VERSION: &str = "2.16";
 const VERSIONS: [&str; 20] = [
     "2.0", "2.1", "2.2", "2.3", "2.4", "2.5", "2.6", "2.7", "2.8", "2.9", "2.10", "2.11", "2.12",
@@ -26,6 +28,19 @@ enum Route {
     Unarchive(String),
     Delete(String),
     Merge,
+    Attributes,
+    CreateAttribute,
+    UpdateAttribute(String),
+    Admins,
+    Tags,
+    WriteTag,
+    ContactTags(String),
+    Tag(String),
+    Untag(String, String),
+    WriteCompany,
+    ContactCompanies(String),
+    AttachCompany(String),
+    DetachCompany(String, String),
     Unknown,
 }
 
@@ -44,6 +59,21 @@ impl Route {
             ("DELETE", ["contacts", id]) => Route::Delete(decoded(id)),
             ("POST", ["contacts", id, "archive"]) => Route::Archive(decoded(id)),
             ("POST", ["contacts", id, "unarchive"]) => Route::Unarchive(decoded(id)),
+            ("GET", ["contacts", id, "tags"]) => Route::ContactTags(decoded(id)),
+            ("POST", ["contacts", id, "tags"]) => Route::Tag(decoded(id)),
+            ("DELETE", ["contacts", id, "tags", tag]) => Route::Untag(decoded(id), decoded(tag)),
+            ("GET", ["contacts", id, "companies"]) => Route::ContactCompanies(decoded(id)),
+            ("POST", ["contacts", id, "companies"]) => Route::AttachCompany(decoded(id)),
+            ("DELETE", ["contacts", id, "companies", company]) => {
+                Route::DetachCompany(decoded(id), decoded(company))
+            }
+            ("GET", ["data_attributes"]) => Route::Attributes,
+            ("POST", ["data_attributes"]) => Route::CreateAttribute,
+            ("PUT", ["data_attributes", id]) => Route::UpdateAttribute(decoded(id)),
+            ("GET", ["admins"]) => Route::Admins,
+            ("GET", ["tags"]) => Route::Tags,
+            ("POST", ["tags"]) => Route::WriteTag,
+            ("POST", ["companies"]) => Route::WriteCompany,
             _ => Route::Unknown,
         }
     }
@@ -61,6 +91,19 @@ impl Route {
             Route::Unarchive(_) => "unarchive",
             Route::Delete(_) => "delete",
             Route::Merge => "merge",
+            Route::Attributes => "attributes",
+            Route::CreateAttribute => "create_attribute",
+            Route::UpdateAttribute(_) => "update_attribute",
+            Route::Admins => "admins",
+            Route::Tags => "tags",
+            Route::WriteTag => "write_tag",
+            Route::ContactTags(_) => "contact_tags",
+            Route::Tag(_) => "tag",
+            Route::Untag(..) => "untag",
+            Route::WriteCompany => "write_company",
+            Route::ContactCompanies(_) => "contact_companies",
+            Route::AttachCompany(_) => "attach_company",
+            Route::DetachCompany(..) => "detach_company",
             Route::Unknown => "unknown",
         }
     }
@@ -72,20 +115,17 @@ impl Route {
             | Route::Find(id)
             | Route::Archive(id)
             | Route::Unarchive(id)
-            | Route::Delete(id) => Some(id),
+            | Route::Delete(id)
+            | Route::UpdateAttribute(id)
+            | Route::ContactTags(id)
+            | Route::Tag(id)
+            | Route::Untag(id, _)
+            | Route::ContactCompanies(id)
+            | Route::AttachCompany(id)
+            | Route::DetachCompany(id, _) => Some(id),
             _ => None,
         }
     }
-}
-
-/// A path segment without its percent signs.
-fn decoded(segment: &str) -> String {
-    // `+` means itself in a path.
-    let query = format!("x={}", segment.replace('+', "%2B"));
-    url::form_urlencoded::parse(query.as_bytes())
-        .next()
-        .map(|(_, value)| value.into_owned())
-        .unwrap_or_default()
 }
 
 impl Intercom {
@@ -103,11 +143,7 @@ impl Intercom {
             let (_, record) = find(&state.store, route.id()?, now_ms)?;
             record.facts.external_id.as_deref().map(str::to_owned)
         };
-        let found = if let Route::Find(id) = &route {
-            Some(id.clone())
-        } else {
-            None
-        };
+        let found = if let Route::Find(id) = &route { Some(id.clone()) } else { None };
         let external_id = found.or_else(|| named("external_id")).or_else(stored);
         let key = route
             .id()
@@ -123,7 +159,7 @@ impl Intercom {
     }
 
     pub(super) fn answer_call(&self, request: &Request) -> Answer {
-        self.behind_the_door(request, || match Route::of(request) {
+        self.after_checks(request, || match Route::of(request) {
             Route::Create => self.create(request),
             Route::Update(id) => self.update(&id, request),
             Route::Read(id) => self.read(&id),
@@ -135,61 +171,60 @@ impl Intercom {
             Route::Unarchive(id) => self.unarchive_call(&id),
             Route::Delete(id) => self.delete_call(&id),
             Route::Merge => self.merge_call(request),
-            Route::Unknown => errors::error(
-                404,
-                "not_found",
-                "The requested resource could not be found",
-            ),
+            Route::Attributes => self.attributes_call(request),
+            Route::CreateAttribute => self.create_attribute_call(request),
+            Route::UpdateAttribute(id) => self.update_attribute_call(&id, request),
+            Route::Admins => self.admins_call(),
+            Route::Tags => self.tags_call(),
+            Route::WriteTag => self.write_tag_call(request),
+            Route::ContactTags(id) => self.contact_tags_call(&id),
+            Route::Tag(id) => self.tag_call(&id, request),
+            Route::Untag(id, tag) => self.untag_call(&id, &tag),
+            Route::WriteCompany => self.write_company_call(request),
+            Route::ContactCompanies(id) => self.contact_companies_call(&id),
+            Route::AttachCompany(id) => self.attach_company_call(&id, request),
+            Route::DetachCompany(id, company) => self.detach_company_call(&id, &company),
+            Route::Unknown => {
+                errors::error(404, "not_found", "The requested resource could not be found")
+            }
         })
     }
 
-    pub(super) fn dictate_answer(&self, request: &Request, status: u16, body: &str) -> Answer {
-        self.behind_the_door(request, || Answer::dictated(status, body))
+    pub(super) fn fixed_answer(&self, request: &Request, status: u16, body: &str) -> Answer {
+        self.after_checks(request, || Answer::fixed(status, body))
     }
 
-    /// Checks what stands before every route, counts the call, and gives the answer its headers.
-    fn behind_the_door(&self, request: &Request, route: impl FnOnce() -> Answer) -> Answer {
+    /// Runs the checks before every route, counts the call and adds the headers of the answer.
+    fn after_checks(&self, request: &Request, route: impl FnOnce() -> Answer) -> Answer {
         let (request_id, token_fits) = {
             let mut state = self.state();
             state.requests += 1;
-            (
-                format!("{:024x}", state.requests),
-                request.bearer() == Some(&state.token),
-            )
+            (format!("{:024x}", state.requests), request.bearer() == Some(&state.token))
         };
         if !token_fits {
-            // A stranger sees no limits.
+            // An answer to a call without a valid token shows no limits.
             return identified(errors::unauthorized(), &request_id);
         }
         let (refusal, rate_headers) = self.refusal(request);
-        let mut answer = refusal.unwrap_or_else(route);
+        let mut answer = drifted(refusal.unwrap_or_else(route), &self.state().knobs);
         answer.headers.extend(rate_headers);
-        let version = request
-            .header("intercom-version")
-            .unwrap_or(DEFAULT_VERSION)
-            .to_owned();
+        let version = request.header("intercom-version").unwrap_or(DEFAULT_VERSION).to_owned();
         identified(answer.header("intercom-version", version), &request_id)
     }
 
     fn refusal(&self, request: &Request) -> (Option<Answer>, Vec<(&'static str, String)>) {
         let State { limits, knobs, .. } = &mut *self.state();
-        // Read under the lock: calls must not reach the windows out of order.
+        // The clock is read under the lock, so that calls reach the windows in order.
         let verdict = limits.take(knobs, self.shared.clock.now_ms());
-        let version = request
-            .header("intercom-version")
-            .unwrap_or(DEFAULT_VERSION);
+        let version = request.header("intercom-version").unwrap_or(DEFAULT_VERSION);
         let known = VERSIONS.contains(&version);
         let accepted = request.header("accept").is_none_or(|accept| {
-            ["application/json", "application/*", "*/*"]
-                .iter()
-                .any(|media| accept.contains(media))
+            ["application/json", "application/*", "*/*"].iter().any(|media| accept.contains(media))
         });
         let refusal = if !verdict.allowed {
             let limit = knobs.limit.unwrap_or_default();
-            let message = format!(
-                "Exceeded rate limit of {limit} in {}_seconds",
-                knobs.window_secs
-            );
+            let message =
+                format!("Exceeded rate limit of {limit} in {}_seconds", knobs.window_secs);
             let answer = errors::error(429, "rate_limit_exceeded", &message);
             Some(match knobs.retry_after {
                 Some(seconds) => answer.header("retry-after", seconds.to_string()),
@@ -202,11 +237,7 @@ impl Intercom {
             let message = "The Accept header should send a media type of application/json";
             Some(errors::error(406, "media_type_not_acceptable", message))
         } else if knobs.plan_restricted {
-            Some(errors::error(
-                403,
-                "api_plan_restricted",
-                "Active subscription needed.",
-            ))
+            Some(errors::error(403, "api_plan_restricted", "Active subscription needed."))
         } else {
             None
         };
@@ -226,7 +257,7 @@ impl Intercom {
         }
     }
 
-    /// Users only; a live one before a merged one.
+    /// Finds a user by external id. A live user comes before a merged one.
     fn find(&self, external_id: &str) -> Answer {
         let now_ms = self.moment().now_ms;
         let store = &self.state().store;
@@ -248,7 +279,7 @@ impl Intercom {
     fn me(&self) -> Answer {
         let timezone = Value::from(self.state().knobs.timezone.clone());
         let body = json!({
-            "type": "admin", "id": "1295", "name": "Sim Admin", "email": "admin@example.org",
+            "type": "admin", "id": ADMIN_ID, "name": "Sim Admin", "email": ADMIN_EMAIL,
             "email_verified": true, "has_inbox_seat": true,
             "avatar": {"type": "avatar", "image_url": null},
             "app": {
@@ -261,7 +292,7 @@ impl Intercom {
     }
 }
 
-/// One id in the header and in an error's body.
+/// Puts the same request id into the header and into the body of an error.
 fn identified(mut answer: Answer, request_id: &str) -> Answer {
     if answer.status >= 400 {
         let body = String::from_utf8_lossy(&answer.body);

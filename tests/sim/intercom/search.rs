@@ -1,4 +1,4 @@
-//! Search and list: both read the lagging index, and hand out stateless cursors.
+//! Search and list. Both read the lagging index and use cursors that need no state.
 
 use std::cmp::Ordering;
 
@@ -24,13 +24,10 @@ struct Sort {
     descending: bool,
 }
 
-/// The newest first; the service's own default is the last request, which no contact here has made.
-const BY_DEFAULT: Sort = Sort {
-    field: Field::CreatedAt,
-    descending: true,
-};
+/// The newest first. The real service sorts by last request, which no contact here has.
+const BY_DEFAULT: Sort = Sort { field: Field::CreatedAt, descending: true };
 
-/// Where a page begins: after this value and slot, in the order asked for.
+/// The start of a page: after this value and slot, in the order that is asked for.
 struct Cursor {
     value: Value,
     slot: Slot,
@@ -46,11 +43,7 @@ impl Cursor {
         let read = || {
             let [value, id, page] =
                 serde_json::from_str::<[Value; 3]>(&opaque::decode(text)?).ok()?;
-            Some(Cursor {
-                value,
-                slot: slot_of(id.as_str()?)?,
-                page: page.as_u64()? as usize,
-            })
+            Some(Cursor { value, slot: slot_of(id.as_str()?)?, page: page.as_u64()? as usize })
         };
         read().ok_or_else(|| errors::invalid("Invalid starting_after"))
     }
@@ -103,13 +96,7 @@ fn searched(store: &Store, knobs: &IntercomKnobs, body: Option<&Value>) -> Resul
         None => 0,
     };
     let rest = found.into_iter().skip(start);
-    Ok(page(
-        rest,
-        total,
-        per_page,
-        after.map_or(1, |cursor| cursor.page),
-        sort,
-    ))
+    Ok(page(rest, total, per_page, after.map_or(1, |cursor| cursor.page), sort))
 }
 
 fn listed(store: &Store, request: &Request) -> Result<Answer, Answer> {
@@ -117,17 +104,10 @@ fn listed(store: &Store, request: &Request) -> Result<Answer, Answer> {
         None => LIST_PER_PAGE,
         Some(text) => per_page(text.parse().ok())?,
     };
-    let after = request
-        .param("starting_after")
-        .map(|text| Cursor::decode(&text))
-        .transpose()?;
-    let end = after
-        .as_ref()
-        .map_or(store.slots().end, |cursor| cursor.slot);
-    // Slots grow with time, so the newest first needs no sorting.
-    let rest = (0..end)
-        .rev()
-        .filter_map(|slot| Some((slot, store.seen(slot)?)));
+    let after = request.param("starting_after").map(|text| Cursor::decode(&text)).transpose()?;
+    let end = after.as_ref().map_or(store.slots().end, |cursor| cursor.slot);
+    // A newer contact has a higher slot, so this order needs no sorting.
+    let rest = (0..end).rev().filter_map(|slot| Some((slot, store.seen(slot)?)));
     Ok(page(
         rest,
         store.index.visible(),
@@ -140,9 +120,7 @@ fn listed(store: &Store, request: &Request) -> Result<Answer, Answer> {
 fn per_page(number: Option<u64>) -> Result<usize, Answer> {
     match number {
         Some(number) if (1..=MAX_PER_PAGE as u64).contains(&number) => Ok(number as usize),
-        _ => Err(errors::invalid(&format!(
-            "per_page must be between 1 and {MAX_PER_PAGE}"
-        ))),
+        _ => Err(errors::invalid(&format!("per_page must be between 1 and {MAX_PER_PAGE}"))),
     }
 }
 
@@ -175,30 +153,22 @@ impl Sort {
             }
             field => field.text(one.0, one.1).cmp(&field.text(other.0, other.1)),
         };
-        self.turned(order.then(one.0.cmp(&other.0)))
+        self.directed(order.then(one.0.cmp(&other.0)))
     }
 
     fn compare_to(self, contact: (Slot, &Facts), cursor: &Cursor) -> Ordering {
         let (slot, facts) = contact;
         let order = match self.field {
-            Field::CreatedAt | Field::UpdatedAt => self
-                .field
-                .time(facts)
-                .cmp(&cursor.value.as_i64().unwrap_or_default()),
-            field => field
-                .text(slot, facts)
-                .as_deref()
-                .cmp(&cursor.value.as_str()),
+            Field::CreatedAt | Field::UpdatedAt => {
+                self.field.time(facts).cmp(&cursor.value.as_i64().unwrap_or_default())
+            }
+            field => field.text(slot, facts).as_deref().cmp(&cursor.value.as_str()),
         };
-        self.turned(order.then(slot.cmp(&cursor.slot)))
+        self.directed(order.then(slot.cmp(&cursor.slot)))
     }
 
-    fn turned(self, order: Ordering) -> Ordering {
-        if self.descending {
-            order.reverse()
-        } else {
-            order
-        }
+    fn directed(self, order: Ordering) -> Ordering {
+        if self.descending { order.reverse() } else { order }
     }
 
     fn value(self, slot: Slot, facts: &Facts) -> Value {
@@ -209,21 +179,17 @@ impl Sort {
     }
 }
 
-/// The slots that may fit, from the index's tables; `None` means that all have to be looked at.
+/// The slots that may match, from the index. `None` means that every slot must be checked.
 fn candidates(store: &Store, query: &Query) -> Option<Vec<Slot>> {
     let mut slots = match query {
-        Query::Filter(Filter {
-            field,
-            operator: Operator::Is,
-            values,
-        }) => {
+        Query::Filter(Filter { field, operator: Operator::Is, values }) => {
             let texts = values.iter().filter_map(Value::as_str);
             match field {
                 Field::Id => texts.filter_map(slot_of).collect(),
                 Field::Email => texts.flat_map(|text| store.index.by_email(text)).collect(),
-                Field::ExternalId => texts
-                    .flat_map(|text| store.index.by_external_id(text))
-                    .collect(),
+                Field::ExternalId => {
+                    texts.flat_map(|text| store.index.by_external_id(text)).collect()
+                }
                 _ => return None,
             }
         }
@@ -232,10 +198,9 @@ fn candidates(store: &Store, query: &Query) -> Option<Vec<Slot>> {
             let parts: Option<Vec<_>> = parts.iter().map(|part| candidates(store, part)).collect();
             parts?.concat()
         }
-        Query::Group { any: false, parts } => parts
-            .iter()
-            .filter_map(|part| candidates(store, part))
-            .min_by_key(Vec::len)?,
+        Query::Group { any: false, parts } => {
+            parts.iter().filter_map(|part| candidates(store, part)).min_by_key(Vec::len)?
+        }
     };
     slots.sort_unstable();
     slots.dedup();
@@ -266,11 +231,7 @@ fn page<'a>(
         ),
     );
     if let (Some((slot, facts)), Some(_)) = (last, rest.next()) {
-        let cursor = Cursor {
-            value: sort.value(slot, facts),
-            slot,
-            page: number + 1,
-        };
+        let cursor = Cursor { value: sort.value(slot, facts), slot, page: number + 1 };
         render::raw(
             &mut out,
             format_args!(

@@ -1,4 +1,5 @@
-//! Create, update, archive, delete and merge: what is allowed, and what then holds.
+//! Create, update, archive, delete and merge: checks each write and carries it out
+//! (`docs/api/intercom.md`, "Writing").
 
 use uuid::Uuid;
 
@@ -9,16 +10,16 @@ use super::store::{Record, Store};
 use super::{Intercom, State, errors, render};
 use crate::sim::message::{Answer, Request};
 
-/// The moment of a write.
+/// The time of a write.
 #[derive(Clone, Copy)]
-pub struct Moment {
+pub(super) struct Moment {
     pub now_ms: i64,
-    /// When search sees it.
+    /// When search shows it.
     pub due_ms: i64,
 }
 
 impl Moment {
-    pub fn seconds(self) -> i64 {
+    pub(super) fn seconds(self) -> i64 {
         self.now_ms.div_euclid(1000)
     }
 }
@@ -26,14 +27,15 @@ impl Moment {
 impl Intercom {
     pub(super) fn create(&self, request: &Request) -> Answer {
         let moment = self.moment();
-        let State { store, knobs, .. } = &mut *self.state();
-        let draft = match Draft::parse(request.json(), knobs) {
+        let State { store, knobs, workspace, .. } = &mut *self.state();
+        let draft = match Draft::parse(request.json(), workspace, knobs) {
             Ok(draft) => draft,
             Err(answer) => return answer,
         };
         let role = draft.role.unwrap_or_default();
         let external_id = match role {
-            // Leads get an id of Intercom's making, whatever was sent, and conflict with nobody.
+            // Intercom makes the external id of a lead, whatever the body says. A lead conflicts
+            // with nobody.
             Role::Lead => Some(Uuid::new_v4().to_string().into_boxed_str()),
             Role::User => {
                 if let Err(answer) = check_new_user(store, knobs, &draft, moment.now_ms) {
@@ -53,7 +55,7 @@ impl Intercom {
         let null_email = matches!(draft.email, Some(None));
         draft.fill(&mut facts);
         if null_email {
-            // Nothing was there to be cleared.
+            // A new contact has no e-mail to clear, so null stays null.
             facts.email = None;
         }
         let slot = store.add(facts, Some(moment.due_ms));
@@ -62,27 +64,17 @@ impl Intercom {
 
     pub(super) fn update(&self, id: &str, request: &Request) -> Answer {
         let moment = self.moment();
-        let State { store, knobs, .. } = &mut *self.state();
+        let State { store, knobs, workspace, .. } = &mut *self.state();
         let (slot, mut facts) = match find(store, id, moment.now_ms) {
-            Some((
-                slot,
-                Record {
-                    facts,
-                    standing: Standing::Live,
-                },
-            )) => (slot, facts.clone()),
-            Some((
-                _,
-                Record {
-                    standing: Standing::Merged { into },
-                    ..
-                },
-            )) if knobs.put_merged_is_gone => {
+            Some((slot, Record { facts, standing: Standing::Live })) => (slot, facts.clone()),
+            Some((_, Record { standing: Standing::Merged { into }, .. }))
+                if knobs.put_merged_is_gone =>
+            {
                 return errors::merged(last_of_chain(store, *into, moment.now_ms));
             }
             _ => return errors::user_not_found(),
         };
-        let draft = match Draft::parse(request.json(), knobs) {
+        let draft = match Draft::parse(request.json(), workspace, knobs) {
             Ok(draft) => draft,
             Err(answer) => return answer,
         };
@@ -96,10 +88,10 @@ impl Intercom {
         let promoted = facts.role == Role::Lead && draft.role == Some(Role::User);
         if promoted {
             facts.role = Role::User;
-            // Without one in the same body, the lead's own UUID stays.
+            // Without an external id in the body, the lead's own UUID stays.
             facts.external_id = draft.external_id().map(Box::from).or(facts.external_id);
         } else if facts.role == Role::User {
-            // null is ignored: an external id cannot be cleared.
+            // Null is ignored, because an external id cannot be cleared.
             facts.external_id = draft.external_id().map(Box::from).or(facts.external_id);
         }
         if facts.role == Role::User
@@ -109,8 +101,8 @@ impl Intercom {
             return answer;
         }
         draft.fill(&mut facts);
-        if store.live(slot) != Some(&facts) {
-            // An unchanged contact keeps its time.
+        if knobs.unchanged_put_bumps || store.live(slot) != Some(&facts) {
+            // Else an unchanged contact keeps its `updated_at`.
             facts.updated_at = moment.seconds();
             store.change(slot, facts, Standing::Live, moment.due_ms);
         }
@@ -121,15 +113,9 @@ impl Intercom {
         let moment = self.moment();
         let store = &mut self.state().store;
         match find(store, id, moment.now_ms) {
-            Some((
-                slot,
-                Record {
-                    standing: Standing::Live,
-                    ..
-                },
-            )) => {
+            Some((slot, Record { standing: Standing::Live, .. })) => {
                 store.set_standing(slot, Standing::Archived, moment.due_ms);
-                told(store, slot, "archived", true, moment.now_ms).applied()
+                short_answer(store, slot, "archived", true, moment.now_ms).applied()
             }
             _ => errors::user_not_found(),
         }
@@ -147,15 +133,13 @@ impl Intercom {
                 refused("User has been marked for permanent deletion and is not restorable.")
             }
             Standing::Merged { .. } => refused("User has been merged and is not restorable."),
-            Standing::Blocked => errors::error(
-                400,
-                "not_restorable",
-                "User has been blocked and is not restorable.",
-            ),
-            Standing::Live => told(store, slot, "archived", false, moment.now_ms).applied(),
+            Standing::Blocked => {
+                errors::error(400, "not_restorable", "User has been blocked and is not restorable.")
+            }
+            Standing::Live => short_answer(store, slot, "archived", false, moment.now_ms).applied(),
             Standing::Archived => {
                 store.set_standing(slot, Standing::Live, moment.due_ms);
-                told(store, slot, "archived", false, moment.now_ms).applied()
+                short_answer(store, slot, "archived", false, moment.now_ms).applied()
             }
         }
     }
@@ -164,27 +148,15 @@ impl Intercom {
         let moment = self.moment();
         let store = &mut self.state().store;
         match find(store, id, moment.now_ms) {
-            Some((
-                slot,
-                Record {
-                    standing: Standing::Live | Standing::Archived,
-                    ..
-                },
-            )) => {
-                store.set_standing(
-                    slot,
-                    Standing::Deleted {
-                        at_ms: moment.now_ms,
-                    },
-                    moment.due_ms,
-                );
-                told(store, slot, "deleted", true, moment.now_ms).applied()
+            Some((slot, Record { standing: Standing::Live | Standing::Archived, .. })) => {
+                store.set_standing(slot, Standing::Deleted { at_ms: moment.now_ms }, moment.due_ms);
+                short_answer(store, slot, "deleted", true, moment.now_ms).applied()
             }
             _ => errors::user_not_found(),
         }
     }
 
-    /// `POST /contacts/merge`: a lead into a user.
+    /// `POST /contacts/merge`: merges a lead into a user.
     pub(super) fn merge_call(&self, request: &Request) -> Answer {
         let moment = self.moment();
         let store = &mut self.state().store;
@@ -199,9 +171,8 @@ impl Intercom {
         let shares =
             |one: &Option<Box<str>>, other: &Option<Box<str>>| one.is_some() && one == other;
         let alike = shares(&lead.email, &user.email) || shares(&lead.phone, &user.phone);
-        let skip = body
-            .and_then(|body| body.get("skip_duplicate_validation")?.as_bool())
-            .unwrap_or(false);
+        let skip =
+            body.and_then(|body| body.get("skip_duplicate_validation")?.as_bool()).unwrap_or(false);
         if lead.role != Role::Lead || user.role != Role::User || !(alike || skip) {
             return errors::error(400, "invalid_merge", "These contacts cannot be merged");
         }
@@ -210,8 +181,9 @@ impl Intercom {
     }
 }
 
-/// The source stops to exist under its own id; the target gets what it lacked.
-pub fn merge(store: &mut Store, from: Slot, into: Slot, moment: Moment) {
+/// Merges two contacts. The source no longer exists under its own id. The target gets the phone and
+/// name that it lacked.
+pub(super) fn merge(store: &mut Store, from: Slot, into: Slot, moment: Moment) {
     let (Some(source), Some(target)) = (store.live(from).cloned(), store.live(into).cloned())
     else {
         return;
@@ -226,13 +198,24 @@ pub fn merge(store: &mut Store, from: Slot, into: Slot, moment: Moment) {
     store.change(into, facts, Standing::Live, moment.due_ms);
 }
 
-pub fn find<'a>(store: &'a Store, id: &str, now_ms: i64) -> Option<(Slot, &'a Record)> {
+pub(super) fn find<'a>(store: &'a Store, id: &str, now_ms: i64) -> Option<(Slot, &'a Record)> {
     let slot = slot_of(id)?;
     Some((slot, store.get(slot, now_ms)?))
 }
 
-/// Where a merged contact went, over at most three hops.
-pub fn last_of_chain(store: &Store, into: Slot, now_ms: i64) -> Slot {
+/// A live contact. The error is the answer for a contact that is not live.
+pub(super) fn live_contact(store: &Store, id: &str, now_ms: i64) -> Result<(Slot, Facts), Answer> {
+    match find(store, id, now_ms) {
+        Some((slot, Record { facts, standing: Standing::Live })) => Ok((slot, facts.clone())),
+        Some((_, Record { standing: Standing::Merged { into }, .. })) => {
+            Err(errors::merged(last_of_chain(store, *into, now_ms)))
+        }
+        _ => Err(errors::user_not_found()),
+    }
+}
+
+/// The contact that a merged contact became, after at most three merges.
+pub(super) fn last_of_chain(store: &Store, into: Slot, now_ms: i64) -> Slot {
     let mut last = into;
     for _ in 0..2 {
         match store.get(last, now_ms).map(|record| record.standing) {
@@ -250,14 +233,14 @@ fn read_back(store: &Store, slot: Slot) -> Answer {
     }
 }
 
-fn told(store: &Store, slot: Slot, what: &str, is: bool, now_ms: i64) -> Answer {
+fn short_answer(store: &Store, slot: Slot, what: &str, is: bool, now_ms: i64) -> Answer {
     match store.get(slot, now_ms) {
         Some(record) => Answer::json(200, render::short(slot, &record.facts, what, is)),
         None => errors::user_not_found(),
     }
 }
 
-/// May a new user have these identifiers?
+/// Checks whether a new user may have these identifiers. The error is the answer that refuses it.
 fn check_new_user(
     store: &Store,
     knobs: &IntercomKnobs,
@@ -284,10 +267,7 @@ fn check_new_user(
         return Ok(());
     }
     let holders: Vec<_> = users(holding_email(store, knobs, email, now_ms)).collect();
-    let live = holders
-        .iter()
-        .filter(|(_, standing)| *standing == Standing::Live)
-        .count();
+    let live = holders.iter().filter(|(_, standing)| *standing == Standing::Live).count();
     if live > 1 && !new_identity {
         return Err(errors::several_match());
     }
@@ -297,7 +277,8 @@ fn check_new_user(
     }
 }
 
-/// May a user have these identifiers after an update?
+/// Checks whether an updated user may have these identifiers. The error is the answer that refuses
+/// it.
 fn check_changed_user(
     store: &Store,
     knobs: &IntercomKnobs,
@@ -334,15 +315,9 @@ fn holding_email<'a>(
     email: &'a str,
     now_ms: i64,
 ) -> impl Iterator<Item = (Slot, &'a Record)> {
-    store
-        .holding_email(email, now_ms)
-        .filter(move |(_, record)| {
-            record
-                .facts
-                .email
-                .as_deref()
-                .is_some_and(|held| knobs.same_email(held, email))
-        })
+    store.holding_email(email, now_ms).filter(move |(_, record)| {
+        record.facts.email.as_deref().is_some_and(|held| knobs.same_email(held, email))
+    })
 }
 
 fn users<'a>(
@@ -353,7 +328,7 @@ fn users<'a>(
         .map(|(slot, record)| (slot, record.standing))
 }
 
-/// The one that a 409 names: a live one before all others.
+/// The holder that a 409 names: the first live one, else the first.
 fn foremost(holders: &mut dyn Iterator<Item = (Slot, Standing)>) -> Option<(Slot, Standing)> {
     let mut first = None;
     for holder in holders {

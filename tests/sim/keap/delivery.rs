@@ -1,4 +1,5 @@
-//! Deliveries of hooks: gathered, attempted four times on Keap's schedule, and given up.
+//! Delivers hook events: collects them, tries four times on Keap's schedule, then gives up
+//! (`docs/api/keap.md`, "Hooks: deliveries").
 
 use std::ops::Range;
 use std::time::Duration;
@@ -14,14 +15,15 @@ use crate::sim::client;
 
 /// Seconds from a change to its first delivery, and from each failure to the next attempt.
 const WAITS: [Range<f64>; 4] = [30.0..60.0, 30.0..60.0, 300.0..301.0, 1800.0..1801.0];
+/// Most events in one delivery.
 const BATCH: usize = 1000;
 /// Seconds that a receiver has for its answer.
-const PATIENCE: f64 = 30.0;
-/// However fast time runs, a receiver on a busy machine gets so long.
-const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT_SECS: f64 = 30.0;
+/// The shortest timeout, however fast time runs: a receiver on a busy machine needs it.
+const MIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-fn patience(time_scale: f64) -> Duration {
-    Duration::from_secs_f64(PATIENCE * time_scale).max(LEAST_PATIENCE)
+fn answer_timeout(time_scale: f64) -> Duration {
+    Duration::from_secs_f64(ANSWER_TIMEOUT_SECS * time_scale).max(MIN_ANSWER_TIMEOUT)
 }
 
 async fn wait(range: &Range<f64>, keap: &Keap) {
@@ -30,21 +32,18 @@ async fn wait(range: &Range<f64>, keap: &Keap) {
     tokio::time::sleep(Duration::from_secs_f64(seconds * time_scale)).await;
 }
 
-/// Offers a secret; the receiver must answer exactly 200 and send it back.
-pub async fn shakes_hands(hook_url: &str, secret: &str, time_scale: f64) -> bool {
-    let headers = [
-        ("x-hook-secret", secret),
-        ("content-type", "application/json"),
-    ];
+/// Sends a secret. The receiver is verified if it answers exactly 200 and echoes the secret.
+pub(super) async fn echoes_secret(hook_url: &str, secret: &str, time_scale: f64) -> bool {
+    let headers = [("x-hook-secret", secret), ("content-type", "application/json")];
     let reply = client::send("POST", hook_url, &headers, "{}");
-    match tokio::time::timeout(patience(time_scale), reply).await {
+    match tokio::time::timeout(answer_timeout(time_scale), reply).await {
         Ok(Ok(reply)) => reply.status == 200 && reply.header("x-hook-secret") == Some(secret),
         _ => false,
     }
 }
 
-/// Waits the first wait, then sends off what has gathered, each batch on its own.
-pub async fn gather(keap: Keap, key: String) {
+/// Waits for the first wait, then delivers the events that have come in, each batch on its own.
+pub(super) async fn collect(keap: Keap, key: String) {
     wait(&WAITS[0], &keap).await;
     let events = {
         let mut state = keap.state();
@@ -52,7 +51,7 @@ pub async fn gather(keap: Keap, key: String) {
         let Some(subscription) = state.hooks.get_mut(&key) else {
             return;
         };
-        subscription.gathering = false;
+        subscription.collecting = false;
         let mut events = std::mem::take(&mut subscription.waiting);
         if shuffle {
             events.shuffle(&mut rand::rng());
@@ -66,7 +65,7 @@ pub async fn gather(keap: Keap, key: String) {
 
 async fn deliver(keap: Keap, key: String, events: Vec<(i64, i64)>) {
     for next in WAITS.get(1..).into_iter().flatten().map(Some).chain([None]) {
-        let Some((hook_url, body)) = letter(&keap, &key, &events) else {
+        let Some((hook_url, body)) = delivery(&keap, &key, &events) else {
             return;
         };
         let (duplicate, time_scale) =
@@ -83,8 +82,8 @@ async fn deliver(keap: Keap, key: String, events: Vec<(i64, i64)>) {
     }
 }
 
-/// Where to and what; `None` if the subscription is gone or is not verified any more.
-fn letter(keap: &Keap, key: &str, events: &[(i64, i64)]) -> Option<(String, String)> {
+/// The URL and body of a delivery. `None` if the subscription is gone or no longer verified.
+fn delivery(keap: &Keap, key: &str, events: &[(i64, i64)]) -> Option<(String, String)> {
     let mut state = keap.state();
     let (rounding, drop_api_url) = (state.knobs.rounding, state.knobs.hook_drop_api_url);
     let hook = &state.hooks.get_mut(key)?.hook;
@@ -94,9 +93,10 @@ fn letter(keap: &Keap, key: &str, events: &[(i64, i64)]) -> Option<(String, Stri
     let object = |(id, stamp_ms): &(i64, i64)| {
         let timestamp = stamps::v2(*stamp_ms, rounding);
         let api_url = format!("https://api.infusionsoft.com/crm/rest/v1/contacts/{id}");
-        match drop_api_url {
-            true => json!({"id": id, "timestamp": timestamp}),
-            false => json!({"id": id, "apiUrl": api_url, "timestamp": timestamp}),
+        if drop_api_url {
+            json!({"id": id, "timestamp": timestamp})
+        } else {
+            json!({"id": id, "apiUrl": api_url, "timestamp": timestamp})
         }
     };
     let object_type = hook.event_key.split('.').next().unwrap_or_default();
@@ -107,12 +107,10 @@ fn letter(keap: &Keap, key: &str, events: &[(i64, i64)]) -> Option<(String, Stri
     Some((hook.hook_url.clone(), body.to_string()))
 }
 
-/// The status, if there was an answer in time.
+/// The status of the answer, if it came in time.
 async fn post(hook_url: &str, body: &str, time_scale: f64) -> Option<u16> {
     let headers = [("content-type", "application/json")];
     let reply = client::send("POST", hook_url, &headers, body.to_owned());
-    let reply = tokio::time::timeout(patience(time_scale), reply)
-        .await
-        .ok()?;
+    let reply = tokio::time::timeout(answer_timeout(time_scale), reply).await.ok()?;
     Some(reply.ok()?.status)
 }

@@ -1,4 +1,5 @@
-//! REST hooks, v1 only: subscriptions, the handshake, and what is raised.
+//! REST hooks, which only v1 has: subscriptions, the handshake and the events
+//! (`docs/api/keap.md`, "Hooks: subscriptions").
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,8 @@ use uuid::Uuid;
 use super::{Keap, State, delivery, errors};
 use crate::sim::message::{Answer, Request};
 
-/// The 2018 list as far as contacts and their tags go, and a few others to skip.
+/// The events of contacts and their tags in Keap's list of 2018, and a few others that a client
+/// must ignore.
 const EVENT_KEYS: [&str; 12] = [
     "contact.add",
     "contact.edit",
@@ -25,7 +27,7 @@ const EVENT_KEYS: [&str; 12] = [
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookStatus {
+pub(crate) enum HookStatus {
     Unverified,
     Verified,
     Inactive,
@@ -33,7 +35,7 @@ pub enum HookStatus {
 
 /// A subscription as a test sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hook {
+pub(crate) struct Hook {
     pub key: String,
     pub event_key: String,
     pub hook_url: String,
@@ -47,45 +49,45 @@ impl Hook {
     }
 }
 
-pub struct Subscription {
+pub(crate) struct Subscription {
     pub hook: Hook,
-    /// The secret of the last handshake, for `delayedVerify`.
+    /// The secret of the last handshake, which `delayedVerify` must repeat.
     secret: String,
-    /// Events that no delivery has taken up yet: contact id and time.
+    /// Events that no delivery has taken yet: contact id and time.
     pub waiting: Vec<(i64, i64)>,
-    /// Somebody already waits to take them up.
-    pub gathering: bool,
+    /// Whether a task is already waiting to deliver them.
+    pub collecting: bool,
 }
 
 #[derive(Default)]
-pub struct Hooks {
+pub(crate) struct Hooks {
     by_key: BTreeMap<String, Subscription>,
     created: u64,
 }
 
 impl Hooks {
-    pub fn get_mut(&mut self, key: &str) -> Option<&mut Subscription> {
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Subscription> {
         self.by_key.get_mut(key)
     }
 
-    pub fn all(&self) -> impl Iterator<Item = &Hook> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Hook> {
         self.by_key.values().map(|subscription| &subscription.hook)
     }
 }
 
 impl Keap {
-    /// All subscriptions, whoever made them.
-    pub fn hooks(&self) -> Vec<Hook> {
+    /// All subscriptions, whoever created them.
+    pub(crate) fn hooks(&self) -> Vec<Hook> {
         self.state().hooks.all().cloned().collect()
     }
 
-    pub fn set_hook_status(&self, key: &str, status: HookStatus) {
+    pub(crate) fn set_hook_status(&self, key: &str, status: HookStatus) {
         if let Some(subscription) = self.state().hooks.get_mut(key) {
             subscription.hook.status = status;
         }
     }
 
-    /// Tells the verified subscriptions of this event; each delivers at its own time.
+    /// Hands an event to its verified subscriptions. Each delivers it on its own schedule.
     pub(super) fn raise(&self, state: &mut State, event_key: &str, ids: &[i64], stamp_ms: i64) {
         if !state.knobs.hook_deliveries {
             return;
@@ -96,14 +98,11 @@ impl Keap {
             {
                 continue;
             }
-            subscription
-                .waiting
-                .extend(ids.iter().map(|id| (*id, stamp_ms)));
-            if !std::mem::replace(&mut subscription.gathering, true) {
-                self.shared.runtime.spawn(delivery::gather(
-                    self.clone(),
-                    subscription.hook.key.clone(),
-                ));
+            subscription.waiting.extend(ids.iter().map(|id| (*id, stamp_ms)));
+            if !std::mem::replace(&mut subscription.collecting, true) {
+                self.shared
+                    .runtime
+                    .spawn(delivery::collect(self.clone(), subscription.hook.key.clone()));
             }
         }
     }
@@ -121,19 +120,16 @@ impl Keap {
                 None => unknown_hook(),
             },
             ("POST", [key, "verify"]) => self.verify(key),
-            ("POST", [key, "delayedVerify"]) => self.verify_late(key, request),
+            ("POST", [key, "delayedVerify"]) => self.delayed_verify(key, request),
             _ => errors::page_not_found(),
         }
     }
 
     fn with_hook(&self, key: &str, run: impl FnOnce(&mut Subscription) -> Answer) -> Answer {
-        self.state()
-            .hooks
-            .get_mut(key)
-            .map_or_else(unknown_hook, run)
+        self.state().hooks.get_mut(key).map_or_else(unknown_hook, run)
     }
 
-    /// Creates or changes a subscription, and tries to verify it before the call is answered.
+    /// Creates or changes a subscription and tries to verify it before the call is answered.
     fn subscribe(&self, key: Option<&str>, request: &Request) -> Answer {
         let text = |name: &str| Some(request.json()?.get(name)?.as_str()?.to_owned());
         let (Some(event_key), Some(hook_url)) = (text("eventKey"), text("hookUrl")) else {
@@ -152,17 +148,13 @@ impl Keap {
                     hooks.created.to_string()
                 }
             };
-            let hook = Hook {
-                key: key.clone(),
-                event_key,
-                hook_url,
-                status: HookStatus::Unverified,
-            };
+            let hook =
+                Hook { key: key.clone(), event_key, hook_url, status: HookStatus::Unverified };
             let subscription = Subscription {
                 hook,
                 secret: String::new(),
                 waiting: Vec::new(),
-                gathering: false,
+                collecting: false,
             };
             hooks.by_key.insert(key.clone(), subscription);
             key
@@ -170,7 +162,8 @@ impl Keap {
         self.verify(&key)
     }
 
-    /// Offers a fresh secret and answers when the receiver has, or has not, echoed it.
+    /// Sends a new secret to the receiver. The answer waits for the receiver and shows whether it
+    /// echoed the secret.
     fn verify(&self, key: &str) -> Answer {
         let secret = Uuid::new_v4().simple().to_string();
         let mut state = self.state();
@@ -183,8 +176,8 @@ impl Keap {
         drop(state);
 
         let (keap, key) = (self.clone(), key.to_owned());
-        let shaking_hands = async move {
-            let verified = delivery::shakes_hands(&hook_url, &secret, time_scale).await;
+        let handshake = async move {
+            let verified = delivery::echoes_secret(&hook_url, &secret, time_scale).await;
             let answer = keap.with_hook(&key, |subscription| {
                 if verified {
                     subscription.hook.status = HookStatus::Verified;
@@ -193,11 +186,11 @@ impl Keap {
             });
             (answer.status, answer.body)
         };
-        Answer::later(shaking_hands).applied()
+        Answer::later(handshake).applied()
     }
 
-    /// The secret comes back by another way.
-    fn verify_late(&self, key: &str, request: &Request) -> Answer {
+    /// Verifies a subscription by a call that repeats the secret of its last handshake.
+    fn delayed_verify(&self, key: &str, request: &Request) -> Answer {
         self.with_hook(key, |subscription| {
             if subscription.secret.is_empty()
                 || request.header("x-hook-secret") != Some(&subscription.secret)

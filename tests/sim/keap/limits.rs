@@ -1,4 +1,5 @@
-//! Keap's limits: calls a second, a minute and a day, with the headers that show them.
+//! Keap's limits: calls a second, a minute and a day, and the headers that show them
+//! (`docs/api/keap.md`, "Limits").
 
 use std::collections::VecDeque;
 
@@ -8,21 +9,21 @@ const SECOND_MS: i64 = 1000;
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
 
-pub const TENANT: &str = "xy123.infusionsoft.com";
+pub(super) const TENANT: &str = "xy123.infusionsoft.com";
 
 /// Why a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub(super) enum Refused {
     Spike,
     Quota,
 }
 
 #[derive(Default)]
-pub struct Limits {
+pub(super) struct Limits {
     second: Window,
     minute: Window,
     day: Window,
-    /// When somebody else was first seen calling.
+    /// When calls of other programs began.
     foreign_since_ms: Option<i64>,
 }
 
@@ -31,25 +32,20 @@ pub struct Limits {
 struct Window {
     start_ms: i64,
     used: u32,
-    /// Times of the calls; only kept when the window slides.
+    /// Times of the calls, kept only for a sliding window.
     calls: VecDeque<i64>,
 }
 
 impl Window {
-    /// Forgets what lies outside; a clock that jumped back leaves nothing in the future behind.
+    /// Forgets calls outside of the window. After the clock jumps back, no call in the future
+    /// stays.
     fn move_to(&mut self, now_ms: i64, length_ms: i64, kind: LimitWindows) {
         let start_ms = now_ms - now_ms.rem_euclid(length_ms);
         match kind {
             LimitWindows::Fixed if start_ms == self.start_ms => {}
-            LimitWindows::Fixed => {
-                *self = Window {
-                    start_ms,
-                    ..Window::default()
-                }
-            }
+            LimitWindows::Fixed => *self = Window { start_ms, ..Window::default() },
             LimitWindows::Sliding => {
-                self.calls
-                    .retain(|at| *at > now_ms - length_ms && *at <= now_ms);
+                self.calls.retain(|at| *at > now_ms - length_ms && *at <= now_ms);
                 self.used = self.calls.len() as u32;
             }
         }
@@ -64,8 +60,8 @@ impl Window {
 }
 
 impl Limits {
-    /// Counts a call, or refuses it.
-    pub fn take(&mut self, knobs: &KeapKnobs, now_ms: i64) -> Result<(), Refused> {
+    /// Counts a call or refuses it.
+    pub(super) fn take(&mut self, knobs: &KeapKnobs, now_ms: i64) -> Result<(), Refused> {
         self.move_to(knobs, now_ms);
         let verdict = self.check(knobs, now_ms);
         if verdict.is_ok() || knobs.rejected_calls_count {
@@ -91,10 +87,7 @@ impl Limits {
         if full(knobs.per_second, self.second.used) {
             return Err(Refused::Spike);
         }
-        let (minute, day) = (
-            self.minute_used(knobs, now_ms),
-            self.day_used(knobs, now_ms),
-        );
+        let (minute, day) = (self.minute_used(knobs, now_ms), self.day_used(knobs, now_ms));
         let tenant_full = minute >= knobs.tenant_per_minute || day >= knobs.tenant_per_day;
         if full(knobs.per_minute, minute)
             || full(knobs.per_day, day)
@@ -105,7 +98,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Ours and, evenly spread, somebody else's.
+    /// Our calls and those of other programs.
     fn minute_used(&self, knobs: &KeapKnobs, now_ms: i64) -> u32 {
         let start_ms = match knobs.limit_windows {
             LimitWindows::Fixed => self.minute.start_ms,
@@ -124,13 +117,14 @@ impl Limits {
         (i64::from(knobs.foreign_calls_per_minute) * passed_ms / MINUTE_MS) as u32
     }
 
-    /// The headers of section "Rate limits", as they stand after this call.
-    pub fn headers(&mut self, knobs: &KeapKnobs, now_ms: i64) -> Vec<(&'static str, String)> {
+    /// The limit headers, with the numbers after this call.
+    pub(super) fn headers(
+        &mut self,
+        knobs: &KeapKnobs,
+        now_ms: i64,
+    ) -> Vec<(&'static str, String)> {
         self.move_to(knobs, now_ms);
-        let (minute, day) = (
-            self.minute_used(knobs, now_ms),
-            self.day_used(knobs, now_ms),
-        );
+        let (minute, day) = (self.minute_used(knobs, now_ms), self.day_used(knobs, now_ms));
         let mut headers = vec![("x-keap-tenant-id", TENANT.to_owned())];
         if let Some(limit) = knobs.per_day {
             let end_ms = now_ms - now_ms.rem_euclid(DAY_MS) + DAY_MS;
@@ -138,10 +132,7 @@ impl Limits {
                 ("x-keap-product-quota-limit", limit.to_string()),
                 ("x-keap-product-quota-time-unit", "day".to_owned()),
                 ("x-keap-product-quota-interval", "1".to_owned()),
-                (
-                    "x-keap-product-quota-available",
-                    limit.saturating_sub(day).to_string(),
-                ),
+                ("x-keap-product-quota-available", limit.saturating_sub(day).to_string()),
                 ("x-keap-product-quota-used", day.to_string()),
                 ("x-keap-product-quota-expiry-time", end_ms.to_string()),
             ]);
@@ -151,10 +142,7 @@ impl Limits {
                 ("x-keap-product-throttle-limit", limit.to_string()),
                 ("x-keap-product-throttle-time-unit", "minute".to_owned()),
                 ("x-keap-product-throttle-interval", "1".to_owned()),
-                (
-                    "x-keap-product-throttle-available",
-                    limit.saturating_sub(minute).to_string(),
-                ),
+                ("x-keap-product-throttle-available", limit.saturating_sub(minute).to_string()),
                 ("x-keap-product-throttle-used", minute.to_string()),
             ]);
         }
@@ -166,10 +154,7 @@ impl Limits {
             let (per_minute, per_day) = (knobs.tenant_per_minute, knobs.tenant_per_day);
             headers.extend(tenant(
                 pair(per_minute, per_day),
-                pair(
-                    per_minute.saturating_sub(minute),
-                    per_day.saturating_sub(day),
-                ),
+                pair(per_minute.saturating_sub(minute), per_day.saturating_sub(day)),
                 pair(minute, day),
             ));
         }
@@ -187,14 +172,10 @@ fn tenant(limit: String, available: String, used: String) -> [(&'static str, Str
     ]
 }
 
-/// Headers of an answer to a caller without a valid key: the tenant is unknown, all numbers are empty.
-pub fn headers_for_strangers(knobs: &KeapKnobs) -> Vec<(&'static str, String)> {
+/// The headers for a caller without a valid key. The tenant is unknown, so all numbers are empty.
+pub(super) fn headers_without_key(knobs: &KeapKnobs) -> Vec<(&'static str, String)> {
     let empty = || "|".to_owned();
-    if knobs.tenant_headers {
-        tenant(empty(), empty(), empty()).into()
-    } else {
-        Vec::new()
-    }
+    if knobs.tenant_headers { tenant(empty(), empty(), empty()).into() } else { Vec::new() }
 }
 
 #[cfg(test)]
@@ -206,26 +187,20 @@ mod tests {
         limits: &mut Limits,
         times: impl IntoIterator<Item = i64>,
     ) -> usize {
-        times
-            .into_iter()
-            .filter(|at| limits.take(knobs, *at).is_ok())
-            .count()
+        times.into_iter().filter(|at| limits.take(knobs, *at).is_ok()).count()
     }
 
     #[test]
-    fn a_fixed_second_lets_twice_its_calls_pass_at_a_border_and_a_sliding_one_does_not() {
-        let mut knobs = KeapKnobs {
-            per_second: Some(10),
-            ..KeapKnobs::default()
-        };
-        let border = (0..20).map(|at| 60_000 + 990 + at);
-        assert_eq!(taken(&knobs, &mut Limits::default(), border.clone()), 20);
+    fn a_fixed_second_lets_a_double_burst_through_and_a_sliding_one_does_not() {
+        let mut knobs = KeapKnobs { per_second: Some(10), ..KeapKnobs::default() };
+        let burst = (0..20).map(|at| 60_000 + 990 + at);
+        assert_eq!(taken(&knobs, &mut Limits::default(), burst.clone()), 20);
         knobs.limit_windows = LimitWindows::Sliding;
-        assert_eq!(taken(&knobs, &mut Limits::default(), border), 10);
+        assert_eq!(taken(&knobs, &mut Limits::default(), burst), 10);
     }
 
     #[test]
-    fn somebody_elses_calls_use_up_the_minute() {
+    fn calls_of_other_programs_use_up_the_minute() {
         let knobs = KeapKnobs {
             per_minute: Some(240),
             foreign_calls_per_minute: 480,

@@ -1,4 +1,5 @@
-//! `GET /v2/contacts`: which rows make up a page, in which order, and what the token for the next one says.
+//! `GET /v2/contacts`: the rows of a page, their order and the token of the next page
+//! (`docs/api/keap.md`, "Pages and tokens").
 
 use super::filter::Filter;
 use super::knobs::{KeapKnobs, TokenStyle};
@@ -11,42 +12,46 @@ use crate::sim::opaque;
 const MAX_PAGE_SIZE: usize = 1000;
 const DEFAULT_PAGE_SIZE: usize = 50;
 
-/// Up to so many places of the stamp order are looked at before a walk by id is thought to be cheaper.
+/// The most rows of a time window that are sorted by id. Above that, a walk by id is cheaper.
 const NARROW_WINDOW: usize = 20_000;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Order {
+pub(super) enum Order {
     Id,
     CreateTime,
     Email,
     UpdateTime,
 }
 
-/// Where a page begins: after this row, in the order asked for.
+/// The start of a page: after this row, in the order that is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Place {
     stamp: i64,
     id: i64,
 }
 
-pub struct Query {
+pub(super) struct Query {
     pub filter: Filter,
     pub order: Order,
     pub descending: bool,
-    /// As asked for; the server may give less.
+    /// The size that is asked for. The server may return less.
     pub page_size: usize,
     pub fields: Fields,
-    /// The token as it came.
+    /// The token as the client sent it.
     pub token: Option<String>,
     after: Option<Place>,
 }
 
-/// A row on a page, in the version that lists show.
-pub type Shown<'a> = (i64, &'a Row, &'a Version);
+/// A row of a page, in the version that lists show.
+pub(super) type Shown<'a> = (i64, &'a Row, &'a Version);
 
 impl Query {
-    /// Reads the query string; unknown parameters are ignored. The error is the text of the 400.
-    pub fn parse(request: &Request, knobs: &KeapKnobs, rows: &Rows) -> Result<Query, String> {
+    /// Parses the query string and ignores unknown parameters. The error is the text of the 400.
+    pub(super) fn parse(
+        request: &Request,
+        knobs: &KeapKnobs,
+        rows: &Rows,
+    ) -> Result<Query, String> {
         let param = |name| request.param(name);
         let filter = Filter::parse(&param("filter").unwrap_or_default(), knobs)?;
         let (order, descending) = order(param("order_by").as_deref(), knobs)?;
@@ -67,28 +72,18 @@ impl Query {
             None => None,
         };
         let fields = Fields::parse(param("fields").as_deref())?;
-        Ok(Query {
-            filter,
-            order,
-            descending,
-            page_size,
-            fields,
-            token,
-            after,
-        })
+        Ok(Query { filter, order, descending, page_size, fields, token, after })
     }
 
     /// The rows of the page, and whether more follow.
-    pub fn page<'a>(
+    pub(super) fn page<'a>(
         &self,
         rows: &'a Rows,
         knobs: &KeapKnobs,
         now_ms: i64,
     ) -> (Vec<Shown<'a>>, bool) {
-        let size = self
-            .page_size
-            .min(knobs.max_page_size_effective.unwrap_or(MAX_PAGE_SIZE))
-            .max(1);
+        let size =
+            self.page_size.min(knobs.max_page_size_effective.unwrap_or(MAX_PAGE_SIZE)).max(1);
         let mut page: Vec<_> = match self.order {
             Order::Id => self.by_id(rows, knobs, now_ms, size + 1),
             Order::UpdateTime => self.by_stamp(rows, knobs, now_ms, size + 1),
@@ -104,9 +99,7 @@ impl Query {
         if knobs.unlisted.contains(&id) {
             return None;
         }
-        self.filter
-            .fits(id, version, knobs)
-            .then_some((id, row, version))
+        self.filter.fits(id, version, knobs).then_some((id, row, version))
     }
 
     fn by_id<'a>(
@@ -143,20 +136,15 @@ impl Query {
         }
     }
 
-    /// The places of the stamp order that a time bound can concern, whichever way stamps are rounded.
+    /// The part of the stamp order that the time bounds can match, whichever way stamps are
+    /// rounded.
     fn window(&self) -> (i64, i64) {
-        let start = self
-            .filter
-            .start_ms
-            .map_or(i64::MIN, |start| start.saturating_sub(1000));
-        let end = self
-            .filter
-            .end_ms
-            .map_or(i64::MAX, |end| end.saturating_add(1000));
+        let start = self.filter.start_ms.map_or(i64::MIN, |start| start.saturating_sub(1000));
+        let end = self.filter.end_ms.map_or(i64::MAX, |end| end.saturating_add(1000));
         (start, end)
     }
 
-    /// The ids of a time window in ascending order, if they are few.
+    /// The ids of a time window in ascending order, if there are few.
     fn narrow_window(&self, rows: &Rows) -> Option<Vec<i64>> {
         if !self.filter.has_time_bound() {
             return None;
@@ -185,15 +173,14 @@ impl Query {
         let (mut from, mut to) = ((start, i64::MIN), (end, i64::MAX));
         match self.after {
             Some(place) if self.descending => {
-                to = to.min((place.stamp, place.id.saturating_sub(1)))
+                to = to.min((place.stamp, place.id.saturating_sub(1)));
             }
             Some(place) => from = from.max((place.stamp, place.id.saturating_add(1))),
             None => {}
         }
         let fits = |(place, id, row): (i64, i64, &'a Row)| {
-            // A place may be that of a version which lists do not show (any more, or yet).
-            self.fits(id, row, knobs, now_ms)
-                .filter(|(_, _, version)| version.place() == place)
+            // The place may belong to a version that lists no longer show, or do not show yet.
+            self.fits(id, row, knobs, now_ms).filter(|(_, _, version)| version.place() == place)
         };
         let places = rows.by_stamp(from..=to);
         if self.descending {
@@ -203,7 +190,7 @@ impl Query {
         }
     }
 
-    /// The two orders that have no index: everything that fits is sorted.
+    /// The page in one of the two orders without an index: sorts all rows that match.
     fn sorted<'a>(
         &self,
         rows: &'a Rows,
@@ -212,19 +199,10 @@ impl Query {
         take: usize,
     ) -> Vec<Shown<'a>> {
         let key = |(id, row, version): &Shown<'_>| match self.order {
-            Order::Email => (
-                version
-                    .person
-                    .unpack()
-                    .first_email()
-                    .unwrap_or_default()
-                    .to_lowercase(),
-                *id,
-            ),
-            _ => (
-                format!("{:020}", stamps::shown_ms(row.created_ms, knobs.rounding)),
-                *id,
-            ),
+            Order::Email => {
+                (version.person.unpack().first_email().unwrap_or_default().to_lowercase(), *id)
+            }
+            _ => (format!("{:020}", stamps::shown_ms(row.created_ms, knobs.rounding)), *id),
         };
         let mut all: Vec<_> = rows
             .by_id(i64::MIN..=i64::MAX)
@@ -235,24 +213,18 @@ impl Query {
             all.reverse();
         }
         let start = match self.after {
-            Some(place) => all
-                .iter()
-                .position(|(id, ..)| *id == place.id)
-                .map_or(0, |at| at + 1),
+            Some(place) => all.iter().position(|(id, ..)| *id == place.id).map_or(0, |at| at + 1),
             None => 0,
         };
         all.into_iter().skip(start).take(take).collect()
     }
 
-    /// The token that leads on from the last row of a page, as JSON.
-    pub fn token_after(&self, last: &Shown<'_>, knobs: &KeapKnobs) -> String {
+    /// The token of the page after this row.
+    pub(super) fn token_after(&self, last: &Shown<'_>, knobs: &KeapKnobs) -> String {
         let (id, _, version) = last;
-        let place = Place {
-            stamp: version.place(),
-            id: *id,
-        };
+        let place = Place { stamp: version.place(), id: *id };
         match knobs.token_style {
-            TokenStyle::LastId => id.to_string(),
+            TokenStyle::LastId | TokenStyle::Number => id.to_string(),
             TokenStyle::FullUrl => format!(
                 "https://api.infusionsoft.com/crm/rest/v2/contacts/?page_size={}&page_token={id}",
                 self.page_size
@@ -263,18 +235,12 @@ impl Query {
         }
     }
 
-    /// The token that leads to the start of this same page.
-    pub fn token_again(&self) -> String {
+    /// The token of this same page.
+    pub(super) fn token_again(&self) -> String {
         let start = if self.descending {
-            Place {
-                stamp: i64::MAX,
-                id: i64::MAX,
-            }
+            Place { stamp: i64::MAX, id: i64::MAX }
         } else {
-            Place {
-                stamp: i64::MIN,
-                id: i64::MIN,
-            }
+            Place { stamp: i64::MIN, id: i64::MIN }
         };
         let start = format!("{}:{}", start.stamp, start.id);
         self.token.clone().unwrap_or_else(|| opaque::encode(&start))
@@ -294,17 +260,14 @@ fn order(text: Option<&str>, knobs: &KeapKnobs) -> Result<(Order, bool), String>
         Some("update_time") if knobs.order_by_update_time => Order::UpdateTime,
         _ => return Err(invalid()),
     };
-    match (
-        words.next().map(str::to_ascii_lowercase).as_deref(),
-        words.next(),
-    ) {
+    match (words.next().map(str::to_ascii_lowercase).as_deref(), words.next()) {
         (None | Some("asc"), None) => Ok((order, false)),
         (Some("desc"), None) => Ok((order, true)),
         _ => Err(invalid()),
     }
 }
 
-/// Tokens of every style are understood: a plain id, or a place in base64.
+/// Reads a token of any style: a plain id, or a place in base64.
 fn place(token: &str, rows: &Rows) -> Option<Place> {
     if let Ok(id) = token.parse() {
         let stamp = rows.get(id).map_or(i64::MIN, |row| row.current.place());
@@ -312,8 +275,5 @@ fn place(token: &str, rows: &Rows) -> Option<Place> {
     }
     let text = opaque::decode(token)?;
     let (stamp, id) = text.split_once(':')?;
-    Some(Place {
-        stamp: stamp.parse().ok()?,
-        id: id.parse().ok()?,
-    })
+    Some(Place { stamp: stamp.parse().ok()?, id: id.parse().ok()? })
 }

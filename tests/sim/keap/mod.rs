@@ -1,19 +1,27 @@
-//! The Keap stand-in: people with a memory, and the handle by which tests reach it.
+//! The Keap stand-in: a server with a memory of people, and the handle that tests use.
 
+mod companies;
+pub(crate) mod consent;
 mod delivery;
+pub(crate) mod details;
 mod errors;
 mod filter;
-pub mod hooks;
-pub mod knobs;
+pub(crate) mod hooks;
+pub(crate) mod knobs;
 mod limits;
 mod list;
 mod memory;
-pub mod person;
+pub(crate) mod model;
+mod pager;
+pub(crate) mod person;
 mod render;
 mod routes;
 mod rows;
 mod stamps;
+mod tags;
+pub(crate) mod users;
 mod v1;
+mod write;
 
 #[cfg(test)]
 mod tests;
@@ -29,19 +37,24 @@ use super::clock::Clock;
 use super::faults::{Fault, Faults};
 use super::http::{Door, StandIn};
 use super::ledger::{Call, Ledger};
-use super::message::{Answer, Described, Request};
+use super::message::{Answer, Compression, Described, Request};
+use companies::Companies;
+use consent::Consent;
 use hooks::Hooks;
 use knobs::KeapKnobs;
 use limits::Limits;
-pub use memory::Which;
+pub(crate) use memory::Which;
+use model::Model;
 use person::Person;
 use rows::Rows;
+use tags::Tags;
+use users::Users;
 
-pub const DEFAULT_TOKEN: &str = "KeapAK-canary-keap-token";
+pub(crate) const DEFAULT_TOKEN: &str = "KeapAK-canary-keap-token";
 
 /// A handle; all clones are the same Keap.
 #[derive(Clone)]
-pub struct Keap {
+pub(crate) struct Keap {
     shared: Arc<Shared>,
 }
 
@@ -50,7 +63,7 @@ struct Shared {
     clock: Clock,
     ledger: Ledger,
     faults: Faults,
-    /// Deliveries of hooks run here, whoever raised them.
+    /// The runtime of hook deliveries, whichever thread raised the event.
     runtime: Handle,
     state: Mutex<State>,
 }
@@ -61,19 +74,24 @@ struct State {
     knobs: KeapKnobs,
     limits: Limits,
     hooks: Hooks,
-    /// List answers so far.
+    model: Model,
+    consent: Consent,
+    tags: Tags,
+    users: Users,
+    companies: Companies,
+    /// Number of list answers so far.
     lists: u64,
-    /// Answers with v2 contacts so far.
+    /// Number of answers with v2 contacts so far.
     answers: u64,
 }
 
 impl Keap {
     /// Starts on a free port of 127.0.0.1.
-    pub async fn start() -> Keap {
-        Keap::start_on(0).await.expect("a free port on loopback")
+    pub(crate) async fn start() -> Keap {
+        Keap::start_on(0).await.expect("loopback has a free port")
     }
 
-    pub async fn start_on(port: u16) -> io::Result<Keap> {
+    pub(crate) async fn start_on(port: u16) -> io::Result<Keap> {
         let (door, listener) = Door::bind(port).await?;
         let state = State {
             token: DEFAULT_TOKEN.to_owned(),
@@ -81,6 +99,11 @@ impl Keap {
             knobs: KeapKnobs::default(),
             limits: Limits::default(),
             hooks: Hooks::default(),
+            model: Model::default(),
+            consent: Consent::default(),
+            tags: Tags::default(),
+            users: Users::default(),
+            companies: Companies::default(),
             lists: 0,
             answers: 0,
         };
@@ -99,90 +122,83 @@ impl Keap {
     }
 
     /// `http://127.0.0.1:PORT/crm/rest`
-    pub fn base_url(&self) -> String {
+    pub(crate) fn base_url(&self) -> String {
         format!("http://127.0.0.1:{}/crm/rest", self.shared.door.port())
     }
 
-    /// Closes the listener and all connections. The memory is kept.
-    pub async fn stop(&self) {
-        self.shared.door.shut().await;
+    /// Closes the listener and all connections. The memory stays.
+    pub(crate) async fn stop(&self) {
+        self.shared.door.close().await;
     }
 
-    /// Comes back on the same port.
-    pub async fn resume(&self) {
-        self.shared
-            .door
-            .reopen(self.clone())
-            .await
-            .expect("the port of before");
+    /// Starts again on the same port.
+    pub(crate) async fn resume(&self) {
+        self.shared.door.reopen(self.clone()).await.expect("the former port is free");
     }
 
-    pub fn clock(&self) -> &Clock {
+    pub(crate) fn clock(&self) -> &Clock {
         &self.shared.clock
     }
 
-    pub fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         self.state().token.clone()
     }
 
-    /// Revokes the old token.
-    pub fn set_token(&self, token: &str) {
+    /// Sets the token. The old one is revoked.
+    pub(crate) fn set_token(&self, token: &str) {
         self.state().token = token.to_owned();
     }
 
-    pub fn knobs<T>(&self, turn: impl FnOnce(&mut KeapKnobs) -> T) -> T {
+    pub(crate) fn knobs<T>(&self, turn: impl FnOnce(&mut KeapKnobs) -> T) -> T {
         turn(&mut self.state().knobs)
     }
 
-    // The ledger and the faults.
+    // Ledger and faults.
 
-    pub fn ledger(&self) -> Vec<Call> {
+    pub(crate) fn ledger(&self) -> Vec<Call> {
         self.shared.ledger.calls()
     }
 
-    pub fn count(&self, kind: &str) -> usize {
+    pub(crate) fn count(&self, kind: &str) -> usize {
         self.shared.ledger.count(kind)
     }
 
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.shared.ledger.total()
     }
 
-    pub fn kinds(&self) -> BTreeMap<&'static str, usize> {
+    pub(crate) fn kinds(&self) -> BTreeMap<&'static str, usize> {
         self.shared.ledger.kinds()
     }
 
-    pub fn statuses(&self) -> BTreeMap<u16, usize> {
+    pub(crate) fn statuses(&self) -> BTreeMap<u16, usize> {
         self.shared.ledger.statuses()
     }
 
-    pub fn clear_ledger(&self) {
-        self.shared.ledger.clear();
+    pub(crate) fn clear_ledger(&self) {
+        self.shared.ledger.clear(consent::subscribing);
     }
 
     /// `false` keeps only the counts.
-    pub fn keep_calls(&self, keep: bool) {
+    pub(crate) fn keep_calls(&self, keep: bool) {
         self.shared.ledger.keep_calls(keep);
     }
 
-    pub fn fault(&self, fault: Fault) {
+    pub(crate) fn fault(&self, fault: Fault) {
         self.shared.faults.add(fault);
     }
 
-    pub fn clear_faults(&self) {
+    pub(crate) fn clear_faults(&self) {
         self.shared.faults.clear();
     }
 
-    /// Faults that have not struck, or not often enough.
-    pub fn faults_waiting(&self) -> usize {
+    /// Number of faults with strikes left.
+    pub(crate) fn faults_waiting(&self) -> usize {
         self.shared.faults.waiting()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.shared.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -203,6 +219,10 @@ impl StandIn for Keap {
         Duration::from_millis(self.state().knobs.latency_ms)
     }
 
+    fn compression(&self) -> Option<Compression> {
+        self.state().knobs.compression
+    }
+
     fn describe(&self, request: &Request) -> Described {
         self.describe_call(request)
     }
@@ -211,7 +231,7 @@ impl StandIn for Keap {
         self.answer_call(request)
     }
 
-    fn dictate(&self, request: &Request, status: u16, body: &str) -> Answer {
-        self.dictate_answer(request, status, body)
+    fn answer_with(&self, request: &Request, status: u16, body: &str) -> Answer {
+        self.fixed_answer(request, status, body)
     }
 }

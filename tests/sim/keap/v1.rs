@@ -1,11 +1,11 @@
-//! Keap's older contact routes: offsets instead of tokens, number ids, `+0000` stamps.
+//! Keap's v1 contact routes: offsets instead of tokens, numeric ids, stamps with `+0000`.
 
 use super::render;
 use super::rows::{Row, Version};
 use super::{Keap, State, errors, stamps};
 use crate::sim::message::{Answer, Request};
 
-/// Not documented; one public client assumes 100.
+/// Keap does not document it; one public client assumes 100.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 
@@ -46,11 +46,7 @@ impl Query {
     }
 
     fn link(&self, base: &str, offset: usize) -> String {
-        let since = self
-            .since
-            .as_ref()
-            .map(|since| format!("&since={since}"))
-            .unwrap_or_default();
+        let since = self.since.as_ref().map(|since| format!("&since={since}")).unwrap_or_default();
         format!(
             "{base}/v1/contacts/?limit={}&offset={offset}{since}&order={}",
             self.limit, self.order
@@ -75,20 +71,14 @@ impl Keap {
         }
         let mut out = b"{\"contacts\":".to_vec();
         render::list(&mut out, page, |out, (id, row, version)| {
-            render::contact_v1(out, *id, row, version, &state.knobs);
+            render::contact_v1(out, *id, row, version, &state);
         });
         let base = "https://api.infusionsoft.com/crm/rest";
-        // Both links are always there, also on an empty page.
-        render::raw(
-            &mut out,
-            format_args!(",\"count\":{},\"next\":", rows.len()),
-        );
+        // Both links are always present, even on an empty page.
+        render::raw(&mut out, format_args!(",\"count\":{},\"next\":", rows.len()));
         render::text(&mut out, &query.link(base, query.offset + query.limit));
         out.extend_from_slice(b",\"previous\":");
-        render::text(
-            &mut out,
-            &query.link(base, query.offset.saturating_sub(query.limit)),
-        );
+        render::text(&mut out, &query.link(base, query.offset.saturating_sub(query.limit)));
         out.push(b'}');
         Answer::json(200, out)
     }
@@ -102,7 +92,7 @@ impl Keap {
             return errors::v1(404, "Unable to find this Contact");
         };
         let mut out = Vec::with_capacity(512);
-        render::contact_v1(&mut out, id, row, &row.current, &state.knobs);
+        render::contact_v1(&mut out, id, row, &row.current, &state);
         Answer::json(200, out)
     }
 }
@@ -113,9 +103,7 @@ fn matching<'a>(state: &'a State, query: &Query, now_ms: i64) -> Result<Matching
     let knobs = &state.knobs;
     let bound = |text: &Option<String>| match text {
         None => Ok(None),
-        Some(text) => stamps::parse(text, knobs)
-            .map(Some)
-            .ok_or("Invalid date-time".to_owned()),
+        Some(text) => stamps::parse(text, knobs).map(Some).ok_or("Invalid date-time".to_owned()),
     };
     let (since, until) = (bound(&query.since)?, bound(&query.until)?);
     let fits_time = |version: &Version| {
@@ -126,19 +114,12 @@ fn matching<'a>(state: &'a State, query: &Query, now_ms: i64) -> Result<Matching
             return false;
         };
         let time = stamps::compared_ms(stamp_ms, knobs);
-        since.is_none_or(|since| {
-            if knobs.inclusive_start {
-                time >= since
-            } else {
-                time > since
-            }
-        }) && until.is_none_or(|until| {
-            if knobs.inclusive_end {
-                time <= until
-            } else {
-                time < until
-            }
-        })
+        since.is_none_or(|since| if knobs.inclusive_start { time >= since } else { time > since })
+            && until.is_none_or(
+                |until| {
+                    if knobs.inclusive_end { time <= until } else { time < until }
+                },
+            )
     };
     let by_text =
         query.email.is_some() || query.given_name.is_some() || query.family_name.is_some();
@@ -155,10 +136,7 @@ fn matching<'a>(state: &'a State, query: &Query, now_ms: i64) -> Result<Matching
         same(&query.given_name, person.given_name.as_deref())
             && same(&query.family_name, person.family_name.as_deref())
             && (query.email.is_none()
-                || person
-                    .emails
-                    .iter()
-                    .any(|(_, address)| same(&query.email, Some(address))))
+                || person.emails.iter().any(|(_, address)| same(&query.email, Some(address))))
     };
     let mut rows: Vec<_> = state
         .rows

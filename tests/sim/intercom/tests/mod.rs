@@ -1,8 +1,10 @@
-//! What the Intercom stand-in promises, over real HTTP.
+//! Tests of the Intercom stand-in over real HTTP.
 
+mod access;
+mod attributes;
 mod contacts;
-mod door;
 mod search;
+mod workspace;
 
 use serde_json::{Value, json};
 
@@ -19,19 +21,8 @@ async fn call(intercom: &Intercom, method: &str, path: &str, body: Value) -> Rep
         ("intercom-version", "2.16"),
         ("accept", "application/json"),
     ];
-    let body = if body.is_null() {
-        String::new()
-    } else {
-        body.to_string()
-    };
-    client::send(
-        method,
-        &format!("{}{path}", intercom.base_url()),
-        &headers,
-        body,
-    )
-    .await
-    .unwrap()
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    client::send(method, &format!("{}{path}", intercom.base_url()), &headers, body).await.unwrap()
 }
 
 async fn create(intercom: &Intercom, body: Value) -> Reply {
@@ -47,13 +38,7 @@ async fn get(intercom: &Intercom, path: &str) -> Reply {
 }
 
 async fn search(intercom: &Intercom, query: Value) -> Reply {
-    call(
-        intercom,
-        "POST",
-        "/contacts/search",
-        json!({"query": query}),
-    )
-    .await
+    call(intercom, "POST", "/contacts/search", json!({"query": query})).await
 }
 
 fn filter(field: &str, operator: &str, value: impl Into<Value>) -> Value {
@@ -67,12 +52,7 @@ fn id(reply: &Reply) -> String {
 
 fn error(reply: &Reply) -> (u16, String, String) {
     let body = reply.json();
-    let word = |name: &str| {
-        body["errors"][0][name]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let word = |name: &str| body["errors"][0][name].as_str().unwrap_or_default().to_owned();
     assert_eq!(body["request_id"].as_str(), reply.header("x-request-id"));
     (reply.status, word("code"), word("message"))
 }

@@ -1,9 +1,9 @@
-//! Search and list: lag, language, cursors.
+//! Tests of search and list: the lag, the query language and the cursors.
 
 use super::*;
 
 #[tokio::test]
-async fn a_created_user_is_read_at_once_and_searched_later() {
+async fn a_new_user_is_found_by_id_at_once_and_by_search_later() {
     let intercom = Intercom::start().await;
     let reply = create(
         &intercom,
@@ -14,15 +14,9 @@ async fn a_created_user_is_read_at_once_and_searched_later() {
     assert_eq!(ann.len(), 24);
     assert_eq!(reply.header("intercom-version"), Some("2.16"));
     let body = get(&intercom, &format!("/contacts/{ann}")).await.json();
-    assert_eq!(
-        (&body["email"], &body["role"]),
-        (&json!("Ann@example.org"), &json!("user"))
-    );
+    assert_eq!((&body["email"], &body["role"]), (&json!("Ann@example.org"), &json!("user")));
     assert_eq!(body["tags"]["url"], format!("/contacts/{ann}/tags"));
-    assert_eq!(
-        id(&get(&intercom, "/contacts/find_by_external_id/7").await),
-        ann
-    );
+    assert_eq!(id(&get(&intercom, "/contacts/find_by_external_id/7").await), ann);
 
     assert!(found(&search(&intercom, filter("email", "=", "ann@example.org")).await).is_empty());
     assert!(found(&get(&intercom, "/contacts").await).is_empty());
@@ -32,14 +26,7 @@ async fn a_created_user_is_read_at_once_and_searched_later() {
         [ann.as_str()]
     );
     assert_eq!(found(&get(&intercom, "/contacts").await), [ann]);
-    assert_eq!(
-        (
-            intercom.count("create"),
-            intercom.count("search"),
-            intercom.calls()
-        ),
-        (1, 2, 7)
-    );
+    assert_eq!((intercom.count("create"), intercom.count("search"), intercom.calls()), (1, 2, 7));
 }
 
 #[tokio::test]
@@ -47,20 +34,12 @@ async fn search_shows_old_values_of_updated_and_archived_contacts() {
     let intercom = Intercom::start().await;
     let ann = intercom.add_user(Seed::with_email("old@example.org"));
     put(&intercom, &ann, json!({"email": "new@example.org"})).await;
-    let old = search(
-        &intercom,
-        filter("email", "IN", json!(["old@example.org", "new@example.org"])),
-    )
-    .await;
+    let old =
+        search(&intercom, filter("email", "IN", json!(["old@example.org", "new@example.org"])))
+            .await;
     assert_eq!(old.json()["data"][0]["email"], "old@example.org");
     intercom.clock().advance_ms(30_000);
-    call(
-        &intercom,
-        "POST",
-        &format!("/contacts/{ann}/archive"),
-        json!({}),
-    )
-    .await;
+    call(&intercom, "POST", &format!("/contacts/{ann}/archive"), json!({})).await;
     intercom.clock().advance_ms(30_000);
     assert_eq!(
         found(&search(&intercom, filter("email", "=", "new@example.org")).await),
@@ -69,14 +48,8 @@ async fn search_shows_old_values_of_updated_and_archived_contacts() {
     assert!(found(&search(&intercom, filter("email", "=", "old@example.org")).await).is_empty());
     intercom.reindex_now();
     let gone = search(&intercom, filter("email", "=", "new@example.org")).await;
-    assert_eq!(
-        (found(&gone).len(), &gone.json()["pages"]["total_pages"]),
-        (0, &json!(0))
-    );
-    assert_eq!(
-        get(&intercom, &format!("/contacts/{ann}")).await.status,
-        404
-    );
+    assert_eq!((found(&gone).len(), &gone.json()["pages"]["total_pages"]), (0, &json!(0)));
+    assert_eq!(get(&intercom, &format!("/contacts/{ann}")).await.status, 404);
 }
 
 #[tokio::test]
@@ -93,9 +66,7 @@ async fn search_takes_groups_within_its_limits() {
         filter(
             "email",
             "IN",
-            range
-                .map(|number| format!("{number}@example.org"))
-                .collect::<Vec<_>>(),
+            range.map(|number| format!("{number}@example.org")).collect::<Vec<_>>(),
         )
     };
     let group = |operator: &str, parts: Vec<Value>| json!({"operator": operator, "value": parts});
@@ -115,27 +86,11 @@ async fn search_takes_groups_within_its_limits() {
     intercom.knobs(|knobs| knobs.allow_nested_search = false);
     assert_eq!(search(&intercom, nested.clone()).await.status, 400);
     intercom.knobs(|knobs| knobs.allow_nested_search = true);
-    assert_eq!(
-        search(&intercom, group("AND", vec![group("OR", vec![nested])]))
-            .await
-            .status,
-        400
-    );
-    assert_eq!(
-        search(&intercom, group("OR", vec![users.clone(); 16]))
-            .await
-            .status,
-        400
-    );
-    assert_eq!(
-        search(&intercom, filter("email", "LIKE", "x")).await.status,
-        400
-    );
+    assert_eq!(search(&intercom, group("AND", vec![group("OR", vec![nested])])).await.status, 400);
+    assert_eq!(search(&intercom, group("OR", vec![users.clone(); 16])).await.status, 400);
+    assert_eq!(search(&intercom, filter("email", "LIKE", "x")).await.status, 400);
     assert_eq!(search(&intercom, filter("email", "=", 5)).await.status, 400);
-    assert_eq!(
-        search(&intercom, filter("shoe", "=", "x")).await.status,
-        400
-    );
+    assert_eq!(search(&intercom, filter("shoe", "=", "x")).await.status, 400);
     assert_eq!(
         found(&search(&intercom, filter("id", "=", ids[4].as_str())).await),
         [ids[4].as_str()]
@@ -171,18 +126,12 @@ async fn cursors_lead_through_all_pages_of_search_and_list() {
         );
     }
     let first = get(&intercom, "/contacts?per_page=4").await.json();
-    assert_eq!(
-        (&first["total_count"], &first["pages"]["total_pages"]),
-        (&json!(7), &json!(2))
-    );
+    assert_eq!((&first["total_count"], &first["pages"]["total_pages"]), (&json!(7), &json!(2)));
     let after = first["pages"]["next"]["starting_after"].as_str().unwrap();
     let query = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs([("per_page", "4"), ("starting_after", after)])
         .finish();
     let second = get(&intercom, &format!("/contacts?{query}")).await;
-    assert_eq!(
-        (found(&second).len(), &second.json()["pages"]["next"]),
-        (3, &Value::Null)
-    );
+    assert_eq!((found(&second).len(), &second.json()["pages"]["next"]), (3, &Value::Null));
     assert_eq!(get(&intercom, "/contacts?per_page=151").await.status, 400);
 }

@@ -1,9 +1,9 @@
-//! Lists, windows, tokens, single contacts.
+//! Tests of lists, windows, page tokens and single contacts.
 
 use super::*;
 
 #[tokio::test]
-async fn a_list_shows_ids_and_names_unless_asked_for_more() {
+async fn a_list_shows_only_ids_and_names_unless_a_call_asks_for_more() {
     let keap = Keap::start().await;
     let id = keap.add(ann());
     let reply = list(&keap, &[("email", "nobody@example.org")]).await;
@@ -12,10 +12,7 @@ async fn a_list_shows_ids_and_names_unless_asked_for_more() {
         "contacts": [{"id": id, "given_name": "Ann", "family_name": "Lee"}], "next_page_token": "",
     });
     assert_eq!(reply.json(), expected);
-    assert_eq!(
-        reply.header("x-keap-tenant-id"),
-        Some("xy123.infusionsoft.com")
-    );
+    assert_eq!(reply.header("x-keap-tenant-id"), Some("xy123.infusionsoft.com"));
 
     let row = list(&keap, &[("fields", USUAL)]).await.json()["contacts"][0].clone();
     assert_eq!(row["email_addresses"][0]["field"], "EMAIL1");
@@ -27,20 +24,14 @@ async fn a_list_shows_ids_and_names_unless_asked_for_more() {
 async fn a_window_walk_by_id_sees_every_contact_of_one_stamp_once() {
     let keap = Keap::start().await;
     keap.add_many(2500, |_| ann());
-    keap.bulk_edit(Which::All, |person| {
-        person.job_title = Some("Buyer".to_owned())
-    });
+    keap.bulk_edit(Which::All, |person| person.job_title = Some("Buyer".to_owned()));
     let stamp = keap.stamp_ms(1).unwrap();
     let (start, end) = (time(stamp - 2000), time(stamp + 2000));
     let mut seen = Vec::new();
     loop {
         let last = seen.last().copied().unwrap_or(0);
         let filter = format!("start_update_time=={start};end_update_time=={end};contact_id>{last}");
-        let params = [
-            ("filter", filter.as_str()),
-            ("order_by", "id asc"),
-            ("page_size", "1000"),
-        ];
+        let params = [("filter", filter.as_str()), ("order_by", "id asc"), ("page_size", "1000")];
         let page = ids(&list(&keap, &params).await);
         if page.is_empty() {
             break;
@@ -54,12 +45,7 @@ async fn a_window_walk_by_id_sees_every_contact_of_one_stamp_once() {
 async fn tokens_of_every_style_lead_through_all_pages() {
     let keap = Keap::start().await;
     keap.add_many(7, |_| ann());
-    for style in [
-        TokenStyle::Opaque,
-        TokenStyle::LastId,
-        TokenStyle::FullUrl,
-        TokenStyle::Null,
-    ] {
+    for style in [TokenStyle::Opaque, TokenStyle::LastId, TokenStyle::FullUrl, TokenStyle::Null] {
         for order in [
             "id asc",
             "id desc",
@@ -71,15 +57,9 @@ async fn tokens_of_every_style_lead_through_all_pages() {
             keap.knobs(|knobs| knobs.token_style = style);
             let (mut seen, mut token) = (Vec::new(), String::new());
             loop {
-                let reply = list(
-                    &keap,
-                    &[
-                        ("page_size", "3"),
-                        ("order_by", order),
-                        ("page_token", &token),
-                    ],
-                )
-                .await;
+                let reply =
+                    list(&keap, &[("page_size", "3"), ("order_by", order), ("page_token", &token)])
+                        .await;
                 seen.extend(ids(&reply));
                 match &reply.json()["next_page_token"] {
                     Value::String(next) if !next.is_empty() => {
@@ -98,7 +78,7 @@ async fn tokens_of_every_style_lead_through_all_pages() {
 }
 
 #[tokio::test]
-async fn stamps_are_rounded_and_bounds_can_exclude_their_instant() {
+async fn stamps_are_rounded_and_a_bound_can_exclude_its_instant() {
     let keap = Keap::start().await;
     let id = keap.add(ann());
     keap.set_stamp_ms(id, Some(1_787_156_430_731));
@@ -107,22 +87,12 @@ async fn stamps_are_rounded_and_bounds_can_exclude_their_instant() {
         list(&keap, &[("fields", "update_time")])
     };
     let time_of = |reply: Reply| reply.json()["contacts"][0]["update_time"].clone();
-    assert_eq!(
-        time_of(shown(Rounding::HalfUp).await),
-        "2026-08-19T16:20:31Z"
-    );
-    assert_eq!(
-        time_of(shown(Rounding::Floor).await),
-        "2026-08-19T16:20:30Z"
-    );
+    assert_eq!(time_of(shown(Rounding::HalfUp).await), "2026-08-19T16:20:31Z");
+    assert_eq!(time_of(shown(Rounding::Floor).await), "2026-08-19T16:20:30Z");
     keap.knobs(|knobs| knobs.rounding = Rounding::HalfUp);
 
     let found = async |start: i64, end: i64| {
-        let filter = format!(
-            "start_update_time=={};end_update_time=={}",
-            time(start),
-            time(end)
-        );
+        let filter = format!("start_update_time=={};end_update_time=={}", time(start), time(end));
         ids(&list(&keap, &[("filter", &filter)]).await).len()
     };
     let second = 1_787_156_431_000;
@@ -157,18 +127,12 @@ async fn a_late_change_shows_by_id_at_once_and_in_lists_later() {
     keap.edit(id, |person| person.job_title = None);
     assert!(ids(&list(&keap, &[]).await).is_empty());
     keap.clock().advance_ms(5001);
-    assert_eq!(
-        list(&keap, &[]).await.json()["contacts"][0]["given_name"],
-        "Anna"
-    );
-    assert_eq!(
-        ids(&list(&keap, &[("order_by", "update_time desc")]).await),
-        [id, new]
-    );
+    assert_eq!(list(&keap, &[]).await.json()["contacts"][0]["given_name"], "Anna");
+    assert_eq!(ids(&list(&keap, &[("order_by", "update_time desc")]).await), [id, new]);
 }
 
 #[tokio::test]
-async fn glitches_poison_and_malformed_rows() {
+async fn lists_can_glitch_fail_on_a_poisoned_row_and_hold_a_malformed_one() {
     let keap = Keap::start().await;
     keap.add_many(3, |_| ann());
     keap.knobs(|knobs| {
@@ -182,9 +146,7 @@ async fn glitches_poison_and_malformed_rows() {
     assert!(empty["contacts"].as_array().unwrap().is_empty() && empty["next_page_token"] != "");
     assert_eq!(list(&keap, &[]).await.status, 500);
     let token = empty["next_page_token"].as_str().unwrap();
-    let page = list(&keap, &[("page_size", "2"), ("page_token", token)])
-        .await
-        .json();
+    let page = list(&keap, &[("page_size", "2"), ("page_token", token)]).await.json();
     assert_eq!(page["contacts"][0], serde_json::json!({"id": {}}));
     assert_eq!(page["contacts"][1]["id"], "2");
     assert_eq!(get(&keap, "/v2/contacts/3").await.status, 200);
@@ -211,36 +173,24 @@ async fn a_patch_replaces_what_its_mask_names() {
     let keap = Keap::start().await;
     let id = keap.add(ann());
     let bearer = format!("Bearer {}", keap.token());
-    let url = format!(
-        "{}/v2/contacts/{id}?update_mask=email_addresses",
-        keap.base_url()
-    );
+    let url = format!("{}/v2/contacts/{id}?update_mask=email_addresses", keap.base_url());
     let body =
         r#"{"given_name":"X","email_addresses":[{"email":"new@example.org","field":"EMAIL2"}]}"#;
-    let reply = client::send("PATCH", &url, &[("authorization", &bearer)], body)
-        .await
-        .unwrap();
+    let reply = client::send("PATCH", &url, &[("authorization", &bearer)], body).await.unwrap();
     assert_eq!(reply.status, 200);
     let person = keap.person(id).unwrap();
     assert_eq!(person.given_name.as_deref(), Some("Ann"));
-    assert_eq!(
-        person.emails,
-        [("EMAIL2".to_owned(), "new@example.org".to_owned())]
-    );
+    assert_eq!(person.emails, [("EMAIL2".to_owned(), "new@example.org".to_owned())]);
     assert!(keap.ledger()[0].applied);
 }
 
 #[tokio::test]
-async fn v1_counts_links_and_spells_stamps_its_own_way() {
+async fn v1_has_a_count_links_and_its_own_form_of_stamps() {
     let keap = Keap::start().await;
     let id = keap.add(ann());
     keap.set_stamp_ms(id, Some(1_787_156_430_731));
-    let page = get(
-        &keap,
-        "/v1/contacts?limit=2&offset=2&since=2026-01-01T00:00:00.000Z",
-    )
-    .await
-    .json();
+    let page =
+        get(&keap, "/v1/contacts?limit=2&offset=2&since=2026-01-01T00:00:00.000Z").await.json();
     assert_eq!(page["contacts"].as_array().unwrap().len(), 0);
     assert_eq!(page["count"], 1);
     assert!(page["next"].as_str().unwrap().contains("offset=4"));

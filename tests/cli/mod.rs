@@ -1,0 +1,34 @@
+//! The command line: what each command prints and its exit status.
+
+mod check;
+mod exits;
+mod golden;
+mod held;
+mod init;
+mod lists;
+mod look;
+mod migrate;
+mod pipes;
+mod progress;
+mod proxy;
+mod readme;
+mod run;
+mod settings;
+mod status;
+mod sync;
+
+use sqlx::PgPool;
+
+use crate::process::world;
+use crate::world::World;
+
+/// No daemon runs beside the commands, and each logs only what an operator must see.
+async fn quiet_world(pool: PgPool, people: usize) -> World {
+    let mut world = world(pool, people).await;
+    world.set("RUST_LOG", "warn");
+    world
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().collect()
+}
