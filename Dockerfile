@@ -1,5 +1,6 @@
 # The daemon in a container: docker build -t keap-intercom-sync . (docs/docker.md)
-# Settings come from the environment; secrets best as files: KEAP_API_KEY_FILE=/run/secrets/… . All state is in Postgres.
+# Settings come from the environment. Give secrets as files: KEAP_API_KEY_FILE=/run/secrets/…
+# All state is in Postgres.
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
@@ -10,20 +11,21 @@ COPY src src
 RUN cargo build --release --locked --bin keap-intercom-sync
 
 FROM debian:bookworm-slim
-# The remotes are trusted by the system's authorities; their newest version is the right one.
+# TLS to Keap and Intercom trusts the system's certificate authorities: take the newest list.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /build/target/release/keap-intercom-sync /usr/local/bin/
-# An account without a name, files or rights.
+# An account that has no name, owns no file and has no rights.
 USER 65532:65532
-# Loopback would be the container's own.
+# Loopback would be reachable only from inside the container.
 ENV HTTP_LISTEN=0.0.0.0:8080
 EXPOSE 8080
-# Alive, not whether contacts flow: a restart does not help a remote. GET /ready tells that.
+# Checks only that the daemon is alive, because a restart cannot repair Keap or Intercom. GET /ready
+# says whether contacts are synced.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD ["keap-intercom-sync", "health"]
-# SIGTERM: what is under way is finished and recorded, within 5 s.
+# On SIGTERM the daemon finishes and records what is under way, within 5 s.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["keap-intercom-sync"]
 CMD ["run"]

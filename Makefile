@@ -1,35 +1,57 @@
-# What one types here. Every database comes from tests/with-postgres: DATABASE_URL if it is set, else
-# a private PostgreSQL. ARGS="…" is added to the last command of a target.
+# The commands for people who work on the code. tests/with-postgres provides every database: it uses
+# DATABASE_URL if that is set, else a private PostgreSQL. ARGS="…" is appended to a target's last
+# command.
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/keap-intercom-sync
 DENY := $(CACHE)/cargo-deny-0.20.2
 DEB := $(CACHE)/cargo-deb-3.8.0
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-# Root's home is closed to the account that runs PostgreSQL for root.
+# The groups of tests in tests/main.rs that need no database.
+QUICK_GROUPS := contracts:: layers:: sim::
+# PostgreSQL refuses to run as root, and the account that runs it instead cannot enter root's home.
 STATE := $(if $(filter 0,$(shell id -u)),/var/lib,$(or $(XDG_STATE_HOME),$(HOME)/.local/state))/keap-intercom-sync
 
-.PHONY: help demo demo-stay run test check deny bench deb package-test tarball ci rust
+.PHONY: help demo demo-stay run test soak pooler-test quick check deny bench deb package-test tarball ci rust
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
 
-demo: rust ## invented contacts flow from a stand-in Keap to a stand-in Intercom; needs no account
-	cargo build --locked --example demo
+demo: rust ## syncs invented contacts from a stand-in Keap to a stand-in Intercom; needs no account
+	@echo "building keap-intercom-sync and the demo around it: some minutes the first time"
+	cargo build --locked --bin keap-intercom-sync --example demo
 	exec tests/with-postgres cargo run --quiet --locked --example demo -- $(ARGS)
 
-demo-stay: ## the same, and it keeps running and prints calls to try
+demo-stay: ## the same, then keeps running and prints the commands to try, which work as printed
 	@$(MAKE) --no-print-directory demo ARGS="--stay $(ARGS)"
 
-run: rust ## the daemon on your own accounts, its database in your state folder (keys in the environment)
+run: rust ## the daemon on your own accounts (keys in the environment), with a database in your state folder
 	cargo build --release --locked
 	exec tests/with-postgres --keep "$(STATE)" "$(TARGET)/release/keap-intercom-sync" run $(ARGS)
 
 test: rust ## all tests, on a private PostgreSQL
 	tests/with-postgres.test
 	cargo test --locked --no-run
-# Tests wait more than they compute.
+# Four threads even on two cores, because most tests wait rather than compute.
 	exec env RUST_TEST_THREADS="$${RUST_TEST_THREADS:-4}" tests/with-postgres cargo test --locked $(ARGS)
+
+soak: rust ## kills and cuts the daemon at every call and commit, and in random worlds; ARGS=kills, ARGS=commits, ARGS="--seed 7 --worlds 20"
+	cargo build --locked --example soak
+	exec tests/with-postgres "$(TARGET)/debug/examples/soak" $(ARGS)
+
+pooler-test: rust ## the program behind a real PgBouncer, which must be installed
+	tests/pooler.test
+
+# A group without a test is an error, so that renaming a module cannot switch its tests off. Without
+# DATABASE_URL, a test in these groups that needs a database fails.
+quick: check ## format, lints and the tests that need no database; the other tests need `make test`
+	cargo test --quiet --locked --no-run --lib --test tests
+	@tests=$$(cargo test --quiet --locked --test tests -- --list) || exit 1; for group in $(QUICK_GROUPS); do \
+	  echo "$$tests" | grep "^$$group.*: test\$$" >/dev/null || \
+	    { echo "make quick: no test has a name that starts with $$group" >&2; exit 1; }; \
+	done
+	env -u DATABASE_URL cargo test --quiet --locked --lib
+	env -u DATABASE_URL cargo test --quiet --locked --test tests -- $(QUICK_GROUPS)
 
 check: rust ## format and lints, as errors
 	cargo fmt --all --check
@@ -40,11 +62,11 @@ deny: $(DENY)/bin/cargo-deny ## licences, banned crates and sources of all depen
 	$< --offline check $(ARGS) licenses bans sources
 
 $(DENY)/bin/cargo-deny: | rust
-	@echo "building cargo-deny once, about a minute"
+	@echo "building cargo-deny, once; this takes about a minute"
 	cargo install --quiet --locked --debug --root "$(DENY)" cargo-deny@$(lastword $(subst -, ,$(DENY)))
 
-bench: rust ## speed and memory against the stand-ins, in a release build
-# The program apart, else it has the features that only tests need.
+bench: rust ## measures speed and memory against the stand-ins, in a release build
+# The program is built apart, else it would get the features that only tests need.
 	cargo build --release --locked
 	cargo build --release --locked --example bench
 	exec tests/with-postgres cargo run --release --quiet --locked --example bench -- $(ARGS)
@@ -56,20 +78,20 @@ deb: rust $(DEB)/bin/cargo-deb ## a Debian package in target/debian
 	"$(DEB)/bin/cargo-deb" --no-build --locked $(ARGS)
 
 $(DEB)/bin/cargo-deb: | rust
-	@echo "building cargo-deb once, less than a minute"
+	@echo "building cargo-deb, once; this takes less than a minute"
 	cargo install --quiet --locked --debug --root "$(DEB)" cargo-deb@$(lastword $(subst -, ,$(DEB)))
 
-package-test: deb tarball ## both on a Debian machine that boots in a folder; as root, a few minutes
+package-test: deb tarball ## tests both on a Debian machine that boots in a folder; needs root and a few minutes
 	cargo build --locked --example demo
 	exec tests/with-postgres tests/package.test "$(TARGET)"/debian/*.deb "$(TARGET)"/keap-intercom-sync-*.tar.gz \
 	  "$(TARGET)/debug/examples/demo" --stand-ins
 
-tarball: rust ## the same files without a package, for other distributions, in target/
+tarball: rust ## the same files as a tarball in target/, for other distributions
 	cargo build --release --locked
 	rm -f "$(TARGET)"/keap-intercom-sync-*.tar.gz
 	systemd/tarball "$(TARGET)"
 
-ci: ## what CI runs
+ci: ## everything that CI runs
 	.ci/run
 
 rust:
