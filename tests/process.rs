@@ -20,12 +20,9 @@ use tokio::time::Instant;
 pub(crate) use crate::canary::canary;
 use crate::canary::canary_in;
 pub(crate) use crate::target::Target;
-use crate::world::{World, until};
+use crate::world::{HANGS, World, until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_keap-intercom-sync");
-
-/// A guard against hangs. It measures nothing.
-const HANGS: Duration = Duration::from_secs(30);
 
 /// A world of [`canary`] people and secrets. Each person was last changed yesterday, in a second of
 /// its own.
@@ -197,7 +194,8 @@ impl Process {
         ended
     }
 
-    /// Stops it in order, as systemd does: within five seconds, with exit status 0.
+    /// Stops it in order, as systemd does, with exit status 0. It may take five seconds, and as long
+    /// again on a busy machine.
     pub(crate) async fn stop(self) -> Ended {
         self.stop_by(Signal::TERM).await
     }
@@ -207,7 +205,7 @@ impl Process {
         self.signal(signal);
         let ended = self.ended().await.expect(0);
         assert!(
-            signalled.elapsed() < Duration::from_secs(6),
+            signalled.elapsed() < Duration::from_secs(10),
             "stopping took {:?}: {ended:#?}",
             signalled.elapsed()
         );

@@ -394,11 +394,14 @@ impl Daemon {
     }
 }
 
-/// Waits until a condition holds. Fails after thirty seconds and names the condition.
+/// A guard against hangs. It measures nothing, so it is longer than a busy machine needs.
+pub(crate) const HANGS: Duration = Duration::from_secs(120);
+
+/// Waits until a condition holds. Fails after [`HANGS`] and names the condition.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let started = tokio::time::Instant::now();
     while !holds().await {
-        assert!(started.elapsed() < Duration::from_secs(30), "this did not become true: {what}");
+        assert!(started.elapsed() < HANGS, "this did not become true: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

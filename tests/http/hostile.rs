@@ -227,7 +227,7 @@ async fn a_database_that_does_not_answer_is_reported_at_once(pool: PgPool) {
 
     let sent = Instant::now();
     let reply = post(&daemon, "/sync/contact", &json!({ "keap_contact_id": 1 })).await;
-    assert!(sent.elapsed() < Duration::from_millis(1500), "{:?}", sent.elapsed());
+    assert!(sent.elapsed() < Duration::from_secs(5), "{:?}", sent.elapsed());
     assert_problem(&reply, 503);
     assert!(reply.header("retry-after").is_some());
     healthy(&daemon).await;

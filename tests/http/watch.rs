@@ -32,7 +32,7 @@ async fn health_has_the_fields_of_the_former_worker_and_the_version(pool: PgPool
     let sent = Instant::now();
     let (status, body) = look(&daemon, "/health").await;
 
-    assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
+    assert!(sent.elapsed() < Duration::from_secs(5), "{:?}", sent.elapsed());
     assert_eq!(status, 200);
     assert_eq!(
         (&body["status"], &body["environment"], &body["version"]),
@@ -118,7 +118,7 @@ async fn ready_reports_what_is_wrong(pool: PgPool) {
     let sent = Instant::now();
     assert_eq!(look(&daemon, "/ready").await.0, 503);
     assert_eq!(look(&daemon, "/health").await.0, 200);
-    assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
+    assert!(sent.elapsed() < Duration::from_secs(5), "{:?}", sent.elapsed());
     lock.rollback().await.unwrap();
     daemon.stop().await.1.unwrap();
 }

@@ -329,7 +329,7 @@ async fn a_delivery_during_an_outage_of_the_database_is_answered_503(pool: PgPoo
 
     let sent = Instant::now();
     let reply = deliver(&daemon, &event("contact.add", &[id])).await;
-    assert!(sent.elapsed() < Duration::from_millis(1500), "{:?}", sent.elapsed());
+    assert!(sent.elapsed() < Duration::from_secs(5), "{:?}", sent.elapsed());
     assert_problem(&reply, 503);
     lock.rollback().await.unwrap();
     assert_eq!(deliver(&daemon, &event("contact.add", &[id])).await.status, 200);
