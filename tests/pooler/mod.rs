@@ -125,7 +125,9 @@ async fn statements_that_another_program_left_in_the_poolers_sessions_do_no_harm
 
     a_whole_life(&mut world).await;
 
-    assert_eq!(named_statements(&world).await, BTreeSet::from(["sqlx_s_1".into()]));
+    // The kill may end a session in the middle of a transaction, and the pooler opens another one.
+    let left = named_statements(&world).await;
+    assert!(left.is_subset(&BTreeSet::from(["sqlx_s_1".into()])), "{left:?}");
 }
 
 #[sqlx::test(migrations = false)]
