@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::{Parts, hook_options, log_unfit, prepare_database};
-use crate::config::{Migrate, Settings};
+use crate::config::{IntercomToKeap, Migrate, Settings};
 use crate::http::{self, HttpParts, Keys, RemoteStanding};
 use crate::mapping::Fitted;
 use crate::remote::{Remote, Standing};
@@ -25,7 +25,7 @@ use crate::systemd::{self, Reporter};
 use crate::tasks::hooks::Hooks;
 use crate::tasks::mapping::{self, Wanted};
 use crate::tasks::retention::{self, Keep};
-use crate::tasks::{lease, requests, sweep_schedule, tags};
+use crate::tasks::{lease, requests, sweep_schedule, tags, users};
 use crate::trigger::Trigger;
 
 /// The time that the parts get to stop. The next start repeats what is not recorded by then.
@@ -213,13 +213,15 @@ impl Daemon<'_> {
             return Ok(());
         };
         let (settings, tag_ids) = (self.settings, self.parts.fitting.tags());
-        let tags = (!tag_ids.is_empty()).then(Arc::<Trigger>::default);
         let mut lines = self.background(&lease);
+        let tags = (!tag_ids.is_empty()).then(Arc::<Trigger>::default);
         lines.extend(tags.iter().map(|trigger| Line {
             setting: "poll.schedule (POLL__SCHEDULE)",
             line: settings.poll.schedule.as_str(),
             trigger: Arc::clone(trigger),
         }));
+        let (users, of_users) = second_direction(&settings.intercom_to_keap);
+        lines.extend(of_users);
         let mut scheduler = schedule::start(lines).await?;
         // Passes stop first, then the lease is given back.
         let running = TaskTracker::new();
@@ -231,6 +233,9 @@ impl Daemon<'_> {
         self.tasks.spawn(mapping::bring(Arc::clone(&context), wanted));
         if let Some(trigger) = tags {
             self.tasks.spawn(tags::poll(Arc::clone(&context), tag_ids, trigger));
+        }
+        if let Some(schedule) = users {
+            self.tasks.spawn(users::watch(Arc::clone(&context), schedule));
         }
         let urgent = lanes::run::<Urgent>(Arc::clone(&context), Arc::clone(&self.urgent));
         let bulk = lanes::run::<Bulk>(Arc::clone(&context), Arc::clone(&self.bulk));
@@ -310,6 +315,25 @@ impl Daemon<'_> {
         }
         self.parts.store.close(CLOSE_TIME).await;
     }
+}
+
+/// When Intercom's users are read, if what changes there reaches Keap.
+fn second_direction(settings: &IntercomToKeap) -> (Option<users::Schedule>, Vec<Line<'_>>) {
+    if !settings.enabled {
+        return (None, Vec::new());
+    }
+    let (poll, audit) = (Arc::<Trigger>::default(), Arc::<Trigger>::default());
+    let mut lines = vec![Line {
+        setting: "intercom_to_keap.schedule (INTERCOM_TO_KEAP__SCHEDULE)",
+        line: settings.schedule.as_str(),
+        trigger: Arc::clone(&poll),
+    }];
+    lines.extend(settings.audit_schedule.iter().map(|line| Line {
+        setting: "intercom_to_keap.audit_schedule (INTERCOM_TO_KEAP__AUDIT_SCHEDULE)",
+        line,
+        trigger: Arc::clone(&audit),
+    }));
+    (Some(users::Schedule { poll, audit, overlap: settings.overlap }), lines)
 }
 
 /// The state of a remote, in the words of the HTTP surface.

@@ -271,7 +271,7 @@ impl Counts {
         *match action {
             Action::Created => &mut counts.created,
             Action::Linked => &mut counts.linked,
-            Action::Updated => &mut counts.updated,
+            Action::Updated | Action::Restored => &mut counts.updated,
             Action::Unchanged => &mut counts.unchanged,
             Action::Archived => &mut counts.archived,
             Action::Unlinked => &mut counts.unlinked,

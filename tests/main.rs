@@ -37,5 +37,6 @@ mod sweep;
 mod systemd;
 mod tags;
 mod target;
+mod two_way;
 mod unknowns;
 mod world;

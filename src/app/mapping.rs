@@ -7,10 +7,10 @@ use crate::config::{
     self, FieldClears, FieldOwner, FieldTable, FieldTooLong, Left, OptOut, Settings, SettingsError,
     TagTable,
 };
-use crate::contact::{FieldName, Form, TooLong};
+use crate::contact::{FieldName, Form, OnEmpty, Owner, TooLong};
 use crate::intercom::{self, IntercomClient, IntercomModel, attribute_name};
 use crate::keap::{self, KeapClient, KeapModel};
-use crate::mapping::{COMPANY, Filter, Fitted, Holds, Mapping, OnEmpty, Owner, Rule, TAG, Unfit};
+use crate::mapping::{COMPANY, Filter, Fitted, Holds, Mapping, Rule, TAG, Unfit};
 use crate::remote::Failure;
 
 /// Our name of the rule by which an opt-out travels.
@@ -42,7 +42,7 @@ pub fn mapping(settings: &Settings) -> Result<Mapping, SettingsError> {
 fn rules(settings: &Settings) -> Vec<(String, Rule)> {
     let own = |rule: Rule| ("the mapping".to_owned(), rule);
     let mut rules: Vec<(String, Rule)> = match settings.fields.as_slice() {
-        [] => Mapping::default().rules().iter().cloned().map(own).collect(),
+        [] => Mapping::default().rules().iter().map(|rule| own(built_in(rule, settings))).collect(),
         tables => tables.iter().map(|table| (table.origin.clone(), rule(table))).collect(),
     };
     if !rules.iter().any(|(_, rule)| is_email(rule)) {
@@ -51,6 +51,9 @@ fn rules(settings: &Settings) -> Vec<(String, Rule)> {
             owner: Owner::Never,
             ..Rule::new(FieldName::EMAIL, "email", "email")
         }));
+    }
+    for (_, rule) in &mut rules {
+        rule.both_ways = settings.intercom_to_keap.enabled;
     }
     rules.extend(settings.tags.iter().map(|table| (table.origin.clone(), tag(table))));
     if settings.company.object {
@@ -67,6 +70,13 @@ fn rules(settings: &Settings) -> Vec<(String, Rule)> {
         rules.push(own(Rule { clears: OnEmpty::Never, travels_always: true, ..opt_out }));
     }
     rules
+}
+
+/// A built-in field. Where both directions are on, the later edit of an address or a number counts; a
+/// name goes one way, because its two parts cannot be told apart.
+fn built_in(rule: &Rule, settings: &Settings) -> Rule {
+    let is_newest = settings.intercom_to_keap.enabled && rule.name.as_str() != "name";
+    Rule { owner: if is_newest { Owner::Newest } else { rule.owner }, ..rule.clone() }
 }
 
 /// A tag is a field that says yes or nothing.
@@ -99,6 +109,7 @@ fn rule(table: &FieldTable) -> Rule {
         },
         create_attribute: table.create_attribute,
         travels_always: false,
+        both_ways: false,
         keap: rule.keap,
         intercom: rule.intercom,
     }
@@ -265,6 +276,12 @@ impl Models {
             return Some(unfit.why.clone());
         }
         let (keap, intercom) = (keap.ok()?, intercom.ok()?);
+        if keap.is_read_only && rule.both_ways && rule.owner == Owner::Intercom {
+            return Some(format!(
+                "{} cannot be written in Keap, so Intercom cannot own it; set owner = \"keap\"",
+                rule.keap
+            ));
+        }
         let has_form = keap.forms.iter().any(|form| intercom.forms.contains(form));
         (!has_form).then(|| {
             format!(

@@ -11,19 +11,26 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::config::{Migrate, Needed, Settings, SettingsError};
+use crate::config::{self, Migrate, Needed, Settings, SettingsError};
 use crate::intercom::IntercomClient;
 use crate::keap::KeapClient;
 use crate::mapping::{Fitted, Mapping};
 use crate::remote::{Credential, Failure, Proxy, Standing};
 use crate::store::{HeldLease, SchemaState, Store, StoreError, StoreOptions};
-use crate::sync::{Board, Context, Doubt, Policy};
+use crate::sync::{Board, Context, Direction, Doubt, Policy};
 use crate::tasks::hooks::HookOptions;
+
+/// What the settings say of the second direction.
+fn direction(settings: &config::IntercomToKeap) -> Direction {
+    let tie = TimeDelta::from_std(settings.tie).unwrap_or(Direction::ONE_WAY.tie);
+    Direction { to_keap: settings.enabled, puts_back: settings.enabled && settings.put_back, tie }
+}
 
 /// The runtime of the program: one thread. The remotes allow some 170 calls a second, and a thread
 /// carries thirty times that. Each further thread would wake for the work of the others and hold
@@ -62,6 +69,7 @@ impl Parts {
             keap: settings.keap.clone(),
             matching: settings.r#match.clone(),
             left: settings.filter.left,
+            direction: direction(&settings.intercom_to_keap),
             poll: settings.poll.clone(),
             sweep: settings.sweep.clone(),
             sync: settings.sync.clone(),
@@ -109,8 +117,9 @@ impl Parts {
         doubt: Arc<Doubt>,
         cancel: CancellationToken,
     ) -> Result<Arc<Context>, StoreError> {
-        let held = lease.clone();
+        let (held, also_held) = (lease.clone(), lease.clone());
         self.intercom.write_only_while(Box::new(move || held.is_held()));
+        self.keap.write_only_while(Box::new(move || also_held.is_held()));
         let store = self.store.with_deadline(BYSTANDER_TIME);
         self.intercom.prove_by(Box::new(move |about| {
             let store = store.clone();

@@ -2,9 +2,10 @@
 
 use crate::app::{Models, Needs, Parts};
 use crate::config::{OptOut, Settings};
+use crate::contact::Owner;
 use crate::intercom::MOST_ATTRIBUTES;
 use crate::keap;
-use crate::mapping::{COMPANY, Field, Owner};
+use crate::mapping::{COMPANY, Field};
 
 /// What a check found. An error also says what to do.
 pub(super) type Finding = Result<String, String>;

@@ -135,6 +135,22 @@ settings! {
         first_run: Choice<FirstRun>;
     }
 
+    /// The second direction: what changes in Intercom reaches Keap.
+    intercom_to_keap: IntercomToKeap {
+        /// Whether it does.
+        enabled: Flag;
+        /// When Intercom is asked for changes: a cron line.
+        schedule: Text<Schedule>;
+        /// How far each poll looks back before the newest change that was seen.
+        overlap: Seconds<0, DAY>;
+        /// When all users are compared; `None` if that never starts by itself.
+        audit_schedule: Text<ScheduleOrOff>;
+        /// Whether the owner's value is written again where the other side was edited.
+        put_back: Flag;
+        /// Edits on both sides that are no further apart count as made at the same time.
+        tie: Seconds<0, 3600>;
+    }
+
     /// How deletions and merges in Keap are noticed, and what happens then.
     sweep: Sweep {
         /// A cron line in UTC; `None` if no sweep starts by itself.

@@ -4,52 +4,13 @@
 use std::sync::Arc;
 
 use super::digest::BUILT_IN;
-use super::{Contact, DigestKey, FieldName, Fields, KeapId, Reading};
+use super::{Contact, DigestKey, FieldName, FieldRule, Fields, KeapId, OnEmpty, Reading};
 
 /// The length of one base. A base only tells a value of one field of one contact from another one.
 const BYTES: usize = 8;
 
 /// No base of this field is known. A keyed digest is never all zeros but by a chance of 2^-64.
 const NONE: [u8; BYTES] = [0; BYTES];
-
-/// What the bases and the writes of one field need to know of its rule.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FieldRule {
-    pub name: FieldName,
-    /// A call of its own writes it.
-    pub is_relation: bool,
-    /// It is the linked company.
-    pub is_company: bool,
-    /// It travels for a contact out of scope, too.
-    pub travels_always: bool,
-    /// Intercom is read before its value is replaced.
-    pub looks_first: bool,
-    /// Only an empty value of Intercom's is replaced.
-    pub fills_only: bool,
-    /// An empty value travels, also at the first match.
-    pub clears_always: bool,
-    /// An empty value never travels.
-    pub clears_never: bool,
-    /// A person can delete its place in Keap. Then every contact shows it empty.
-    pub may_vanish: bool,
-}
-
-impl FieldRule {
-    /// A field that Keap owns, and whose clearing travels once it had a value.
-    pub fn plain(name: FieldName) -> Self {
-        Self {
-            name,
-            is_relation: false,
-            is_company: false,
-            travels_always: false,
-            looks_first: false,
-            fills_only: false,
-            clears_always: false,
-            clears_never: false,
-            may_vanish: false,
-        }
-    }
-}
 
 /// The fields of a mapping in its order, in which bases are stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -172,6 +133,21 @@ impl Bases {
         Self { bytes: order.places().flat_map(base).collect(), order: Some(order.clone()) }
     }
 
+    /// The same bases, with those of another time for the fields that have none here.
+    #[must_use]
+    pub fn or(mut self, before: Option<&Self>) -> Self {
+        let Some(order) = self.order.clone() else {
+            return before.cloned().unwrap_or(self);
+        };
+        for (at, name) in order.names().enumerate() {
+            let known = before.and_then(|before| before.get(name.as_str()));
+            if let (None, Some(known)) = (self.at(at), known) {
+                self.bytes[at * BYTES..(at + 1) * BYTES].copy_from_slice(&known);
+            }
+        }
+        self
+    }
+
     /// Whether there is a base of the field.
     pub fn has(&self, field: &str) -> bool {
         self.get(field).is_some()
@@ -249,8 +225,8 @@ impl DigestKey {
         let all = contact.fields.iter().chain(contact.relations.iter());
         let empty = all.filter(|(_, reading)| **reading == Reading::Empty);
         let is_cleared = |name: &str| match order.rule(name) {
-            Some(rule) if rule.clears_never => false,
-            Some(rule) if rule.clears_always => true,
+            Some(rule) if rule.never_clears() => false,
+            Some(rule) if rule.clears == OnEmpty::Always => true,
             _ => self.was_shown(contact.id, before, name),
         };
         empty.map(|(name, _)| name).filter(|name| is_cleared(name.as_str())).cloned().collect()
@@ -323,6 +299,11 @@ impl DigestKey {
     /// The bases of what a side shows of a contact, whatever it has shown before.
     pub fn bases_now(&self, order: &FieldOrder, contact: &Contact) -> Bases {
         self.bases(order, contact, Some(&Bases::nothing()))
+    }
+
+    /// The bases of what a side shows. A value that is not understood differs from every other one.
+    pub fn bases_shown(&self, order: &FieldOrder, shown: &Contact) -> Bases {
+        self.bases(order, shown, None)
     }
 
     /// Whether the bases hold a value of this field, not its being empty.
@@ -438,8 +419,8 @@ mod tests {
 
     #[test]
     fn a_rule_says_whether_an_empty_value_travels() {
-        let always = ruled(|rule| rule.clears_always = true);
-        let never = ruled(|rule| rule.clears_never = true);
+        let always = ruled(|rule| rule.clears = OnEmpty::Always);
+        let never = ruled(|rule| rule.clears = OnEmpty::Never);
         let after = ruled(|_| {});
         let had = key().bases_now(&after, &shown("a@b.co", ""));
         let empty = shown("", "");

@@ -63,6 +63,24 @@ impl Fields {
         self.0.retain(|(field, _)| !names.contains(field));
     }
 
+    /// Only these fields, as if no other had been asked for.
+    #[must_use]
+    pub fn only(&self, is_wanted: impl Fn(&FieldName) -> bool) -> Self {
+        let wanted = self.0.iter().filter(|(name, _)| is_wanted(name));
+        Self(wanted.cloned().collect())
+    }
+
+    /// The same fields, with these instead of those of the same names.
+    #[must_use]
+    pub fn with(mut self, newer: &Self) -> Self {
+        for (name, reading) in &mut self.0 {
+            if let Some(newer) = newer.get(name.as_str()) {
+                reading.clone_from(newer);
+            }
+        }
+        self
+    }
+
     /// The same fields, of which this one is not written: the other side keeps its value.
     #[must_use]
     pub fn without(mut self, name: &FieldName) -> Self {
@@ -109,6 +127,10 @@ pub struct FieldPlace {
     pub form: Form,
     /// A call of its own writes it.
     pub is_relation: bool,
+    /// Whether this side's place may be written; else it is only read.
+    pub is_written: bool,
+    /// What this side shows of it is remembered, because it may travel to the other one.
+    pub both_ways: bool,
     /// The most characters that the target takes.
     pub limit: Option<usize>,
     pub too_long: TooLong,
@@ -125,6 +147,8 @@ impl FieldPlace {
             place: place.into(),
             form,
             is_relation: false,
+            is_written: true,
+            both_ways: false,
             limit: None,
             too_long: TooLong::Hold,
             words: None,

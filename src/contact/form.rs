@@ -134,6 +134,17 @@ pub enum Reading {
     Is(Value),
 }
 
+impl Reading {
+    /// Whether both are the same value, or both are empty. A value that cannot be read equals none.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Is(one), Self::Is(other)) => one.canonical() == other.canonical(),
+            (Self::Empty, Self::Empty) => true,
+            _ => false,
+        }
+    }
+}
+
 /// The digits of a phone number, with the plus sign before them. A text without a digit stays whole.
 fn dialled(text: &str) -> Cow<'_, str> {
     let digits = text.chars().filter(|c| c.is_numeric());

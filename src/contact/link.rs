@@ -24,6 +24,11 @@ pub struct Link {
     /// say it.
     pub keap_base: Option<Bases>,
     pub keap_updated_at: Option<DateTime<Utc>>,
+    /// What Intercom showed when each field was settled last. `None`: nobody has looked since the
+    /// second direction was switched on.
+    pub intercom_base: Option<Bases>,
+    /// Intercom's stamp of the contact when it was last written or read.
+    pub intercom_updated_at: Option<DateTime<Utc>>,
     /// When the daemon last replaced an Intercom contact that had vanished.
     pub replaced_at: Option<DateTime<Utc>>,
 }

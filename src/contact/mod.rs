@@ -1,6 +1,7 @@
 //! A contact in our own words: ids, fields and digests; no vendor's names and no I/O.
 
 mod agreement;
+mod as_shown;
 mod base;
 mod candidate;
 mod digest;
@@ -9,9 +10,11 @@ mod fields;
 mod form;
 mod id;
 mod link;
+mod rule;
 mod text;
 
-pub use base::{Bases, Clears, FieldOrder, FieldRule};
+pub use as_shown::AsShown;
+pub use base::{Bases, Clears, FieldOrder};
 pub use candidate::{Candidate, Role};
 pub use digest::{Digest, DigestKey};
 pub use email::Email;
@@ -19,6 +22,7 @@ pub use fields::{FieldName, FieldPlace, Fields, TooLong};
 pub use form::{Form, Reading, Value};
 pub use id::{IntercomId, KeapId};
 pub use link::{Link, LinkState};
+pub use rule::{FieldRule, OnEmpty, Owner};
 pub use text::tidy;
 
 use chrono::{DateTime, Utc};
@@ -34,12 +38,21 @@ pub struct Contact {
     pub relations: Fields,
     /// Whether the filter of the settings lets the contact in.
     pub in_scope: bool,
+    /// How Keap showed it, if the contact may be written there.
+    pub as_shown: AsShown,
 }
 
 impl Contact {
     /// A contact that shows these fields, and nothing else.
     pub fn showing(id: KeapId, fields: Fields) -> Self {
-        Self { id, updated_at: None, fields, relations: Fields::default(), in_scope: true }
+        Self {
+            id,
+            updated_at: None,
+            fields,
+            relations: Fields::default(),
+            in_scope: true,
+            as_shown: AsShown::default(),
+        }
     }
 
     /// What Keap shows of a field or relation.

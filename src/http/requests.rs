@@ -77,7 +77,11 @@ impl Reply {
         let Some(outcome) = outcome else { return Self::Queued };
         let why = outcome.reason.as_ref().map(ToString::to_string).unwrap_or_default();
         match outcome.action {
-            Action::Created | Action::Updated | Action::Linked | Action::Unchanged => {
+            Action::Created
+            | Action::Updated
+            | Action::Linked
+            | Action::Restored
+            | Action::Unchanged => {
                 Self::Done { action: outcome.action.code(), intercom: outcome.intercom.clone() }
             }
             // A sweep has released the contact. The request itself is still open.

@@ -283,7 +283,12 @@ impl IntercomClient {
                         "Intercom wrote the contact and answered with an id that cannot be used",
                     )
                 })?;
-                Ok(Written::Done(Done { id, request_id: refusals::request_id(&reply) }))
+                let places = self.places();
+                let shows =
+                    places.remembers.then(|| self.remote.parse::<wire::ContactWire>(&reply));
+                let shows = shows.transpose()?.and_then(|shown| shown.candidate(&places));
+                let request_id = refusals::request_id(&reply);
+                Ok(Written::Done(Done { id, request_id, shows: shows.map(Box::new) }))
             }
             409 => Ok(Written::Conflict(wire::Errors::of(&reply.body).conflict())),
             400 | 422 => match refusals::of_contact(&reply) {

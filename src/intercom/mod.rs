@@ -10,12 +10,16 @@ mod recent;
 mod refusals;
 mod search;
 mod tags;
+mod users;
 mod wire;
 mod written;
 
 pub use client::IntercomClient;
 pub use harmless::Bystanders;
-pub use model::{Conflict, Done, Found, Refused, Tagged, Unarchived, Wanted, Workspace, Written};
+pub use model::{
+    Conflict, Done, Found, Refused, Tagged, Unarchived, UserOrder, UsersPage, Wanted, Workspace,
+    Written,
+};
 pub use places::{
     Attribute, IntercomModel, LONGEST_TEXT, MOST_ATTRIBUTES, attribute_name, holds, standard_places,
 };

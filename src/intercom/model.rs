@@ -35,6 +35,8 @@ pub struct Refused {
 pub struct Done {
     pub id: IntercomId,
     pub request_id: Option<String>,
+    /// What Intercom shows after the write, where that is remembered.
+    pub shows: Option<Box<Candidate>>,
 }
 
 /// Another contact has this e-mail or this external id.
@@ -68,6 +70,22 @@ pub enum Unarchived {
     /// Merged away, blocked, or marked for deletion.
     NotRestorable,
     Missing,
+}
+
+/// A page of all users.
+pub struct UsersPage {
+    pub users: Vec<Candidate>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// The order of a list of all users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserOrder {
+    /// By the last change, the newest first.
+    NewestFirst,
+    /// By their creation, the oldest first. This order does not move.
+    AsCreated,
 }
 
 /// The workspace of the token.

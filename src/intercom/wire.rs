@@ -9,7 +9,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use super::model::{Conflict, Wanted};
+use super::model::{Conflict, UserOrder, Wanted};
 use super::places::ATTRIBUTE;
 use crate::contact::{
     self, Candidate, Clears, Contact, Email, FieldName, FieldPlace, Fields, Form, IntercomId,
@@ -24,20 +24,28 @@ pub(super) struct Places {
     attributes: Vec<Place>,
     /// The names of the mapped tags.
     tags: Vec<(FieldName, String)>,
+    /// What Intercom shows after a write is remembered.
+    pub(super) remembers: bool,
 }
 
 struct Place {
     field: FieldName,
     /// The key in the JSON object.
     key: String,
-    form: Form,
+    half: FieldPlace,
 }
 
 impl Places {
     /// `attribute:<name>` is a custom attribute. Any other place is the name of a property.
     pub(super) fn new(fields: &[FieldPlace]) -> Self {
-        let mut places = Self { properties: Vec::new(), attributes: Vec::new(), tags: Vec::new() };
-        for FieldPlace { field, place, form, .. } in fields {
+        let mut places = Self {
+            properties: Vec::new(),
+            attributes: Vec::new(),
+            tags: Vec::new(),
+            remembers: fields.iter().any(|field| field.both_ways),
+        };
+        for half in fields {
+            let FieldPlace { field, place, .. } = half;
             if place == COMPANY {
                 continue;
             }
@@ -49,7 +57,7 @@ impl Places {
                 Some(name) => (&mut places.attributes, name),
                 None => (&mut places.properties, place.as_str()),
             };
-            list.push(Place { field: field.clone(), key: key.to_owned(), form: *form });
+            list.push(Place { field: field.clone(), key: key.to_owned(), half: half.clone() });
         }
         places
     }
@@ -68,14 +76,16 @@ impl Places {
                 "phone" => &wire.phone,
                 _ => return None,
             };
-            Some((place.field.clone(), place.form.read(value.as_deref())))
+            Some((place.field.clone(), place.half.read(value.as_deref())))
         });
         shown.collect()
     }
 
     /// The other fields of the mapping, as an Intercom contact shows them.
     fn of_rest(&self, wire: &ContactWire) -> Fields {
-        let shown = |place: &Place, json: Option<&Value>| (place.field.clone(), read(place, json));
+        let shown = |place: &Place, json: Option<&Value>| {
+            (place.field.clone(), place.half.fit(read(place.half.form, json)))
+        };
         let is_of_person =
             |place: &&Place| matches!(place.key.as_str(), "email" | "name" | "phone");
         let properties = self.properties.iter().filter(|place| !is_of_person(place));
@@ -164,7 +174,7 @@ impl Write<'_> {
         &'s self,
         places: &'s [Place],
     ) -> impl Iterator<Item = (&'s str, Option<Value>)> {
-        places.iter().filter_map(|place| {
+        places.iter().filter(|place| place.half.is_written).filter_map(|place| {
             let value = match self.contact.fields.get(place.field.as_str())? {
                 Reading::Is(value) => Some(json(value)),
                 Reading::Empty if self.clears.includes(place.field.as_str()) => None,
@@ -177,7 +187,7 @@ impl Write<'_> {
 }
 
 /// Reads the value of a place in the form of its field. Dates are in seconds.
-fn read(place: &Place, json: Option<&Value>) -> Reading {
+fn read(form: Form, json: Option<&Value>) -> Reading {
     let text = match json {
         None | Some(Value::Null) => return Reading::Empty,
         Some(Value::String(text)) => text.clone(),
@@ -185,7 +195,7 @@ fn read(place: &Place, json: Option<&Value>) -> Reading {
         Some(Value::Array(_) | Value::Object(_)) => return Reading::Invalid,
     };
     let at = || lenient::instant(&text);
-    match place.form {
+    match form {
         Form::Day => match at() {
             Some(at) => Form::Day.read(Some(&at.date_naive().to_string())),
             None => seconds(&text).map_or_else(
@@ -373,6 +383,23 @@ pub(super) fn search(
         pagination["starting_after"] = cursor.into();
     }
     serde_json::json!({ "query": query, "pagination": pagination })
+}
+
+/// The body of a list of all users, from a cursor on.
+pub(super) fn all_users(order: UserOrder, cursor: Option<&str>) -> serde_json::Value {
+    let (field, order) = match order {
+        UserOrder::NewestFirst => ("updated_at", "descending"),
+        UserOrder::AsCreated => ("created_at", "ascending"),
+    };
+    let mut pagination = serde_json::json!({ "per_page": 150 });
+    if let Some(cursor) = cursor {
+        pagination["starting_after"] = cursor.into();
+    }
+    serde_json::json!({
+        "query": { "field": "role", "operator": "=", "value": "user" },
+        "sort": { "field": field, "order": order },
+        "pagination": pagination,
+    })
 }
 
 /// The address in lower case, as experience shows is needed, and as it is written if that differs:

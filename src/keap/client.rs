@@ -1,8 +1,8 @@
 //! The Keap client: reads contacts by pages and by ids (`docs/api/keap.md`, "Pages and tokens",
-//! "Filters and bounds", "Contacts by id"). It writes nothing.
+//! "Filters and bounds", "Contacts by id").
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use reqwest::header::HeaderMap;
@@ -13,10 +13,10 @@ use super::model::{Account, Newest, Page, PageQuery, Place, Row, Show, TaggedPag
 use super::places::{CustomField, ModelWire, Tag, TaggedWire, TagsWire, UsersWire};
 use super::wire;
 use crate::config;
-use crate::contact::{FieldName, FieldPlace, KeapId};
+use crate::contact::{Email, FieldName, FieldPlace, KeapId};
 use crate::mapping::{Filter, TAG};
 use crate::remote::{
-    BuildError, Call, Credential, Failure, Lane, Proxy, Remote, RemoteOptions, Reply, Says,
+    BuildError, Call, Credential, Failure, Guard, Lane, Proxy, Remote, RemoteOptions, Reply, Says,
     TransportOptions,
 };
 
@@ -30,6 +30,8 @@ const TAGS_PER_PAGE: usize = 1000;
 const TAGGED_PER_PAGE: usize = 1000;
 /// No account has more; an answer that repeats its token must end.
 const MOST_PAGES: usize = 50;
+/// Contacts read to see who has an address.
+const FEW_CONTACTS: usize = 3;
 const USER_INFO: &[&str] = &["v2", "oauth", "connect", "userinfo"];
 /// Contacts read to see whether Keap really sorts by the update stamp.
 const NEWEST_CONTACTS: usize = 10;
@@ -42,6 +44,7 @@ pub struct KeapClient {
     /// Before May 2026 Keap knew the filter `ids` only as `contact_ids` (`docs/api/keap.md`,
     /// "Filters and bounds").
     old_ids_filter: AtomicBool,
+    pub(super) may_write: OnceLock<Box<Guard>>,
 }
 
 impl KeapClient {
@@ -92,6 +95,7 @@ impl KeapClient {
             places: RwLock::new(Arc::new(wire::Places::new(fields, Filter::default()))),
             few_places: RwLock::new(Arc::new(wire::Places::relations(fields, Filter::default()))),
             old_ids_filter: AtomicBool::new(false),
+            may_write: OnceLock::new(),
         })
     }
 
@@ -117,7 +121,7 @@ impl KeapClient {
         Arc::clone(&self.few_places.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn places(&self) -> Arc<wire::Places> {
+    pub(super) fn places(&self) -> Arc<wire::Places> {
         Arc::clone(&self.places.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -270,6 +274,18 @@ impl KeapClient {
         }
     }
 
+    /// The contacts that have this e-mail address, at most a few.
+    pub async fn with_email(&self, lane: Lane, email: &Email) -> Result<Vec<KeapId>, Failure> {
+        let few = wire::Places::none();
+        // A clause ends with such a character.
+        if email.as_written().contains([';', ',', '=', '*']) {
+            return Ok(Vec::new());
+        }
+        let clauses = vec![format!("email=={}", email.as_written())];
+        let page = self.list(lane, clauses, FEW_CONTACTS, &few, Vec::new()).await?;
+        Ok(page.rows.iter().filter_map(Row::id).collect())
+    }
+
     /// The newest update stamps in Keap, and its clock for the case that it does not sort by stamp.
     pub async fn newest(&self, lane: Lane) -> Result<Newest, Failure> {
         let few = wire::Places::none();
@@ -331,7 +347,7 @@ fn is_token(token: &str) -> bool {
 }
 
 /// Classes the remaining statuses (`docs/api/keap.md`, "Statuses").
-fn accepted(reply: Reply) -> Result<Reply, Failure> {
+pub(super) fn accepted(reply: Reply) -> Result<Reply, Failure> {
     if reply.is_success() {
         return Ok(reply);
     }

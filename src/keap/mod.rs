@@ -5,12 +5,13 @@ mod hooks;
 mod limits;
 mod model;
 mod places;
+mod update;
 mod wire;
 
 pub use client::KeapClient;
 pub use hooks::{Hook, HookState};
-pub use model::{Account, Applied, Newest, Page, PageQuery, Place, Row, Show, TaggedPage};
+pub use model::{Account, Applied, Newest, Page, PageQuery, Place, Row, Show, TaggedPage, Updated};
 pub use places::{
     CustomField, KeapModel, Tag, holds, needs_fields, needs_tags, needs_users, standard_places, tag,
 };
-pub use wire::{LEFT, OPT_OUT};
+pub use wire::{Change, LEFT, OPT_OUT};

@@ -86,6 +86,21 @@ pub struct Account {
     pub tenant: Option<String>,
 }
 
+/// The result of a write.
+#[derive(Debug)]
+pub enum Updated {
+    /// What Keap shows now.
+    Done(Box<Contact>),
+    /// What was known of the contact is too old, or somebody has changed it at the same moment.
+    Stale,
+    /// Keap does not take one of the values, however often it is sent. Without personal data.
+    Refused(String),
+    /// The key may not write this contact, or any.
+    Forbidden,
+    /// Keap does not show the contact.
+    Missing,
+}
+
 impl Row {
     pub fn id(&self) -> Option<KeapId> {
         match self {

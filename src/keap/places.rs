@@ -61,6 +61,41 @@ pub(super) const ADDRESS_PARTS: [&str; 10] = [
     "country_code",
 ];
 
+/// The most characters that a place takes, by the contract.
+const LIMITS: [(&str, usize); 11] = [
+    ("given_name", 40),
+    ("family_name", 40),
+    ("middle_name", 100),
+    ("preferred_name", 100),
+    ("job_title", 255),
+    ("website", 100),
+    ("spouse_name", 100),
+    ("assistant_name", 20),
+    ("assistant_phone", 15),
+    ("email", 75),
+    ("phone", 40),
+];
+const CUSTOM_LIMIT: usize = 65_535;
+
+/// The places that nobody can write, or that a write would change beyond the value: a whole name
+/// does not say which part is the family name, and Keap spells regions anew.
+const READ_ONLY: [&str; 8] = [
+    "name",
+    "company",
+    "owner",
+    "create_time",
+    "score_value",
+    "leadsource_id",
+    "id",
+    "source_type",
+];
+
+/// What one of these places holds, and whether it can be written.
+fn known(place: &str, kind: &str, forms: &[Form]) -> Holds {
+    let limit = LIMITS.iter().find(|(name, _)| *name == place).map(|(_, limit)| *limit);
+    Holds { limit, is_read_only: READ_ONLY.contains(&place), ..Holds::of(place, kind, forms) }
+}
+
 /// Whether a place can be understood only with the account's tags.
 pub fn needs_tags(place: &str) -> bool {
     place.starts_with(TAG)
@@ -142,7 +177,9 @@ impl CustomField {
             forms => {
                 let options = (!self.options.is_empty()).then(|| self.options.clone());
                 let kind = format!("a {} field", self.kind);
-                Ok(Holds { options, may_vanish: true, ..Holds::of(self.place(), kind, forms) })
+                let limit = forms.contains(&Form::Text).then_some(CUSTOM_LIMIT);
+                let holds = Holds::of(self.place(), kind, forms);
+                Ok(Holds { options, limit, may_vanish: true, ..holds })
             }
         }
     }
@@ -180,10 +217,10 @@ pub fn holds(place: &str, model: Option<&KeapModel>) -> Result<Holds, Unfit> {
         return address(place, part);
     }
     if TEXTS.contains(&place) {
-        return Ok(Holds::of(place, "a text", &[Form::Text]));
+        return Ok(known(place, "a text", &[Form::Text]));
     }
     if let Some((name, kind, forms)) = OTHERS.iter().find(|(name, ..)| *name == place) {
-        return Ok(Holds::of(*name, *kind, forms));
+        return Ok(known(name, kind, forms));
     }
     Err(Unfit::by_itself(match nearest(place, standard_places().map(|(name, _)| name)) {
         Some(near) => format!("Keap has no place {place}; did you mean {near}?"),
@@ -196,7 +233,7 @@ pub fn holds(place: &str, model: Option<&KeapModel>) -> Result<Holds, Unfit> {
 fn address(place: &str, part: &str) -> Result<Holds, Unfit> {
     match part.split_once('.') {
         Some((kind, part)) if ADDRESS_KINDS.contains(&kind) && ADDRESS_PARTS.contains(&part) => {
-            Ok(Holds::of(place, "a text", &[Form::Text]))
+            Ok(Holds { is_read_only: true, ..Holds::of(place, "a text", &[Form::Text]) })
         }
         _ => Err(Unfit::by_itself(format!(
             "Keap has no place {place}; an address is written {ADDRESS}<kind>.<part>, with the kinds {} and the parts {}",

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::model::Row;
 use super::places;
-use crate::contact::{Contact, FieldName, FieldPlace, Form, KeapId, Reading, Value, tidy};
+use crate::contact::{AsShown, Contact, FieldName, FieldPlace, Form, KeapId, Reading, Value, tidy};
 use crate::mapping::{COMPANY, Filter, TAG};
 use crate::remote::lenient::{Objects, Text, instant};
 
@@ -28,6 +28,8 @@ pub(super) struct Places {
     /// What `fields=` asks for.
     list: String,
     filter: Filter,
+    /// A contact may be written, so its own words are kept.
+    keeps_words: bool,
 }
 
 struct Field {
@@ -104,7 +106,8 @@ impl Places {
         // A contact sorts its fields by name, which costs nothing if they come so.
         fields.sort_by(|one, other| one.place.field.cmp(&other.place.field));
         let list = list(&properties, &fields, &filter);
-        Self { fields, properties, list, filter }
+        let keeps_words = fields.iter().any(|field| field.place.is_written);
+        Self { fields, properties, list, filter, keeps_words }
     }
 
     /// The place of no field: only the id and the stamp show whether a contact is there, and since
@@ -190,6 +193,7 @@ impl Places {
             updated_at: wire.update_time.instant(),
             relations: readings(true),
             in_scope,
+            as_shown: if self.keeps_words { AsShown::now(json) } else { AsShown::default() },
             ..Contact::showing(id, readings(false))
         })
     }
@@ -598,3 +602,6 @@ pub(super) struct Refusal {
 
 #[cfg(test)]
 mod tests;
+mod write;
+
+pub use write::Change;

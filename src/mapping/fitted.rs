@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::filter::Filter;
 use super::holds::{Holds, Unfit};
-use super::rule::{COMPANY, OnEmpty, Owner, Rule};
+use super::rule::{COMPANY, Rule};
 use super::rules::Mapping;
 use crate::contact::{FieldName, FieldOrder, FieldPlace, FieldRule, Form};
 
@@ -45,14 +45,10 @@ impl Field {
     }
 
     fn keap_place(&self) -> FieldPlace {
-        let by_option = |options: &Vec<String>| {
-            options.iter().map(|option| (option.to_lowercase(), option.clone())).collect()
-        };
-        let words: Option<Arc<BTreeMap<String, String>>> = match &self.intercom.options {
-            Some(options) => Some(Arc::new(by_option(options))),
-            None => self.keap.words.clone(),
-        };
+        let words = self.intercom.options.as_deref().map(by_option);
+        let words = words.or_else(|| self.keap.words.clone());
         FieldPlace {
+            is_written: self.writes_to_keap(),
             is_relation: self.rule.is_relation(),
             limit: self.intercom.limit,
             too_long: self.rule.too_long,
@@ -63,15 +59,38 @@ impl Field {
 
     /// Whether Keap is asked for it. The address finds a contact, also where it is not written.
     fn is_read(&self) -> bool {
-        self.rule.writes_to_intercom() || self.rule.name.as_str() == FieldName::EMAIL
+        self.rule.writes_to_intercom()
+            || self.writes_to_keap()
+            || self.rule.name.as_str() == FieldName::EMAIL
+    }
+
+    /// Whether Intercom's value may be written to Keap.
+    pub fn writes_to_keap(&self) -> bool {
+        self.rule.writes_to_keap() && !self.keap.is_read_only && !self.rule.is_relation()
     }
 
     fn intercom_place(&self) -> FieldPlace {
-        FieldPlace {
+        let place = FieldPlace {
             is_relation: self.rule.is_relation(),
+            is_written: self.rule.writes_to_intercom(),
+            both_ways: self.rule.both_ways,
             ..FieldPlace::new(self.rule.name.clone(), self.intercom.place.clone(), self.form)
+        };
+        if !self.writes_to_keap() {
+            return place;
+        }
+        FieldPlace {
+            limit: self.keap.limit,
+            too_long: self.rule.too_long,
+            words: self.keap.options.as_deref().map(by_option),
+            ..place
         }
     }
+}
+
+/// The options of a target, by their spelling in lower case.
+fn by_option(options: &[String]) -> Arc<BTreeMap<String, String>> {
+    Arc::new(options.iter().map(|option| (option.to_lowercase(), option.clone())).collect())
 }
 
 /// The mapping as it fits two accounts.
@@ -164,20 +183,20 @@ impl Fitted {
                 is_relation: rule.is_relation(),
                 is_company: rule.intercom == COMPANY,
                 travels_always: rule.travels_always,
-                looks_first: rule.looks_first(),
-                fills_only: rule.owner == Owner::Fill,
-                clears_always: rule.clears == OnEmpty::Always,
-                clears_never: rule.clears == OnEmpty::Never || rule.owner == Owner::Fill,
+                owner: rule.owner,
+                clears: rule.clears,
+                to_keap: field.as_ref().is_ok_and(Field::writes_to_keap),
                 may_vanish: field.as_ref().is_ok_and(|field| field.keap.may_vanish),
             });
         }
         FieldOrder::new(rules, identities, hash.finalize().into())
     }
 
-    /// The half of the mapping that the Intercom client needs.
+    /// The half of the mapping that the Intercom client needs: the fields that travel in either
+    /// direction.
     pub fn intercom(&self) -> Vec<FieldPlace> {
-        let is_written = |field: &&Field| field.rule.writes_to_intercom();
-        self.usable().filter(is_written).map(Field::intercom_place).collect()
+        let is_used = |field: &&Field| field.rule.writes_to_intercom() || field.writes_to_keap();
+        self.usable().filter(is_used).map(Field::intercom_place).collect()
     }
 
     /// The fields that travel to Intercom now, as stored bases name them.

@@ -22,6 +22,8 @@ pub struct Holds {
     pub words: Option<Arc<BTreeMap<String, String>>>,
     /// A person can delete the place, and then no contact shows it.
     pub may_vanish: bool,
+    /// The side only shows the place: nobody can write it.
+    pub is_read_only: bool,
 }
 
 impl Holds {
@@ -35,6 +37,7 @@ impl Holds {
             limit: None,
             words: None,
             may_vanish: false,
+            is_read_only: false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One rule of the mapping: a field, its place on each side, and who decides it.
 
-use crate::contact::{FieldName, TooLong};
+use crate::contact::{FieldName, OnEmpty, Owner, TooLong};
 
 /// The place of a tag begins with this, on both sides.
 pub const TAG: &str = "tag:";
@@ -22,32 +22,8 @@ pub struct Rule {
     pub create_attribute: bool,
     /// Whether it travels for a contact out of scope, too.
     pub travels_always: bool,
-}
-
-/// Which side decides the value of a field.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Owner {
-    #[default]
-    Keap,
-    Intercom,
-    /// The side that was edited last.
-    Newest,
-    /// Neither: each side only fills what is empty on the other one.
-    Fill,
-    /// Neither: the field is never written.
-    Never,
-}
-
-/// What an empty value of the owner means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum OnEmpty {
-    /// It travels once the owner has shown a value. A first match never wipes.
-    #[default]
-    AfterFirst,
-    /// It travels like any other value.
-    Always,
-    /// It never travels.
-    Never,
+    /// Whether Intercom's value may be written to Keap, as far as the owner lets it.
+    pub both_ways: bool,
 }
 
 impl Rule {
@@ -62,6 +38,7 @@ impl Rule {
             too_long: TooLong::default(),
             create_attribute: false,
             travels_always: false,
+            both_ways: false,
         }
     }
 
@@ -88,8 +65,8 @@ impl Rule {
         matches!(self.owner, Owner::Keap | Owner::Newest | Owner::Fill)
     }
 
-    /// Whether Intercom must be read before its value may be replaced.
-    pub fn looks_first(&self) -> bool {
-        matches!(self.owner, Owner::Newest | Owner::Fill)
+    /// Whether Intercom's value may be written to Keap at all.
+    pub fn writes_to_keap(&self) -> bool {
+        self.both_ways && matches!(self.owner, Owner::Intercom | Owner::Newest | Owner::Fill)
     }
 }

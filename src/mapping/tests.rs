@@ -1,7 +1,7 @@
 //! What a mapping refuses, and how it fits two accounts.
 
 use super::*;
-use crate::contact::{FieldPlace, Form, TooLong};
+use crate::contact::{FieldPlace, Form, OnEmpty, Owner, TooLong};
 
 fn fitted(rules: Vec<Rule>, intercom: impl Fn(&Rule) -> Result<Holds, Unfit>) -> Fitted {
     let keap = |rule: &Rule| Ok(Holds::of(format!("k:{}", rule.keap), "TEXT", &[Form::Text]));
@@ -24,10 +24,58 @@ fn each_client_gets_its_own_half_of_every_rule() {
         [FieldPlace {
             limit: Some(255),
             too_long: TooLong::Cut,
+            is_written: false,
             ..FieldPlace::new("plan", "k:job_title", Form::Text)
         }]
     );
     assert_eq!(fitted.intercom(), [FieldPlace::new("plan", "i:attribute:plan", Form::Text)]);
+}
+
+#[test]
+fn each_side_takes_only_what_its_owner_and_its_place_allow() {
+    let rule = |name: &str, owner| Rule { owner, both_ways: true, ..Rule::new(name, name, name) };
+    let rules = vec![
+        rule("keap", Owner::Keap),
+        rule("intercom", Owner::Intercom),
+        rule("newest", Owner::Newest),
+        rule("fill", Owner::Fill),
+        rule("read_only", Owner::Newest),
+        rule("never", Owner::Never),
+    ];
+    let text = |rule: &Rule| Holds::of(rule.name.as_str(), "string", &[Form::Text]);
+    let fitted = Fitted::of(
+        &Mapping::new(rules).unwrap(),
+        |rule| {
+            let is_read_only = rule.name.as_str() == "read_only";
+            Ok(Holds { is_read_only, limit: Some(40), ..text(rule) })
+        },
+        |rule| Ok(Holds { limit: Some(255), ..text(rule) }),
+    );
+    let half = |places: Vec<FieldPlace>| -> Vec<(String, bool, Option<usize>)> {
+        let each = places.into_iter();
+        each.map(|place| (place.field.to_string(), place.is_written, place.limit)).collect()
+    };
+    let place = |name: &str, is_written, limit| (name.to_owned(), is_written, limit);
+    assert_eq!(
+        half(fitted.keap()),
+        [
+            place("keap", false, Some(255)),
+            place("intercom", true, Some(255)),
+            place("newest", true, Some(255)),
+            place("fill", true, Some(255)),
+            place("read_only", false, Some(255)),
+        ]
+    );
+    assert_eq!(
+        half(fitted.intercom()),
+        [
+            place("keap", true, None),
+            place("intercom", false, Some(40)),
+            place("newest", true, Some(40)),
+            place("fill", true, Some(40)),
+            place("read_only", true, None),
+        ]
+    );
 }
 
 #[test]

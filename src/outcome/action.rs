@@ -6,6 +6,9 @@ pub enum Action {
     Created,
     Updated,
     Linked,
+    /// Somebody had edited a field on the side that does not own it, and the owner's value was written
+    /// there again.
+    Restored,
     /// Nothing had to be written.
     Unchanged,
     /// Keap no longer has it, and its Intercom contact was archived.
@@ -28,10 +31,11 @@ pub enum SyncStatus {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Created,
         Self::Updated,
         Self::Linked,
+        Self::Restored,
         Self::Unchanged,
         Self::Archived,
         Self::Unlinked,
@@ -46,6 +50,7 @@ impl Action {
             Self::Created => "created",
             Self::Updated => "updated",
             Self::Linked => "linked",
+            Self::Restored => "restored",
             Self::Unchanged => "unchanged",
             Self::Archived => "archived",
             Self::Unlinked => "unlinked",
@@ -69,9 +74,9 @@ impl Action {
         }
     }
 
-    /// Whether the action wrote the contact to Intercom.
+    /// Whether the action wrote the contact.
     pub fn is_write(self) -> bool {
-        matches!(self, Self::Created | Self::Updated | Self::Linked)
+        matches!(self, Self::Created | Self::Updated | Self::Linked | Self::Restored)
     }
 }
 

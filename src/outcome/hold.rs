@@ -9,6 +9,8 @@ use crate::contact::KeapId;
 pub enum HoldReason {
     /// The Intercom contact with this e-mail belongs to that Keap contact.
     EmailLinkedTo(KeapId),
+    /// Intercom's new e-mail address is that of this other contact in Keap.
+    EmailInKeap(KeapId),
     ExternalIdTaken,
     /// An Intercom contact carries the Keap id, and shows another person.
     ExternalIdUnproven,
@@ -26,6 +28,7 @@ impl HoldReason {
     pub fn code(&self) -> &'static str {
         match self {
             Self::EmailLinkedTo(_) => "email_linked_to",
+            Self::EmailInKeap(_) => "email_in_keap",
             Self::ExternalIdTaken => "external_id_taken",
             Self::ExternalIdUnproven => "external_id_unproven",
             Self::SeveralUsers => "several_users",
@@ -41,7 +44,7 @@ impl HoldReason {
     /// The Keap contact that blocks the held one. Its next change concerns the held one too.
     pub fn about(&self) -> Option<KeapId> {
         match self {
-            Self::EmailLinkedTo(other) => Some(*other),
+            Self::EmailLinkedTo(other) | Self::EmailInKeap(other) => Some(*other),
             _ => None,
         }
     }
@@ -65,6 +68,7 @@ impl HoldReason {
         let detail = || detail.unwrap_or_default().to_owned();
         Some(match code {
             "email_linked_to" => Self::EmailLinkedTo(about?),
+            "email_in_keap" => Self::EmailInKeap(about?),
             "external_id_taken" => Self::ExternalIdTaken,
             "external_id_unproven" => Self::ExternalIdUnproven,
             "several_users" => Self::SeveralUsers,
@@ -93,6 +97,9 @@ impl HoldReason {
             Self::EmailLinkedTo(_) => {
                 "Merge the two contacts in Keap, or change the e-mail address of one of them."
             }
+            Self::EmailInKeap(_) => {
+                "Merge the two contacts in Keap, or correct the e-mail address in Intercom."
+            }
             Self::ExternalIdTaken => {
                 "If that external id is wrong, correct it in Intercom, or change the e-mail address there."
             }
@@ -119,6 +126,10 @@ impl fmt::Display for HoldReason {
             Self::EmailLinkedTo(other) => write!(
                 f,
                 "{code} {other}: the Intercom contact with this e-mail belongs to another Keap contact"
+            ),
+            Self::EmailInKeap(other) => write!(
+                f,
+                "{code} {other}: another contact in Keap has the e-mail address that Intercom shows"
             ),
             Self::Refused(why) | Self::LastTry(why) => write!(f, "{code}: {why}"),
             Self::ExternalIdTaken => {

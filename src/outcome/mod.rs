@@ -32,9 +32,11 @@ pub enum Reason {
     InvalidEmail,
     /// The write left out these fields, because Intercom refuses their values.
     FieldRefused(Vec<FieldName>),
+    /// The write left out these fields, because Keap refuses Intercom's values.
+    RefusedInKeap(Vec<FieldName>),
     /// The write left out these fields, because Intercom cannot take the values that Keap shows.
     FieldInvalid(Vec<FieldName>),
-    /// These fields were edited on both sides, and last in Intercom, which keeps its values.
+    /// These fields were edited on both sides. The later edit counts.
     Conflict(Vec<FieldName>),
     /// An attempt failed. The text holds ids, statuses and codes only.
     Failed(String),
@@ -51,7 +53,7 @@ impl Reason {
             Self::Hold(reason) => reason.code(),
             Self::Deleted => "deleted",
             Self::MergedInto(_) => "merged",
-            Self::FieldRefused(_) => "field_refused",
+            Self::FieldRefused(_) | Self::RefusedInKeap(_) => "field_refused",
             Self::FieldInvalid(_) => "field_invalid",
             Self::Conflict(_) => "conflict",
             Self::InvalidEmail | Self::Failed(_) => OTHER,
@@ -105,6 +107,11 @@ impl fmt::Display for Reason {
                 "field_refused {}: Intercom does not take this value from Keap and keeps its own; the other fields were written",
                 listed(fields)
             ),
+            Self::RefusedInKeap(fields) => write!(
+                f,
+                "field_refused {}: Keap does not take this value from Intercom and keeps its own; the other fields were written",
+                listed(fields)
+            ),
             Self::FieldInvalid(fields) => write!(
                 f,
                 "field_invalid {}: the value in Keap does not fit the field in Intercom, which keeps its own (docs/fields.md says which values fit); the other fields were written",
@@ -112,7 +119,7 @@ impl fmt::Display for Reason {
             ),
             Self::Conflict(fields) => write!(
                 f,
-                "conflict {}: edited on both sides, and last in Intercom, which keeps its value",
+                "conflict {}: edited on both sides; the later edit counts, and Keap's if they are close",
                 listed(fields)
             ),
             Self::Failed(why) => f.write_str(why),
@@ -136,6 +143,7 @@ mod tests {
     fn holds() -> Vec<HoldReason> {
         vec![
             HoldReason::EmailLinkedTo(KeapId::new(17).unwrap()),
+            HoldReason::EmailInKeap(KeapId::new(18).unwrap()),
             HoldReason::ExternalIdTaken,
             HoldReason::ExternalIdUnproven,
             HoldReason::SeveralUsers,
@@ -173,6 +181,6 @@ mod tests {
         for action in Action::ALL {
             assert_eq!(Action::parse(action.code()), Some(action));
         }
-        assert_eq!(Action::parse("restored"), None);
+        assert_eq!(Action::parse("elsewhere"), None);
     }
 }

@@ -34,6 +34,8 @@ pub struct Waiting {
     pub later: bool,
     /// How the contact looked at the last attempt.
     pub sighting: Option<Digest>,
+    /// It has changed in Intercom.
+    pub looks_at_intercom: bool,
 }
 
 /// A stored request, to be waited for.
@@ -173,6 +175,26 @@ pub(super) async fn put_again(tx: &mut Transaction, ids: &[KeapId]) -> Result<()
     announce(tx, Request::Due).await
 }
 
+/// Makes contacts due that have changed in Intercom.
+pub(super) async fn put_changed_in_intercom(tx: &mut Transaction, ids: &[KeapId]) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into contact_due as due (keap_contact_id, reason, priority, looks_at_intercom)
+         select id, $2, $3, true from unnest($1::bigint[]) as id
+         on conflict (keap_contact_id) do update
+            set version = due.version + 1, due_at = least(due.due_at, now()), held = false, looks_at_intercom = true,
+                sighting = null, updated_at = now()",
+    )
+    .bind(in_order(ids))
+    .bind(DueReason::Again.as_str())
+    .bind(DueReason::Again.priority())
+    .execute(&mut **tx)
+    .await?;
+    announce(tx, Request::Due).await
+}
+
 /// Stores failed attempts with the time of the next one.
 pub(super) async fn put_retries(tx: &mut Transaction, mut rows: Vec<RetryRow>) -> Result<()> {
     if rows.is_empty() {
@@ -229,12 +251,13 @@ struct WaitingRow {
     attempts: i32,
     later: bool,
     sighting: Option<Vec<u8>>,
+    looks_at_intercom: bool,
 }
 
 /// The due rows of a page's contacts.
 pub(super) async fn waiting(tx: &mut Transaction, ids: &[i64]) -> Result<HashMap<KeapId, Waiting>> {
     let rows: Vec<WaitingRow> = sqlx::query_as(
-        "select keap_contact_id, reason, version, attempts, due_at > now() as later, sighting
+        "select keap_contact_id, reason, version, attempts, due_at > now() as later, sighting, looks_at_intercom
            from contact_due where keap_contact_id = any($1) and not held",
     )
     .bind(ids)
@@ -248,6 +271,7 @@ pub(super) async fn waiting(tx: &mut Transaction, ids: &[i64]) -> Result<HashMap
                 attempts: row.attempts,
                 later: row.later,
                 sighting: row.sighting.as_deref().and_then(Digest::from_bytes),
+                looks_at_intercom: row.looks_at_intercom,
             };
             Ok((row.keap_contact_id, waiting))
         })

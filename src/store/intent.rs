@@ -37,10 +37,27 @@ impl IntentKind {
     }
 }
 
-/// A write to Intercom that is about to begin.
+/// The side that a write goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntentSide {
+    Keap,
+    Intercom,
+}
+
+impl IntentSide {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Keap => "keap",
+            Self::Intercom => "intercom",
+        }
+    }
+}
+
+/// A write that is about to begin.
 #[derive(Debug, Clone)]
 pub struct Intent {
     pub id: Uuid,
+    pub side: IntentSide,
     pub keap: KeapId,
     /// `None`: it is not known yet.
     pub intercom: Option<IntercomId>,
@@ -49,10 +66,11 @@ pub struct Intent {
     pub sent: Option<Bases>,
 }
 
-/// An intent that no write under way owns: this contact's Intercom side is unknown.
+/// An intent that no write under way owns: this side of the contact is unknown.
 #[derive(Debug, Clone)]
 pub struct FoundIntent {
     pub id: Uuid,
+    pub side: IntentSide,
     pub intercom: Option<IntercomId>,
     /// What was sent.
     pub sent: Bases,
@@ -67,6 +85,7 @@ pub struct FoundIntent {
 #[derive(FromRow)]
 struct FoundRow {
     id: Uuid,
+    side: String,
     #[sqlx(try_from = "i64")]
     keap_contact_id: KeapId,
     intercom_contact_id: Option<String>,
@@ -92,6 +111,11 @@ impl FoundRow {
             Bases::of_stored(order, self.sent).ok_or(StoreError::BadRow("contact_intent"))?;
         let found = FoundIntent {
             id: self.id,
+            side: if self.side == IntentSide::Keap.code() {
+                IntentSide::Keap
+            } else {
+                IntentSide::Intercom
+            },
             intercom: intercom_id(self.intercom_contact_id)?,
             sent,
             borrowed: intercom_id(self.borrowed_id)?,
@@ -121,10 +145,10 @@ impl Store {
             fence.check(tx).await?;
             sqlx::query(
                 "insert into contact_intent (id, epoch, keap_contact_id, intercom_contact_id, side, kind, fields, sent, deadline)
-                 select id, $1, keap, intercom, 'intercom', kind, case when sent = '' then '{}' else $3::text[] end, sent,
+                 select id, $1, keap, intercom, side, kind, case when sent = '' then '{}' else $3::text[] end, sent,
                         now() + make_interval(secs => $2)
-                   from unnest($4::uuid[], $5::bigint[], $6::text[], $7::text[], $8::bytea[])
-                     as new (id, keap, intercom, kind, sent)",
+                   from unnest($4::uuid[], $5::bigint[], $6::text[], $7::text[], $8::bytea[], $9::text[])
+                     as new (id, keap, intercom, kind, sent, side)",
             )
             .bind(fence.epoch())
             .bind(LONGEST_CALL.as_secs_f64())
@@ -139,8 +163,29 @@ impl Store {
             )
             .bind(intents.iter().map(|intent| intent.kind.code()).collect::<Vec<_>>())
             .bind(intents.iter().map(sent).collect::<Vec<_>>())
+            .bind(intents.iter().map(|intent| intent.side.code()).collect::<Vec<_>>())
             .execute(&mut **tx)
             .await?;
+            Ok(())
+        })
+    }
+
+    /// Stores what the write of an intent really sends, once that is known. Must be stored before the
+    /// call.
+    pub async fn intend_exactly(&self, fence: &Fence, intent: Uuid, sent: &Bases) -> Result<()> {
+        let names: Vec<&str> = sent
+            .order()
+            .iter()
+            .flat_map(|order| order.identities().iter().map(FieldName::as_str))
+            .collect();
+        transaction!(self, tx, {
+            fence.check(tx).await?;
+            sqlx::query("update contact_intent set fields = $2, sent = $3 where id = $1")
+                .bind(intent)
+                .bind(names)
+                .bind(sent.as_bytes())
+                .execute(&mut **tx)
+                .await?;
             Ok(())
         })
     }
@@ -167,10 +212,10 @@ pub(super) async fn found(
     ids: &[i64],
 ) -> Result<HashMap<KeapId, Vec<FoundIntent>>> {
     let rows: Vec<FoundRow> = sqlx::query_as(
-        "select id, keap_contact_id, intercom_contact_id, fields, sent, borrowed_id, deadline,
+        "select id, side, keap_contact_id, intercom_contact_id, fields, sent, borrowed_id, deadline,
                 recheck_at is not null as rechecked
            from contact_intent
-          where keap_contact_id = any($1) and side = 'intercom' and (recheck_at is null or recheck_at <= now())
+          where keap_contact_id = any($1) and (recheck_at is null or recheck_at <= now())
           order by created_at",
     )
     .bind(ids)

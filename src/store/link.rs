@@ -55,6 +55,8 @@ struct StoredLink {
     replaced_at: Option<DateTime<Utc>>,
     mapping_id: Option<i32>,
     keap_base: Option<Vec<u8>>,
+    intercom_base: Option<Vec<u8>>,
+    intercom_updated_at: Option<DateTime<Utc>>,
 }
 
 impl StoredLink {
@@ -71,6 +73,10 @@ impl StoredLink {
             sighting: self.sighting,
             keap_base: self.keap_base.and_then(|bytes| mappings.bases(self.mapping_id, bytes)),
             keap_updated_at: self.keap_updated_at,
+            intercom_base: self
+                .intercom_base
+                .and_then(|bytes| mappings.bases(self.mapping_id, bytes)),
+            intercom_updated_at: self.intercom_updated_at,
             replaced_at: self.replaced_at,
         };
         Ok((self.keap_contact_id, link))
@@ -108,7 +114,9 @@ impl Store {
         transaction!(self, tx, {
             let links: Vec<StoredLink> = sqlx::query_as(
                 "select keap_contact_id, intercom_contact_id, fingerprint, sighting, keap_updated_at, replaced_at,
-                        mapping_id, case when based_at = updated_at then keap_base end as keap_base
+                        mapping_id, intercom_updated_at,
+                        case when based_at = updated_at then keap_base end as keap_base,
+                        case when based_at = updated_at then intercom_base end as intercom_base
                    from contact_link where keap_contact_id = any($1)",
             )
             .bind(&ids)
@@ -290,22 +298,30 @@ pub(super) async fn put(tx: &mut Transaction, mut rows: Vec<&LinkRow>) -> Result
     let links = NewLinks { ids: &ids, intercom: &intercom, emails: &emails };
     blocked::release_moved(tx, &links).await?;
     replace_older(tx, &ids, &intercom).await?;
-    let order = rows.iter().find_map(|row| row.link.keap_base.as_ref()?.order());
+    let bases: Vec<[Option<&Bases>; 2]> = rows
+        .iter()
+        .map(|row| [row.link.keap_base.as_ref(), row.link.intercom_base.as_ref()])
+        .collect();
+    let order = bases.iter().flatten().flatten().find_map(|bases| bases.order());
     let mapping = mapping::id_of(tx, order).await?;
-    let bases: Vec<Option<&Bases>> = rows.iter().map(|row| row.link.keap_base.as_ref()).collect();
+    let bytes = |side: usize| -> Vec<Option<&[u8]>> {
+        bases.iter().map(|both| both[side].map(Bases::as_bytes)).collect()
+    };
     sqlx::query(
         "insert into contact_link as link
                 (keap_contact_id, intercom_contact_id, state, fingerprint, sighting, email_digest, keap_updated_at, replaced_at,
-                 mapping_id, keap_base, based_at)
+                 mapping_id, keap_base, intercom_base, intercom_updated_at, based_at)
          select id, intercom, case when intercom is null then 'skipped' else 'linked' end, fingerprint, sighting, email, stamp, replaced,
-                case when base <> '' then $9::integer end, base, now()
-           from unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::timestamptz[], $7::timestamptz[], $8::bytea[])
-             as new (id, intercom, fingerprint, sighting, email, stamp, replaced, base)
+                case when base <> '' or intercom_base <> '' then $9::integer end, base, intercom_base, intercom_stamp, now()
+           from unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::timestamptz[], $7::timestamptz[], $8::bytea[],
+                       $10::bytea[], $11::timestamptz[])
+             as new (id, intercom, fingerprint, sighting, email, stamp, replaced, base, intercom_base, intercom_stamp)
          on conflict (keap_contact_id) do update
             set intercom_contact_id = excluded.intercom_contact_id, state = excluded.state,
                 fingerprint = excluded.fingerprint, sighting = excluded.sighting, email_digest = excluded.email_digest,
                 keap_updated_at = excluded.keap_updated_at, replaced_at = coalesce(excluded.replaced_at, link.replaced_at),
-                mapping_id = excluded.mapping_id, keap_base = excluded.keap_base, based_at = excluded.based_at,
+                mapping_id = excluded.mapping_id, keap_base = excluded.keap_base, intercom_base = excluded.intercom_base,
+                intercom_updated_at = excluded.intercom_updated_at, based_at = excluded.based_at,
                 updated_at = now()",
     )
     .bind(&ids)
@@ -315,8 +331,10 @@ pub(super) async fn put(tx: &mut Transaction, mut rows: Vec<&LinkRow>) -> Result
     .bind(&emails)
     .bind(rows.iter().map(|row| row.link.keap_updated_at).collect::<Vec<Option<DateTime<Utc>>>>())
     .bind(rows.iter().map(|row| row.link.replaced_at).collect::<Vec<Option<DateTime<Utc>>>>())
-    .bind(bases.iter().map(|bases| bases.map(Bases::as_bytes)).collect::<Vec<_>>())
+    .bind(bytes(0))
     .bind(mapping)
+    .bind(bytes(1))
+    .bind(rows.iter().map(|row| row.link.intercom_updated_at).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())

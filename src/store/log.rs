@@ -20,6 +20,8 @@ pub struct LogRow {
     pub intercom: Option<IntercomId>,
     pub action: Action,
     pub reason: Option<Reason>,
+    /// Intercom's value was written to Keap.
+    pub to_keap: bool,
     pub feed: Feed,
     pub run_id: Option<Uuid>,
     /// Intercom's id of the request that wrote the contact, for its support.
@@ -103,10 +105,11 @@ pub(super) async fn put(tx: &mut Transaction, rows: Vec<&LogRow>) -> Result<()> 
         "insert into keap_intercom_sync_logs
                 (id, keap_contact_id, intercom_contact_id, sync_status, sync_direction, error_message, synced_at, created_at, updated_at,
                  action, feed, run_id, request_id)
-         select id, keap, intercom, status, 'keap_to_intercom', error, clock_timestamp(), clock_timestamp(), clock_timestamp(),
+         select id, keap, intercom, status,
+                case when to_keap then 'intercom_to_keap' else 'keap_to_intercom' end, error, clock_timestamp(), clock_timestamp(), clock_timestamp(),
                 action, feed, run, request
-           from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[])
-             as new (id, keap, intercom, status, error, action, feed, run, request)
+           from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[], $10::boolean[])
+             as new (id, keap, intercom, status, error, action, feed, run, request, to_keap)
          on conflict (id) do nothing",
     )
     .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
@@ -118,6 +121,7 @@ pub(super) async fn put(tx: &mut Transaction, rows: Vec<&LogRow>) -> Result<()> 
     .bind(rows.iter().map(|row| row.feed.as_str()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.run_id).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.request_id.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.to_keap).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -25,6 +25,8 @@ pub struct Recorded {
     /// It has moved its stamp, and nothing else.
     pub restamp: Option<Restamp>,
     pub log: Option<LogRow>,
+    /// What was written to Keap beside that.
+    pub log_to_keap: Option<LogRow>,
     /// Its due row is done, in the version that was looked at.
     pub done: Option<i64>,
     /// Its hold is over.
@@ -54,6 +56,7 @@ impl Recorded {
             link: None,
             restamp: None,
             log: None,
+            log_to_keap: None,
             done: None,
             settled: false,
             retry: None,
@@ -133,6 +136,7 @@ impl Store {
             link::put(tx, group.rows(|outcome| outcome.link.as_ref())).await?;
             link::restamp(tx, group.rows(|outcome| outcome.restamp.as_ref())).await?;
             log::put(tx, group.rows(|outcome| outcome.log.as_ref())).await?;
+            log::put(tx, group.rows(|outcome| outcome.log_to_keap.as_ref())).await?;
             hold::settle(tx, &group.ids(|outcome| outcome.settled)).await?;
             due::remove(tx, group.rows(|outcome| Some((outcome.id, outcome.done?)))).await?;
             let mut retries = group.rows(|outcome| outcome.retry.clone());

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::claims::{Claims, OpenPage};
 use super::doubt::Doubt;
 use super::heartbeat::Heartbeat;
+use super::merge::Direction;
 use super::result::Halt;
 use super::under_way::UnderWay;
 use crate::config::{self, FirstRun};
@@ -26,6 +27,8 @@ pub struct Policy {
     pub matching: config::Match,
     /// What happens to the Intercom contact of somebody who leaves the scope.
     pub left: config::Left,
+    /// Whether Intercom's values travel to Keap.
+    pub direction: Direction,
     pub poll: config::Poll,
     pub sweep: config::Sweep,
     pub sync: config::Sync,

@@ -62,6 +62,8 @@ pub(super) struct Seen<'a> {
     pub retry_as: Option<Option<Digest>>,
     /// Relations differ from what was settled.
     pub relates: bool,
+    /// The contact has changed in Intercom, as far as it is known.
+    pub changed_in_intercom: bool,
     /// Who leaves the scope is archived.
     pub archives_left: bool,
     /// A write of the contact has an unknown outcome: what is recorded of Intercom may be wrong.
@@ -102,6 +104,9 @@ fn decide_by_record(contact: &Contact, seen: &Seen<'_>) -> Decision {
         let is_settled = *fingerprint == seen.fingerprint || seen.settles;
         return match (is_settled, seen.relates) {
             (true, false) if !contact.in_scope => Decision::Skip(SkipReason::OutOfScope),
+            (true, _) if seen.changed_in_intercom && contact.in_scope => {
+                Decision::Update(id.clone())
+            }
             (true, false) => Decision::Skip(SkipReason::Unchanged),
             (true, true) => Decision::Relate(id.clone()),
             (false, _) => Decision::Update(id.clone()),
@@ -146,6 +151,8 @@ mod tests {
             keap_base: None,
             keap_updated_at: None,
             replaced_at: None,
+            intercom_base: None,
+            intercom_updated_at: None,
         }
     }
 
@@ -158,6 +165,7 @@ mod tests {
             held_as: None,
             retry_as: None,
             relates: false,
+            changed_in_intercom: false,
             archives_left: false,
             unknown: false,
         }
@@ -175,6 +183,8 @@ mod tests {
         let tagged = |link| Seen { relates: true, ..seen(Some(link)) };
         assert_eq!(decide(&ann(), &tagged(&same)), Decision::Relate(id.clone()));
         assert_eq!(decide(&ann(), &tagged(&differs)), Decision::Update(id.clone()));
+        let edited = Seen { changed_in_intercom: true, ..seen(Some(&same)) };
+        assert_eq!(decide(&ann(), &edited), Decision::Update(id.clone()));
         let unknown = Seen { unknown: true, ..tagged(&same) };
         assert_eq!(decide(&ann(), &unknown), Decision::Update(id.clone()));
         // A linked one whose e-mail is cleared, or is no address, is still an update.

@@ -1,6 +1,7 @@
 //! Intents of a page: what is about to be written is stored before the first call, so that a write
 //! whose outcome is never heard leaves a trace.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use uuid::Uuid;
@@ -10,8 +11,8 @@ use super::decide::Decision;
 use super::plan::Planned;
 use super::result::Halt;
 use super::under_way::UnderWay;
-use crate::contact::{IntercomId, KeapId};
-use crate::store::{Fence, Intent, IntentKind};
+use crate::contact::{Contact, FieldName, IntercomId, KeapId};
+use crate::store::{Fence, Intent, IntentKind, IntentSide};
 
 /// The intents of one page. They are under way until this is dropped.
 pub(super) struct Intents {
@@ -36,12 +37,14 @@ impl Intents {
                 one.intent = Some(id);
                 let has_fields =
                     one.contact.fields.iter().chain(one.contact.relations.iter()).next().is_some();
+                let contact = surely_sent(context, one);
                 intents.push(Intent {
                     id,
+                    side: IntentSide::Intercom,
                     keap: one.contact.id,
                     intercom,
                     kind,
-                    sent: has_fields.then(|| context.key.bases_now(&context.fields, &one.contact)),
+                    sent: has_fields.then(|| context.key.bases_now(&context.fields, &contact)),
                 });
             }
         }
@@ -73,6 +76,22 @@ impl Drop for Intents {
     fn drop(&mut self) {
         self.under_way.remove(&self.all);
     }
+}
+
+/// The contact with the fields that the write sends in every case. Where both directions are on, a
+/// field whose owner is not Keap is added once it is known that it is sent: what an intent names is
+/// taken for our own write, and not for a person's edit.
+fn surely_sent<'a>(context: &Context, planned: &'a Planned) -> Cow<'a, Contact> {
+    let contact = &planned.contact;
+    let is_certain = !context.policy.direction.to_keap
+        || matches!(planned.decision, Decision::Create | Decision::Archive(_));
+    if is_certain {
+        return Cow::Borrowed(contact);
+    }
+    let is_sent = |name: &FieldName| {
+        context.fields.rule(name.as_str()).is_some_and(|rule| !rule.looks_first())
+    };
+    Cow::Owned(Contact { fields: contact.fields.only(is_sent), ..contact.clone() })
 }
 
 /// What the decision may write at Intercom, and to which contact.

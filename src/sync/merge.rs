@@ -3,153 +3,179 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::contact::{FieldRule, Reading};
+use crate::contact::{FieldRule, OnEmpty, Owner, Reading};
 
-/// Edits on both sides that are no further apart count as made at the same time: the stamps belong
-/// to the contacts, and not to the field.
-const TIE: TimeDelta = TimeDelta::seconds(120);
+/// What the settings say of the second direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Direction {
+    /// Intercom's values travel to Keap.
+    pub to_keap: bool,
+    /// The owner's value is written again where the other side was edited.
+    pub puts_back: bool,
+    /// Edits on both sides that are no further apart count as made at the same time: the stamps
+    /// belong to the contacts, and not to the field.
+    pub tie: TimeDelta,
+}
 
-/// What both sides show of one field whose value in Keap differs from the one that was settled last.
-#[derive(Debug)]
+impl Direction {
+    /// Only from Keap to Intercom.
+    pub const ONE_WAY: Self =
+        Self { to_keap: false, puts_back: false, tie: TimeDelta::seconds(120) };
+}
+
+/// What a side shows of a field, compared with what it showed when the field was settled last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    /// The field was never settled: this is the first match.
+    First,
+    Same,
+    Changed,
+}
+
+/// One side of a field.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Side<'a> {
+    pub shows: &'a Reading,
+    pub since: Since,
+    /// It had a value when the field was settled last.
+    pub had_value: bool,
+    /// When the contact last changed, as far as its side says.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// Both sides of one field.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Sides<'a> {
     pub rule: &'a FieldRule,
-    pub keap: &'a Reading,
-    pub intercom: &'a Reading,
+    pub keap: Side<'a>,
+    pub intercom: Side<'a>,
     /// Both show the same.
     pub equal: bool,
-    /// Intercom shows what was settled last. `None`: nothing was, this is the first match.
-    pub intercom_as_settled: Option<bool>,
-    /// When each contact last changed, as far as its side says.
-    pub keap_at: Option<DateTime<Utc>>,
-    pub intercom_at: Option<DateTime<Utc>>,
 }
 
-/// What becomes of Intercom's value.
+/// What becomes of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Keap's value is written.
-    Write,
-    /// It stays.
-    Keep,
-    /// It stays, although Keap's value was edited too: Intercom's edit is the later one.
-    Conflict,
+    /// Nothing is written. What the sides show now is remembered.
+    Settle,
+    /// Keap's value is written to Intercom.
+    ToIntercom,
+    /// Intercom's value is written to Keap.
+    ToKeap,
+    /// The winning value cannot be written to the other side.
+    Hold,
 }
 
-/// Decides for a field of the owner `newest` or `fill`. A field that Keap owns needs no decision.
-pub(super) fn toward_intercom(sides: &Sides<'_>) -> Verdict {
-    if sides.equal || *sides.keap == Reading::Invalid {
-        return Verdict::Keep;
+/// A verdict, and how it came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Merged {
+    pub verdict: Verdict,
+    /// Both sides were edited, differently.
+    pub conflict: bool,
+    /// Only the side that does not own the field was edited, and gets the owner's value back.
+    pub restores: bool,
+}
+
+impl From<Verdict> for Merged {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, conflict: false, restores: false }
     }
-    if sides.rule.fills_only {
-        return match sides.intercom {
-            Reading::Empty => Verdict::Write,
-            Reading::Is(_) | Reading::Invalid => Verdict::Keep,
-        };
+}
+
+/// The side whose value counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Winner {
+    Keap,
+    Intercom,
+}
+
+/// Decides one field.
+pub(super) fn merge(sides: &Sides<'_>, direction: Direction) -> Merged {
+    if sides.equal {
+        return Verdict::Settle.into();
     }
-    match (sides.intercom_as_settled, sides.keap) {
+    let is_first = [sides.keap.since, sides.intercom.since].contains(&Since::First);
+    let conflict = !is_first
+        && sides.keap.since == Since::Changed
+        && sides.intercom.since == Since::Changed
+        && sides.rule.owner == Owner::Newest;
+    let Some((winner, restores)) = winner(sides, is_first, direction) else {
+        return Verdict::Settle.into();
+    };
+    Merged { verdict: verdict(sides, winner, is_first, direction), conflict, restores }
+}
+
+/// The side whose value counts, and whether it is put back. `None`: both stay as they are.
+fn winner(sides: &Sides<'_>, is_first: bool, direction: Direction) -> Option<(Winner, bool)> {
+    let Sides { rule, keap, intercom, .. } = sides;
+    let (in_keap, in_intercom) = (keap.since == Since::Changed, intercom.since == Since::Changed);
+    match rule.owner {
+        Owner::Never => None,
+        Owner::Keap if is_first || in_keap => Some((Winner::Keap, false)),
+        Owner::Keap => (in_intercom && direction.puts_back).then_some((Winner::Keap, true)),
+        Owner::Intercom if is_first || in_intercom => Some((Winner::Intercom, false)),
+        Owner::Intercom => (in_keap && direction.puts_back).then_some((Winner::Intercom, true)),
+        Owner::Newest if is_first => match keap.shows {
+            Reading::Empty if rule.clears != OnEmpty::Always => Some((Winner::Intercom, false)),
+            _ => Some((Winner::Keap, false)),
+        },
+        Owner::Newest => match (in_keap, in_intercom) {
+            (true, true) if is_later(intercom.at, keap.at, direction.tie) => {
+                Some((Winner::Intercom, false))
+            }
+            (true, _) => Some((Winner::Keap, false)),
+            (false, true) => Some((Winner::Intercom, false)),
+            (false, false) => None,
+        },
+        Owner::Fill => {
+            let fills = |from: &Side<'_>, into: &Side<'_>| {
+                let is_news = is_first || from.since == Since::Changed;
+                let was_cleared = !is_first && into.since == Since::Changed;
+                *into.shows == Reading::Empty && is_news && !was_cleared
+            };
+            if fills(keap, intercom) {
+                Some((Winner::Keap, false))
+            } else {
+                fills(intercom, keap).then_some((Winner::Intercom, false))
+            }
+        }
+    }
+}
+
+/// Whether the winner's value may be written to the other side.
+fn verdict(sides: &Sides<'_>, winner: Winner, is_first: bool, direction: Direction) -> Verdict {
+    let rule = sides.rule;
+    let (from, into) = match winner {
+        Winner::Keap => (&sides.keap, &sides.intercom),
+        Winner::Intercom => (&sides.intercom, &sides.keap),
+    };
+    let travels = match winner {
+        Winner::Keap => rule.to_intercom(),
+        Winner::Intercom => direction.to_keap && rule.to_keap,
+    };
+    if !travels {
+        return Verdict::Settle;
+    }
+    let may_clear = match rule.clears {
+        _ if rule.never_clears() => false,
+        OnEmpty::Always => true,
         // An empty value never wipes at the first match.
-        (None, Reading::Empty) if !sides.rule.clears_always => Verdict::Keep,
-        (None | Some(true), _) => Verdict::Write,
-        (Some(false), _) if is_later(sides.intercom_at, sides.keap_at) => Verdict::Conflict,
-        (Some(false), _) => Verdict::Write,
+        _ => !is_first && from.had_value,
+    };
+    match (from.shows, winner) {
+        (Reading::Invalid, _) => Verdict::Hold,
+        (Reading::Empty, _) if !may_clear => Verdict::Settle,
+        (_, Winner::Keap) => Verdict::ToIntercom,
+        // Keap takes whole lists, and one of its entries cannot be read.
+        (_, Winner::Intercom) if *into.shows == Reading::Invalid => Verdict::Hold,
+        (_, Winner::Intercom) => Verdict::ToKeap,
     }
 }
 
 /// Whether the edit in Intercom is surely the later one.
-fn is_later(intercom: Option<DateTime<Utc>>, keap: Option<DateTime<Utc>>) -> bool {
-    intercom.zip(keap).is_some_and(|(intercom, keap)| intercom - keap > TIE)
+fn is_later(intercom: Option<DateTime<Utc>>, keap: Option<DateTime<Utc>>, tie: TimeDelta) -> bool {
+    intercom.zip(keap).is_some_and(|(intercom, keap)| intercom - keap > tie)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::contact::{FieldName, Form};
-
-    fn at(seconds: i64) -> Option<DateTime<Utc>> {
-        DateTime::from_timestamp(1_800_000_000 + seconds, 0)
-    }
-
-    fn rule(fills_only: bool) -> FieldRule {
-        FieldRule { looks_first: true, fills_only, ..FieldRule::plain(FieldName::from("plan")) }
-    }
-
-    fn verdict(
-        rule: &FieldRule,
-        keap: &str,
-        intercom: &str,
-        settled: Option<&str>,
-        later: i64,
-    ) -> Verdict {
-        let read = |text: &str| Form::Text.read(Some(text));
-        toward_intercom(&Sides {
-            rule,
-            keap: &read(keap),
-            intercom: &read(intercom),
-            equal: keap == intercom,
-            intercom_as_settled: settled.map(|settled| settled == intercom),
-            keap_at: at(0),
-            intercom_at: at(later),
-        })
-    }
-
-    #[test]
-    fn every_cell_of_newest() {
-        use Verdict::{Conflict, Keep, Write};
-        for (keap, intercom, settled, later, expected) in [
-            // First match.
-            ("a", "b", None, 900, Write),
-            ("a", "", None, 900, Write),
-            ("", "b", None, -900, Keep),
-            ("a", "a", None, 0, Keep),
-            // Only Keap changed.
-            ("a", "b", Some("b"), 900, Write),
-            ("", "b", Some("b"), 900, Write),
-            ("a", "", Some(""), 900, Write),
-            // Both changed.
-            ("a", "c", Some("b"), 121, Conflict),
-            ("a", "c", Some("b"), 120, Write),
-            ("a", "c", Some("b"), -900, Write),
-            ("", "c", Some("b"), 121, Conflict),
-            ("a", "", Some("b"), 121, Conflict),
-            ("a", "", Some("b"), 0, Write),
-            ("a", "a", Some("b"), 900, Keep),
-        ] {
-            let found = verdict(&rule(false), keap, intercom, settled, later);
-            assert_eq!(found, expected, "{keap:?} {intercom:?} {settled:?} {later}");
-        }
-    }
-
-    #[test]
-    fn every_cell_of_fill() {
-        use Verdict::{Keep, Write};
-        for settled in [None, Some(""), Some("b"), Some("c")] {
-            for later in [-900, 0, 900] {
-                for (keap, intercom, expected) in
-                    [("a", "", Write), ("a", "c", Keep), ("", "c", Keep), ("a", "a", Keep)]
-                {
-                    let found = verdict(&rule(true), keap, intercom, settled, later);
-                    assert_eq!(found, expected, "{keap:?} {intercom:?} {settled:?} {later}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn without_a_stamp_keap_wins_and_rubbish_never_does() {
-        let rule = rule(false);
-        let value = Form::Text.read(Some("a"));
-        let other = Form::Text.read(Some("c"));
-        let sides = |keap_at, intercom_at, keap| Sides {
-            rule: &rule,
-            keap,
-            intercom: &other,
-            equal: false,
-            intercom_as_settled: Some(false),
-            keap_at,
-            intercom_at,
-        };
-        assert_eq!(toward_intercom(&sides(None, at(900), &value)), Verdict::Write);
-        assert_eq!(toward_intercom(&sides(at(0), None, &value)), Verdict::Write);
-        assert_eq!(toward_intercom(&sides(None, None, &Reading::Invalid)), Verdict::Keep);
-    }
-}
+mod tests;

@@ -23,11 +23,13 @@ mod recorder;
 mod recording;
 mod result;
 mod under_way;
+pub mod users;
 mod vanished;
 mod write;
 
 pub use context::{Board, Context, Policy};
 pub use doubt::Doubt;
 pub use lanes::{Bulk, Urgent, Work};
+pub use merge::Direction;
 pub use notice::LOG_AGAIN_AFTER;
 pub use result::Halt;

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -81,6 +82,7 @@ impl Writer<'_> {
     async fn write(self, mut planned: Planned) -> Written {
         let halted = self.halted;
         let unknown = self.context.intercom.remote().unknown_writes();
+        let unknown_in_keap = self.context.keap.remote().unknown_writes();
         let id = planned.contact.id.get();
         // A panic in the write of one contact must not stop the others.
         let result = AssertUnwindSafe(self.try_write(&mut planned)).catch_unwind().await;
@@ -94,6 +96,7 @@ impl Writer<'_> {
         // Without a claim nothing was sent, and what is unknown is a matter of the other lane.
         planned.is_unknown |=
             unknown.contains(id) && !matches!(result, Ok((Outcome::Requeue, None)));
+        planned.is_unknown_in_keap = planned.keap_intent.is_some() && unknown_in_keap.contains(id);
         Written { planned, result }
     }
 
@@ -123,14 +126,27 @@ impl Writer<'_> {
             contact: &planned.contact,
             link: planned.link.as_ref(),
             found: &planned.found,
+            found_in_keap: &planned.found_in_keap,
+            looks_at_intercom: planned.looks_at_intercom,
+            to_keap: Mutex::default(),
             intent: planned.intent,
             borrows: AtomicBool::new(false),
             now: Utc::now(),
         };
-        self.context.intercom.remote().unknown_writes().forget(planned.contact.id.get());
+        let id = planned.contact.id.get();
+        self.context.intercom.remote().unknown_writes().forget(id);
+        self.context.keap.remote().unknown_writes().forget(id);
         let outcome = carry_out(&target, planned.decision.clone()).await;
+        let to_keap = target.to_keap.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let borrows = target.borrows.into_inner();
         let is_linked = matches!(outcome, Ok(Outcome::Synced { .. }));
-        if is_linked || !target.borrows.load(Ordering::Relaxed) {
+        planned.keap_intent = to_keap;
+        if let Ok(Outcome::Synced { both: Some(both), .. }) = &outcome
+            && let Some(now) = &both.keap
+        {
+            planned.shows_now(now.clone(), &self.context.key);
+        }
+        if is_linked || !borrows {
             return outcome;
         }
         planned.is_unknown = true;

@@ -14,6 +14,7 @@ use super::decide::{Decision, Hold, Seen, decide};
 use super::matching::{Owners, match_up};
 use super::page::Page;
 use super::result::Halt;
+use super::write::KeapIntent;
 use crate::config::{Deleted, Left};
 use crate::contact::{
     Bases, Candidate, Contact, Digest, DigestKey, Email, FieldName, Fields, KeapId, Link, LinkState,
@@ -22,7 +23,7 @@ use crate::feed::{DueReason, Feed, Lane};
 use crate::intercom::Wanted;
 use crate::outcome::{HoldReason, SkipReason};
 use crate::remote::Failure;
-use crate::store::{FoundIntent, Known, KnownHold, Waiting};
+use crate::store::{FoundIntent, IntentSide, Known, KnownHold, Waiting};
 
 /// Searches under way at once. They answer slowly, and a page of new contacts needs dozens.
 const SEARCHES_AT_ONCE: usize = 8;
@@ -40,8 +41,16 @@ pub(super) struct Planned {
     /// Why the search for this contact failed, and the delay if the remote failed. Nothing
     /// else of the page suffers.
     pub search_failed: Option<(String, Option<Duration>)>,
-    /// Earlier writes of the contact whose outcome is unknown.
+    /// Earlier writes of the contact to Intercom whose outcome is unknown.
     pub found: Vec<FoundIntent>,
+    /// The same of writes to Keap.
+    pub found_in_keap: Vec<FoundIntent>,
+    /// The contact has changed in Intercom, as far as it is known.
+    pub looks_at_intercom: bool,
+    /// The intent of the writes to Keap, once they have begun.
+    pub keap_intent: Option<KeapIntent>,
+    /// One of them has no certain answer.
+    pub is_unknown_in_keap: bool,
     /// Another mapping wrote its link, and nothing of this one has to be written: the bases to store.
     pub settles: Option<Bases>,
     /// The intent of the write that this page makes.
@@ -64,12 +73,24 @@ impl Planned {
             sighting: key.sighting(&contact),
             email_digest: None,
             search_failed: None,
-            found: known.intents.remove(&id).unwrap_or_default(),
+            found: of_side(IntentSide::Intercom, &known.intents, id),
+            found_in_keap: of_side(IntentSide::Keap, &known.intents, id),
+            looks_at_intercom: false,
+            keap_intent: None,
+            is_unknown_in_keap: false,
             settles: None,
             intent: None,
             is_unknown: false,
             contact,
         }
+    }
+
+    /// Keap shows it so after a write there.
+    pub(super) fn shows_now(&mut self, contact: Contact, key: &DigestKey) {
+        self.fingerprint = key.fingerprint(&contact);
+        self.sighting = key.sighting(&contact);
+        self.email_digest = contact.email().map(|email| key.email(email));
+        self.contact = contact;
     }
 
     /// Whether it waits for a person. While it has a due row, its hold does not count.
@@ -186,7 +207,12 @@ impl<'a> Planner<'a> {
         let (link, settles) = self.under_this_mapping(&contact, known.links.remove(&contact.id));
         let waiting = known.waiting.remove(&contact.id);
         let hold = known.holds.remove(&contact.id);
-        let found = known.intents.remove(&contact.id).unwrap_or_default();
+        let found = of_side(IntentSide::Intercom, &known.intents, contact.id);
+        let found_in_keap = of_side(IntentSide::Keap, &known.intents, contact.id);
+        let looks_at_intercom = self.context.policy.direction.to_keap
+            && (!found.is_empty()
+                || !found_in_keap.is_empty()
+                || waiting.as_ref().is_some_and(|waiting| waiting.looks_at_intercom));
         let seen = Seen {
             link: link.as_ref(),
             settles: settles.is_some(),
@@ -198,6 +224,7 @@ impl<'a> Planner<'a> {
                 .filter(|waiting| self.retry_waits(waiting))
                 .map(|waiting| waiting.sighting),
             relates: self.relates(&contact, link.as_ref()),
+            changed_in_intercom: looks_at_intercom,
             archives_left: self.context.policy.left == Left::Archive,
             unknown: !found.is_empty(),
         };
@@ -213,6 +240,10 @@ impl<'a> Planner<'a> {
             email_digest,
             search_failed: None,
             found,
+            found_in_keap,
+            looks_at_intercom,
+            keap_intent: None,
+            is_unknown_in_keap: false,
             settles,
             intent: None,
             is_unknown: false,
@@ -242,6 +273,10 @@ impl<'a> Planner<'a> {
         let Some(mut link) = link else {
             return (None, None);
         };
+        // With one direction, nobody keeps what Intercom shows up to date.
+        let remembers = self.context.policy.direction.to_keap;
+        link.intercom_base =
+            link.intercom_base.filter(|_| remembers).map(|base| base.under(fields));
         if !contact.in_scope {
             // Little of it travels, so no fingerprint says whether that is settled.
             let before = link.keap_base.take().unwrap_or_else(Bases::nothing).under(fields);
@@ -441,6 +476,16 @@ fn is_as_written(key: &DigestKey, contact: &Contact, link: &Link) -> bool {
     }
     let is_known = link.fingerprint != Digest::UNKNOWN && contact.updated_at.is_some();
     is_known && link.keap_updated_at == contact.updated_at
+}
+
+/// The intents of one side of a contact.
+fn of_side(
+    side: IntentSide,
+    known: &HashMap<KeapId, Vec<FoundIntent>>,
+    id: KeapId,
+) -> Vec<FoundIntent> {
+    let all = known.get(&id).into_iter().flatten();
+    all.filter(|intent| intent.side == side).cloned().collect()
 }
 
 fn unmatched(planned: &mut [Planned]) -> impl Iterator<Item = &mut Planned> {

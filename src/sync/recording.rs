@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::claims::Claim;
 use super::decide::Hold;
 use super::plan::Planned;
-use super::result::Outcome;
+use super::result::{Both, Outcome};
 use crate::config;
 use crate::contact::{Bases, Digest, FieldName, IntercomId, KeapId, Link, LinkState, Reading};
 use crate::feed::{Counts, Cursor, DueReason, Feed};
@@ -87,7 +87,8 @@ impl Recording {
     /// Takes a contact in whose side stopped. It is on a page that is taken again, unless Keap has
     /// lost it by then.
     pub(super) fn add_halted(&mut self, planned: &Planned) {
-        if planned.is_unknown {
+        let is_unknown = planned.is_unknown || planned.is_unknown_in_keap;
+        if is_unknown || planned.keap_intent.is_some() {
             let requeued = Recorded { requeue: true, ..Recorded::new(planned.contact.id) };
             self.outcomes.push(requeued);
         } else {
@@ -114,7 +115,8 @@ impl Recording {
         recorded.swept = self.feed == Feed::Sweep;
         settle_intents(planned, looked, &mut recorded);
         // Nobody else looks at it again in time.
-        recorded.requeue |= planned.is_unknown && looked.is_some() && !is_requeued;
+        let is_unknown = planned.is_unknown || planned.is_unknown_in_keap;
+        recorded.requeue |= is_unknown && looked.is_some() && !is_requeued;
         self.outcomes.push(recorded);
         self.outcomes.extend(transfer);
     }
@@ -138,13 +140,19 @@ fn has_looked(outcome: &Outcome) -> Option<bool> {
 /// The write of this page has a certain answer, so its intent is over. An earlier write may still
 /// land after the first look, so its intent is kept until the second one.
 fn settle_intents(planned: &Planned, looked: Option<bool>, recorded: &mut Recorded) {
-    if !planned.is_unknown {
+    let is_done = looked == Some(true);
+    // A side may spell a value anew. Until what it shows is recorded, only the intent says that it
+    // is no person's edit.
+    if !planned.is_unknown && (is_done || planned.keap_intent.is_none()) {
         recorded.intents.extend(planned.intent);
+    }
+    if !planned.is_unknown_in_keap && is_done {
+        recorded.intents.extend(planned.keap_intent.as_ref().map(|intent| intent.id));
     }
     let Some(done) = looked else {
         return;
     };
-    for intent in &planned.found {
+    for intent in planned.found.iter().chain(&planned.found_in_keap) {
         let list = match (done, intent.rechecked) {
             (false, _) => &mut recorded.waiting_intents,
             (true, false) => &mut recorded.kept_intents,
@@ -168,6 +176,8 @@ fn transfer(planned: &Planned, outcome: &Outcome) -> Option<Recorded> {
         keap_base: Some(Bases::nothing()),
         keap_updated_at: None,
         replaced_at: None,
+        intercom_base: None,
+        intercom_updated_at: None,
     };
     Some(Recorded {
         link: Some(LinkRow { id: *new_owner, link, email_digest: None }),
@@ -196,6 +206,7 @@ pub(super) fn refused(recorded: &Recorded, feed: Feed, run_id: Option<Uuid>) -> 
         intercom: None,
         action: Action::Held,
         reason: Some(Reason::Hold(reason.clone())),
+        to_keap: false,
         feed,
         run_id,
         request_id: None,
@@ -243,11 +254,16 @@ impl Entry<'_> {
                 replaced,
                 left_out,
                 conflicts,
+                both,
             } => {
-                let reason = self.remark(&left_out, conflicts);
+                let reason = self.remark(&left_out, conflicts, both.as_deref());
                 self.synced(action, &intercom, request_id, reason);
+                if let Some(both) = both.as_deref() {
+                    self.log_to_keap(both);
+                }
                 let state = LinkState::Linked(intercom);
                 self.link(state, Some(keap_base), replaced.then_some(now));
+                self.remember(both);
                 let has_email = !left_out.iter().any(|field| field.as_str() == FieldName::EMAIL);
                 if let Some(row) = &mut self.recorded.link {
                     if !has_email {
@@ -298,20 +314,54 @@ impl Entry<'_> {
         reason: Option<Reason>,
     ) {
         self.count(action);
-        self.log(action, Some(intercom.clone()), reason);
+        if action != Action::Unchanged || self.is_answered() || reason.is_some() {
+            self.log(action, Some(intercom.clone()), reason);
+        }
         if let Some(log) = &mut self.recorded.log {
             log.request_id = request_id;
         }
         self.done();
     }
 
+    /// Stores what Intercom shows.
+    fn remember(&mut self, both: Option<Box<Both>>) {
+        if let (Some(row), Some(both)) = (&mut self.recorded.link, both) {
+            row.link.intercom_base = Some(both.intercom_base);
+            row.link.intercom_updated_at = both.intercom_updated_at;
+        }
+    }
+
+    /// Says in the log that Intercom's values were written to Keap: in a row of its own if Intercom
+    /// was written, too.
+    fn log_to_keap(&mut self, both: &Both) {
+        if both.keap.is_none() {
+            return;
+        }
+        let Some(log) = &mut self.recorded.log else {
+            return;
+        };
+        if both.wrote_intercom {
+            let row = LogRow { id: Uuid::new_v4(), to_keap: true, reason: None, ..log.clone() };
+            self.recorded.log_to_keap = Some(LogRow { action: Action::Updated, ..row });
+        } else {
+            log.to_keap = true;
+        }
+    }
+
     /// What the log says of the fields that were not written.
-    fn remark(&self, left_out: &[FieldName], conflicts: Vec<FieldName>) -> Option<Reason> {
+    fn remark(
+        &self,
+        left_out: &[FieldName],
+        conflicts: Vec<FieldName>,
+        both: Option<&Both>,
+    ) -> Option<Reason> {
+        let refused = both.map(|both| both.refused_in_keap.as_slice()).unwrap_or_default();
         let fields = &self.planned.contact.fields;
         let invalid = fields.iter().filter(|(_, reading)| **reading == Reading::Invalid);
         let invalid: Vec<FieldName> = invalid.map(|(name, _)| name.clone()).collect();
         match invalid.as_slice() {
             _ if !left_out.is_empty() => Some(Reason::FieldRefused(left_out.to_vec())),
+            _ if !refused.is_empty() => Some(Reason::RefusedInKeap(refused.to_vec())),
             _ if !conflicts.is_empty() => Some(Reason::Conflict(conflicts)),
             [] => None,
             [email] if email.as_str() == FieldName::EMAIL => Some(Reason::InvalidEmail),
@@ -326,6 +376,7 @@ impl Entry<'_> {
         self.log(Action::Linked, Some(intercom.clone()), None);
         self.link(LinkState::Linked(intercom), Some(Bases::nothing()), None);
         if let Some(row) = &mut self.recorded.link {
+            row.link.intercom_base = None;
             row.link.fingerprint = Digest::UNKNOWN;
         }
         self.done();
@@ -357,7 +408,7 @@ impl Entry<'_> {
                 self.settle();
                 // A request is answered even where nothing had to be done. A mere re-read is only
                 // counted.
-                if self.is_requested() && !self.is_left_to_the_request() {
+                if self.is_answered() {
                     let intercom = self.planned.link.as_ref().and_then(Link::intercom).cloned();
                     self.log(Action::Unchanged, intercom, None);
                 }
@@ -450,6 +501,8 @@ impl Entry<'_> {
         let keap_base = known.map_or_else(|| Some(Bases::nothing()), |link| link.keap_base.clone());
         self.link(LinkState::Linked(intercom), keap_base, None);
         if let Some(row) = &mut self.recorded.link {
+            // Nobody in Intercom has edited it.
+            row.link.intercom_base = None;
             row.link.fingerprint = Digest::UNKNOWN;
             row.email_digest = None;
         }
@@ -480,6 +533,11 @@ impl Entry<'_> {
         self.planned.waiting.as_ref().is_some_and(|waiting| waiting.reason.is_request())
     }
 
+    /// Whether this look answers a request.
+    fn is_answered(&self) -> bool {
+        self.is_requested() && !self.is_left_to_the_request()
+    }
+
     /// A walk may have read the contact before it was asked for: only the `due` feed answers a
     /// request.
     fn is_left_to_the_request(&self) -> bool {
@@ -493,6 +551,8 @@ impl Entry<'_> {
         replaced_at: Option<DateTime<Utc>>,
     ) {
         let planned = self.planned;
+        // Only under the same Intercom contact, and while both directions are on.
+        let known = planned.link.as_ref().filter(|link| link.state == state);
         let link = Link {
             state,
             fingerprint: planned.fingerprint,
@@ -500,6 +560,8 @@ impl Entry<'_> {
             keap_base,
             keap_updated_at: planned.contact.updated_at,
             replaced_at,
+            intercom_base: known.and_then(|link| link.intercom_base.clone()),
+            intercom_updated_at: known.and_then(|link| link.intercom_updated_at),
         };
         self.recorded.link =
             Some(LinkRow { id: planned.contact.id, link, email_digest: planned.email_digest });
@@ -512,6 +574,7 @@ impl Entry<'_> {
             intercom,
             action,
             reason,
+            to_keap: false,
             feed: self.recording.feed,
             run_id: self.recording.run_id,
             request_id: None,

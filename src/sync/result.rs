@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::decide::Hold;
-use crate::contact::{Bases, FieldName, IntercomId, KeapId};
+use crate::contact::{Bases, Contact, FieldName, IntercomId, KeapId};
 use crate::outcome::{Action, SkipReason};
 use crate::remote::Failure;
 use crate::store::StoreError;
@@ -23,8 +25,10 @@ pub(super) enum Outcome {
         replaced: bool,
         /// Fields that Intercom refuses. It keeps its own values.
         left_out: Vec<FieldName>,
-        /// Fields that were edited on both sides, and last in Intercom, which keeps its values.
+        /// Fields that were edited on both sides.
         conflicts: Vec<FieldName>,
+        /// What both sides show, where both directions are on.
+        both: Option<Box<Both>>,
     },
     /// Keap no longer has the contact.
     Gone {
@@ -58,6 +62,21 @@ pub(super) enum Outcome {
         intercom: IntercomId,
         hold: Hold,
     },
+}
+
+/// What both sides show of a contact after a look at both.
+#[derive(Debug)]
+pub(super) struct Both {
+    pub intercom_base: Bases,
+    pub intercom_updated_at: Option<DateTime<Utc>>,
+    /// The contact as Keap shows it after a write there.
+    pub keap: Option<Contact>,
+    /// Intercom was written, too.
+    pub wrote_intercom: bool,
+    /// Nothing but values that were put back.
+    pub only_restored: bool,
+    /// Fields that Keap refuses. It keeps its own values.
+    pub refused_in_keap: Vec<FieldName>,
 }
 
 /// Why a side stops. Nothing is lost: the page is taken again.

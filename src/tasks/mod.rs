@@ -7,3 +7,4 @@ pub mod requests;
 pub mod retention;
 pub mod sweep_schedule;
 pub mod tags;
+pub mod users;

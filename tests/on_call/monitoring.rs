@@ -410,7 +410,10 @@ fn rows(document: &str, heading: &str, first_cell: &str) -> Vec<String> {
 fn each_hold_reason_has_its_row_in_the_documents() {
     let next = |reason: Option<&HoldReason>| match reason {
         None => Some(HoldReason::EmailLinkedTo(KeapId::new(1).unwrap())),
-        Some(HoldReason::EmailLinkedTo(_)) => Some(HoldReason::ExternalIdTaken),
+        Some(HoldReason::EmailLinkedTo(_)) => {
+            Some(HoldReason::EmailInKeap(KeapId::new(1).unwrap()))
+        }
+        Some(HoldReason::EmailInKeap(_)) => Some(HoldReason::ExternalIdTaken),
         Some(HoldReason::ExternalIdTaken) => Some(HoldReason::ExternalIdUnproven),
         Some(HoldReason::ExternalIdUnproven) => Some(HoldReason::SeveralUsers),
         Some(HoldReason::SeveralUsers) => Some(HoldReason::Archived),

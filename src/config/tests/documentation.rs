@@ -91,8 +91,12 @@ fn every_documented_name_works_and_fits_its_type() {
                     "environment" => "staging",
                     "intercom.version" => "2.15",
                     "http.listen" | "http.metrics_listen" => "[::1]:1",
-                    "poll.schedule" | "hooks.schedule" | "sweep.schedule"
-                    | "retention.schedule" => "5 * * * * *",
+                    "poll.schedule"
+                    | "hooks.schedule"
+                    | "sweep.schedule"
+                    | "retention.schedule"
+                    | "intercom_to_keap.schedule"
+                    | "intercom_to_keap.audit_schedule" => "5 * * * * *",
                     "hooks.events" => "contact.edit,contactGroup.applied",
                     "log.filter" => "debug",
                     _ => "https://other.example.com/base",

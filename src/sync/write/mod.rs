@@ -1,18 +1,21 @@
-//! Writing: carries one decision out at Intercom, step by step.
+//! Writing: carries one decision out, step by step: at Intercom, and at Keap where a value of
+//! Intercom's wins.
 
+mod both;
 mod circle;
 mod conflict;
-mod look_first;
+mod keap;
 mod refused;
 mod relations;
 mod target;
 mod unknown;
 
+pub(super) use keap::KeapIntent;
 pub(super) use target::Target;
 
 use crate::contact::{Bases, IntercomId, KeapId};
 use crate::intercom::{Found, Written};
-use crate::outcome::{Action, HoldReason};
+use crate::outcome::{Action, HoldReason, SkipReason};
 use crate::sync::decide::Decision;
 use crate::sync::result::{Halt, Outcome};
 use conflict::Named;
@@ -76,9 +79,17 @@ async fn step(
     let (intercom, lane, contact) = (&target.context.intercom, target.lane, target.contact);
     let (written, action, id) = match decision {
         Decision::Create => (left_out.write(target, None).await?, Action::Created, None),
-        Decision::Link(id) => (left_out.write(target, Some(&id)).await?, Action::Linked, Some(id)),
+        Decision::Link(id) => {
+            left_out.merge(target, &id, true).await?;
+            (left_out.bring(target, &id).await?, Action::Linked, Some(id))
+        }
         Decision::Update(id) => {
-            (left_out.write(target, Some(&id)).await?, Action::Updated, Some(id))
+            left_out.merge(target, &id, false).await?;
+            if left_out.decided().is_some_and(|merge| merge.is_missing) {
+                let reason = SkipReason::Unchanged;
+                return Ok(Next::Done(Outcome::Skipped { reason, forget: false }));
+            }
+            (left_out.bring(target, &id).await?, Action::Updated, Some(id))
         }
         // The others write no fields.
         other => return Box::pin(step_without_fields(target, other, named, *replaced)).await,
@@ -89,17 +100,7 @@ async fn step(
                 let before = target.shown_before(&done.id).unwrap_or_else(Bases::nothing);
                 Box::pin(relations::bring(target, &done.id, &before)).await?;
             }
-            let less = left_out.written_of(contact);
-            return Ok(Next::Done(Outcome::Synced {
-                action,
-                keap_base: target.keap_base(&done.id, less.as_ref().unwrap_or(contact)),
-                incomplete: less.is_some(),
-                intercom: done.id,
-                request_id: done.request_id,
-                replaced: *replaced,
-                left_out: left_out.fields(),
-                conflicts: std::mem::take(left_out).conflicts(),
-            }));
+            return Ok(Next::Done(left_out.synced(target, action, done, *replaced)));
         }
         Written::Refused(refused) => return Err(End::hold(HoldReason::Refused(refused.why), [])),
         Written::Conflict(conflict) => Box::pin(named.settle(target, conflict, action, id)).await?,
@@ -139,6 +140,7 @@ async fn step_without_fields(
                 replaced: false,
                 left_out: Vec::new(),
                 conflicts: Vec::new(),
+                both: None,
             })
         }
         Decision::Archive(id) => {

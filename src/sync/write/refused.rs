@@ -1,10 +1,15 @@
-//! Refusals: a value that Intercom does not take must not keep the rest of the contact out.
+//! What the writes of one contact leave out: a value that a side does not take must not keep the
+//! rest of the contact out.
 
-use super::look_first::{self, Kept};
+use chrono::DateTime;
+
+use super::both::{self, Merge};
+use super::keap::{self, InKeap};
 use super::target::{End, Target};
-use crate::contact::{Clears, Contact, FieldName, IntercomId, Reading};
-use crate::intercom::{Refused, Written};
-use crate::outcome::HoldReason;
+use crate::contact::{Bases, Clears, Contact, FieldName, IntercomId, Reading};
+use crate::intercom::{Done, Refused, Written};
+use crate::outcome::{Action, HoldReason};
+use crate::sync::result::{Both, Outcome};
 use crate::sync::vanished;
 
 /// The fields that are left out of the writes of one contact, because Intercom refuses them.
@@ -18,8 +23,10 @@ pub(super) struct LeftOut {
     why: Option<String>,
     /// Fields whose place is gone: they are left out for every contact.
     gone: Vec<FieldName>,
-    /// Fields that Intercom keeps by the owners of the mapping, once that is known of a contact.
-    kept: Option<(IntercomId, Kept)>,
+    /// What the owners of the mapping decide, once that is known of an Intercom contact.
+    merge: Option<(IntercomId, Merge)>,
+    /// What came of the writes to Keap, once they were made.
+    in_keap: Option<InKeap>,
 }
 
 impl LeftOut {
@@ -32,11 +39,6 @@ impl LeftOut {
     ) -> Result<Written, End> {
         let (intercom, lane) = (&target.context.intercom, target.lane);
         let clears = id.map_or_else(Clears::nothing, |id| target.clears(id));
-        if let Some(id) = id
-            && self.kept.as_ref().is_none_or(|(known, _)| known != id)
-        {
-            self.kept = Some((id.clone(), Box::pin(look_first::kept(target, id)).await?));
-        }
         loop {
             self.gone = target.context.board.doubt.gone();
             let less = self.less(target.contact);
@@ -60,6 +62,89 @@ impl LeftOut {
         }
     }
 
+    /// The outcome of a contact that was written.
+    pub(super) fn synced(
+        &mut self,
+        target: &Target<'_>,
+        action: Action,
+        done: Done,
+        replaced: bool,
+    ) -> Outcome {
+        let both = target.context.policy.direction.to_keap.then(|| self.both(target, &done));
+        let merge = self.merge.take().map(|(_, merge)| merge).unwrap_or_default();
+        let action = match (&both, action) {
+            (Some(both), Action::Updated) if !both.wrote_intercom && both.keap.is_none() => {
+                Action::Unchanged
+            }
+            (Some(both), Action::Updated) if both.only_restored => Action::Restored,
+            (_, action) => action,
+        };
+        let shows = both.as_ref().and_then(|both| both.keap.as_ref()).unwrap_or(target.contact);
+        let less = self.written_of(shows);
+        Outcome::Synced {
+            action,
+            keap_base: target.keap_base(&done.id, less.as_ref().unwrap_or(shows)),
+            incomplete: less.is_some(),
+            intercom: done.id,
+            request_id: done.request_id,
+            replaced,
+            left_out: self.fields(),
+            conflicts: merge.conflicts,
+            both: both.map(Box::new),
+        }
+    }
+
+    /// What both sides show after the writes. A field that was neither read nor written may have
+    /// been edited in Intercom meanwhile, so it keeps its base.
+    fn both(&self, target: &Target<'_>, done: &Done) -> Both {
+        let (key, order) = (&target.context.key, &target.context.fields);
+        let merge = self.decided();
+        let is_left_out = |name: &FieldName| {
+            let kept = merge.iter().flat_map(|merge| &merge.kept);
+            self.fields().iter().chain(kept).chain(&self.gone).any(|left| left == name)
+        };
+        let bases = |fields| key.bases_shown(order, &Contact::showing(target.contact.id, fields));
+        let written = done.shows.as_ref().map(|shows| {
+            let is_written = |name: &FieldName| {
+                target.contact.fields.get(name.as_str()).is_some() && !is_left_out(name)
+            };
+            bases(shows.fields().only(is_written))
+        });
+        let read = merge.and_then(|merge| merge.shown.as_ref());
+        let base = match (written, read) {
+            (Some(written), read) => {
+                written.or(read.map(|read| bases(read.contact.fields.clone())).as_ref())
+            }
+            (None, Some(read)) => bases(read.contact.fields.clone()),
+            (None, None) => Bases::nothing(),
+        };
+        let stamp = done.shows.as_ref().and_then(|shows| shows.updated_at);
+        let stamp = stamp.and_then(|at| DateTime::from_timestamp(at, 0));
+        let before = target.link.and_then(|link| link.intercom_updated_at);
+        let restored = merge.map(|merge| merge.restored.as_slice()).unwrap_or_default();
+        let sent = target
+            .contact
+            .fields
+            .iter()
+            .filter(|(name, reading)| !is_left_out(name) && **reading != Reading::Invalid);
+        let wrote_intercom = merge.is_none_or(|merge| !merge.is_settled);
+        let in_keap = self.in_keap.as_ref();
+        let held = merge.iter().flat_map(|merge| &merge.held);
+        let is_of_intercom =
+            |name: &&FieldName| target.contact.fields.get(name.as_str()) != Some(&Reading::Invalid);
+        let refused = in_keap.iter().flat_map(|in_keap| &in_keap.refused);
+        Both {
+            intercom_base: base.or(target.intercom_before(&done.id).as_ref()),
+            intercom_updated_at: stamp.or_else(|| read.and_then(|read| read.at)).or(before),
+            keap: in_keap.and_then(|in_keap| in_keap.shows.clone()),
+            wrote_intercom,
+            only_restored: wrote_intercom
+                && !restored.is_empty()
+                && sent.map(|(name, _)| name).all(|name| restored.contains(name)),
+            refused_in_keap: refused.chain(held.filter(is_of_intercom)).cloned().collect(),
+        }
+    }
+
     /// The fields that were not written.
     pub(super) fn fields(&self) -> Vec<FieldName> {
         self.named.iter().chain(&self.guessed).cloned().collect()
@@ -73,14 +158,59 @@ impl LeftOut {
         Some(contact.without(gone))
     }
 
-    /// The fields that were edited on both sides, and last in Intercom.
-    pub(super) fn conflicts(self) -> Vec<FieldName> {
-        self.kept.map(|(_, kept)| kept.conflicts).unwrap_or_default()
+    /// Asks the owners of the mapping about an Intercom contact, unless that is known. `is_first`:
+    /// it gets its link now.
+    pub(super) async fn merge(
+        &mut self,
+        target: &Target<'_>,
+        id: &IntercomId,
+        is_first: bool,
+    ) -> Result<(), End> {
+        if self.merge.as_ref().is_none_or(|(known, _)| known != id) {
+            let merge = Box::pin(both::merged(target, id, is_first)).await?;
+            self.merge = Some((id.clone(), merge));
+        }
+        Ok(())
+    }
+
+    /// Writes the contact to Keap and to this Intercom contact, as far as each side has to change.
+    pub(super) async fn bring(
+        &mut self,
+        target: &Target<'_>,
+        id: &IntercomId,
+    ) -> Result<Written, End> {
+        if self.in_keap.is_none() {
+            let changes = self.decided().map(|merge| merge.to_keap.as_slice()).unwrap_or_default();
+            self.in_keap = Some(Box::pin(keap::bring(target, changes)).await?);
+        }
+        if self.decided().is_some_and(|merge| merge.is_settled) {
+            return Ok(Written::Done(Done { id: id.clone(), request_id: None, shows: None }));
+        }
+        let is_read = self.decided().is_some_and(|merge| merge.shown.is_some());
+        if is_read
+            && target.context.policy.direction.to_keap
+            && let Some(intent) = target.intent
+        {
+            let contact = self.less(target.contact);
+            let contact = contact.as_ref().unwrap_or(target.contact);
+            let is_sent =
+                |name: &FieldName| contact.fields.get(name.as_str()) != Some(&Reading::Invalid);
+            let sent = Contact { fields: contact.fields.only(is_sent), ..contact.clone() };
+            let (key, order) = (&target.context.key, &target.context.fields);
+            let sent = key.bases_now(order, &sent);
+            target.context.store.intend_exactly(&target.context.fence()?, intent, &sent).await?;
+        }
+        self.write(target, Some(id)).await
+    }
+
+    /// What the merge has decided.
+    pub(super) fn decided(&self) -> Option<&Merge> {
+        self.merge.as_ref().map(|(_, merge)| merge)
     }
 
     /// The contact without the fields that are left out; `None` if there are none.
     fn less(&self, contact: &Contact) -> Option<Contact> {
-        let kept = self.kept.iter().flat_map(|(_, kept)| &kept.fields);
+        let kept = self.merge.iter().flat_map(|(_, merge)| &merge.kept);
         let refused = self.named.iter().chain(&self.guessed);
         let mut names = refused.chain(kept).chain(&self.gone).peekable();
         names.peek()?;

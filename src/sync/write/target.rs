@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::slice;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
+use super::keap::KeapIntent;
 use crate::contact::{Bases, Candidate, Clears, Contact, Email, IntercomId, KeapId, Link, Reading};
 use crate::feed::Lane;
 use crate::intercom::{Found, Unarchived, Wanted};
@@ -28,6 +30,12 @@ pub(crate) struct Target<'a> {
     pub found: &'a [FoundIntent],
     /// The intent under which this contact is written.
     pub intent: Option<Uuid>,
+    /// Earlier writes to Keap whose outcome is unknown.
+    pub found_in_keap: &'a [FoundIntent],
+    /// The contact has changed in Intercom, so Intercom is read in every case.
+    pub looks_at_intercom: bool,
+    /// The intent of the writes to Keap, once they have begun.
+    pub to_keap: Mutex<Option<KeapIntent>>,
     /// An archived Intercom contact is live only to be looked at.
     pub borrows: AtomicBool,
     pub now: DateTime<Utc>,
@@ -111,6 +119,11 @@ impl Target<'_> {
         }
     }
 
+    /// What this Intercom contact showed when its fields were settled last. `None`: nobody knows.
+    pub(crate) fn intercom_before(&self, id: &IntercomId) -> Option<Bases> {
+        self.link.filter(|_| self.is_own(id)).and_then(|link| link.intercom_base.clone())
+    }
+
     /// The fields that a write to this Intercom contact clears. A value that an earlier write may
     /// have left there counts as shown.
     pub(crate) fn clears(&self, id: &IntercomId) -> Clears {
@@ -120,7 +133,7 @@ impl Target<'_> {
         };
         let fields = &self.context.fields;
         let clears = key.clears(fields, self.contact, self.shown_before(id).as_ref());
-        let may_travel = |name: &str| fields.rule(name).is_none_or(|rule| !rule.clears_never);
+        let may_travel = |name: &str| fields.rule(name).is_none_or(|rule| !rule.never_clears());
         let empty = self.contact.fields.iter().filter(|(_, reading)| **reading == Reading::Empty);
         let is_cleared =
             |name: &str| clears.includes(name) || (may_travel(name) && may_be_there(name));

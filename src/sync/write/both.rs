@@ -1,0 +1,226 @@
+//! Both sides of one contact: what each shows of every field, and what the merge makes of it.
+
+use chrono::{DateTime, Utc};
+
+use super::target::{End, Target};
+use crate::contact::{Bases, Candidate, Contact, FieldName, FieldRule, IntercomId, Reading};
+use crate::intercom::Found;
+use crate::store::FoundIntent;
+use crate::sync::merge::{Side, Sides, Since, Verdict, merge};
+
+/// What the merge of one contact leads to.
+#[derive(Default)]
+pub(super) struct Merge {
+    /// Fields that the write to Intercom leaves out: Intercom keeps its values.
+    pub kept: Vec<FieldName>,
+    /// Fields that were edited on both sides.
+    pub conflicts: Vec<FieldName>,
+    /// Fields whose winning value the other side cannot take.
+    pub held: Vec<FieldName>,
+    /// Fields that get Intercom's value in Keap.
+    pub to_keap: Vec<(FieldName, Reading)>,
+    /// Fields that get their owner's value back in Intercom.
+    pub restored: Vec<FieldName>,
+    /// What Intercom showed. `None`: it was not read.
+    pub shown: Option<Shown>,
+    /// Nothing has to be written to Intercom.
+    pub is_settled: bool,
+    /// It does not show the contact, and nothing in Keap asks for one.
+    pub is_missing: bool,
+}
+
+/// What Intercom showed of a contact.
+pub(super) struct Shown {
+    pub contact: Contact,
+    pub at: Option<DateTime<Utc>>,
+}
+
+impl Shown {
+    /// What a candidate shows.
+    pub(super) fn of(target: &Target<'_>, found: &Candidate) -> Self {
+        Self {
+            contact: Contact::showing(target.contact.id, found.fields()),
+            at: found.updated_at.and_then(|at| DateTime::from_timestamp(at, 0)),
+        }
+    }
+}
+
+/// Decides the fields of a contact whose Intercom contact is this one. It costs one read by id if
+/// the contact has changed in Intercom, or if a field has changed whose owner is not Keap; and
+/// nothing else.
+pub(super) async fn merged(
+    target: &Target<'_>,
+    id: &IntercomId,
+    is_first: bool,
+) -> Result<Merge, End> {
+    let look = Look::of(target, id);
+    if !look.reads_intercom(target) {
+        return Ok(Merge { kept: look.careful, ..Merge::default() });
+    }
+    match target.context.intercom.read(target.lane, id).await? {
+        Found::Contact(found) => {
+            let shown = Shown::of(target, &found);
+            let must_write = is_first || !found.belongs_to(target.contact.id);
+            Ok(look.decide(target, shown, must_write))
+        }
+        // Archived. The next change in Keap brings it back.
+        Found::Missing if target.looks_at_intercom && look.changed.is_empty() && !is_first => {
+            Ok(Merge { is_missing: true, ..Merge::default() })
+        }
+        // The write that follows finds out.
+        Found::Merged(_) | Found::Missing => Ok(Merge::default()),
+    }
+}
+
+/// What is known of a contact before Intercom is read.
+struct Look {
+    keap_before: Bases,
+    intercom_before: Option<Bases>,
+    /// The fields whose owner is not Keap.
+    careful: Vec<FieldName>,
+    /// The fields that have changed in Keap.
+    changed: Vec<FieldName>,
+}
+
+impl Look {
+    fn of(target: &Target<'_>, id: &IntercomId) -> Self {
+        let order = &target.context.fields;
+        let keap_before = target.shown_before(id).unwrap_or_else(Bases::nothing);
+        let careful =
+            |name: &FieldName| order.rule(name.as_str()).is_some_and(FieldRule::looks_first);
+        let names = target.contact.fields.iter().map(|(name, _)| name);
+        Self {
+            careful: names.filter(|name| careful(name)).cloned().collect(),
+            changed: target.context.key.unsettled(order, target.contact, &keap_before),
+            intercom_before: target.intercom_before(id),
+            keap_before,
+        }
+    }
+
+    fn reads_intercom(&self, target: &Target<'_>) -> bool {
+        let is_careful = |name: &&FieldName| self.careful.contains(name);
+        // While a write has an unknown outcome, what was settled says nothing.
+        let is_unknown = !target.found.is_empty() && !self.careful.is_empty();
+        target.looks_at_intercom || is_unknown || self.changed.iter().any(|name| is_careful(&name))
+    }
+
+    fn decide(self, target: &Target<'_>, shown: Shown, must_write: bool) -> Merge {
+        let direction = target.context.policy.direction;
+        let is_settled = direction.to_keap && !must_write;
+        let mut merge_of_all = Merge { is_settled, ..Merge::default() };
+        for (name, keap) in target.contact.fields.iter() {
+            let Some(rule) = target.context.fields.rule(name.as_str()) else {
+                continue;
+            };
+            // With one direction, Keap's own fields are written as they are.
+            if !direction.to_keap && !rule.looks_first() {
+                merge_of_all.is_settled = false;
+                continue;
+            }
+            let intercom = shown.contact.fields.get(name.as_str()).unwrap_or(&Reading::Empty);
+            let (keap_since, intercom_since) = self.since(target, rule, &shown);
+            let merged = merge(
+                &Sides {
+                    rule,
+                    keap: Side {
+                        shows: keap,
+                        since: keap_since,
+                        had_value: had_value(target, &self.keap_before, name),
+                        at: target.contact.updated_at,
+                    },
+                    intercom: Side {
+                        shows: intercom,
+                        since: intercom_since,
+                        had_value: self
+                            .intercom_before
+                            .as_ref()
+                            .is_some_and(|before| had_value(target, before, name)),
+                        at: shown.at,
+                    },
+                    equal: keap.is_same(intercom),
+                },
+                direction,
+            );
+            match merged.verdict {
+                Verdict::ToIntercom => merge_of_all.is_settled = false,
+                Verdict::Settle => merge_of_all.kept.push(name.clone()),
+                Verdict::Hold => {
+                    merge_of_all.kept.push(name.clone());
+                    merge_of_all.held.push(name.clone());
+                }
+                Verdict::ToKeap => {
+                    merge_of_all.kept.push(name.clone());
+                    merge_of_all.to_keap.push((name.clone(), intercom.clone()));
+                }
+            }
+            if merged.conflict && (direction.to_keap || merged.verdict != Verdict::ToIntercom) {
+                merge_of_all.conflicts.push(name.clone());
+            }
+            if merged.restores && merged.verdict == Verdict::ToIntercom {
+                merge_of_all.restored.push(name.clone());
+            }
+        }
+        Merge { shown: Some(shown), ..merge_of_all }
+    }
+
+    /// What has happened to a field on each side since it was settled.
+    fn since(&self, target: &Target<'_>, rule: &FieldRule, shown: &Shown) -> (Since, Since) {
+        let (key, order) = (&target.context.key, &target.context.fields);
+        let name = rule.name.as_str();
+        let in_keap = key.bases_shown(order, target.contact);
+        let in_intercom = key.bases_shown(order, &shown.contact);
+        let of = |before: Option<&Bases>, now: &Bases| match before {
+            Some(before) if before.has(name) => {
+                if before.agrees_on(name, now) {
+                    Since::Same
+                } else {
+                    Since::Changed
+                }
+            }
+            _ => Since::First,
+        };
+        let mut keap = of(Some(&self.keap_before), &in_keap);
+        // With one direction, nobody remembers what Intercom showed: it was what Keap had.
+        let mut intercom = match &self.intercom_before {
+            Some(before) => of(Some(before), &in_intercom),
+            None if target.context.policy.direction.to_keap => Since::First,
+            None => of(Some(&self.keap_before), &in_intercom),
+        };
+        for intent in target.found {
+            judge(intent, name, &in_intercom, shown.at, (&mut intercom, &mut keap));
+        }
+        for intent in target.found_in_keap {
+            judge(intent, name, &in_keap, target.contact.updated_at, (&mut keap, &mut intercom));
+        }
+        (keap, intercom)
+    }
+}
+
+/// Whether the side had a value of the field.
+fn had_value(target: &Target<'_>, before: &Bases, name: &FieldName) -> bool {
+    target.context.key.has_value(target.contact.id, before, name.as_str())
+}
+
+/// What an intent says of a field. `written`: the side that it was written to; `origin`: the other
+/// one.
+///
+/// If our write has landed there, the value there is no person's edit: what the origin shows now
+/// counts once more. A value that was stamped after the call was over is a person's.
+fn judge(
+    intent: &FoundIntent,
+    name: &str,
+    shows: &Bases,
+    stamped: Option<DateTime<Utc>>,
+    (written, origin): (&mut Since, &mut Since),
+) {
+    if !intent.sent.has(name) || *written == Since::First {
+        return;
+    }
+    let has_landed = intent.sent.agrees_on(name, shows);
+    let is_ours =
+        has_landed || *written == Since::Changed && stamped.is_none_or(|at| at <= intent.deadline);
+    if is_ours {
+        *written = Since::Same;
+        *origin = Since::Changed;
+    }
+}

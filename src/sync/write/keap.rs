@@ -1,0 +1,180 @@
+//! Writes Intercom's values to Keap: one call for a contact, with an intent that is stored before it.
+
+use uuid::Uuid;
+
+use super::target::{End, Target};
+use crate::contact::{Contact, FieldName, Fields, KeapId, Reading, Value};
+use crate::keap::{Change, Row, Updated};
+use crate::outcome::HoldReason;
+use crate::store::{Intent, IntentKind, IntentSide};
+use crate::sync::result::Outcome;
+use crate::sync::under_way::UnderWay;
+
+/// Calls for one contact at most: a refused write is halved until the guilty field is alone.
+const MOST_CALLS: usize = 24;
+
+/// The intent of a write to Keap. It is under way until this is dropped.
+pub(crate) struct KeapIntent {
+    pub id: Uuid,
+    under_way: UnderWay,
+}
+
+impl Drop for KeapIntent {
+    fn drop(&mut self) {
+        self.under_way.remove(&[self.id]);
+    }
+}
+
+/// What came of the writes to Keap.
+#[derive(Default)]
+pub(super) struct InKeap {
+    /// The contact with the values that Keap shows of the written fields. Of the others, it has
+    /// what the decision stood on.
+    pub shows: Option<Contact>,
+    pub written: Vec<FieldName>,
+    /// Fields that Keap refuses. It keeps its own values.
+    pub refused: Vec<FieldName>,
+}
+
+/// Writes these values to Keap.
+pub(super) async fn bring(
+    target: &Target<'_>,
+    changes: &[(FieldName, Reading)],
+) -> Result<InKeap, End> {
+    let mut brought = InKeap::default();
+    if changes.is_empty() {
+        return Ok(brought);
+    }
+    refuse_anothers_address(target, changes).await?;
+    intend(target, changes).await?;
+    let mut now = target.contact.clone();
+    let mut parts = vec![changes];
+    let mut looked_again = false;
+    for _ in 0..MOST_CALLS {
+        let Some(part) = parts.pop() else {
+            return Ok(brought);
+        };
+        target.context.fence()?;
+        let wanted: Vec<Change<'_>> =
+            part.iter().map(|(field, reading)| Change { field, reading }).collect();
+        match target.context.keap.update(target.lane, &now, &wanted).await? {
+            Updated::Done(shows) => {
+                brought.take(target.contact, &shows, part);
+                now = *shows;
+            }
+            Updated::Refused(why) => match part.split_at(part.len() / 2) {
+                ([], [(field, _)]) => {
+                    tracing::warn!(
+                        keap.contact_id = target.contact.id.get(),
+                        field = field.as_str(),
+                        why,
+                        "Keap refuses Intercom's value of a field and keeps its own."
+                    );
+                    brought.refused.push(field.clone());
+                }
+                (first, second) => parts.extend([second, first]),
+            },
+            Updated::Stale if !looked_again => {
+                looked_again = true;
+                now = shown_again(target, &now).await?;
+                parts.push(part);
+            }
+            Updated::Stale => {
+                return Err(Outcome::again("the contact changes in Keap all the time").into());
+            }
+            Updated::Forbidden => {
+                let why = "Keap does not allow this key to write contacts (403); check the rights of its user";
+                let delay = Some(target.context.policy.sync.stop_recheck);
+                return Err(Outcome::Again { why: why.into(), delay }.into());
+            }
+            Updated::Missing => {
+                return Err(
+                    Outcome::again("Keap lists the contact and takes no write of it").into()
+                );
+            }
+        }
+    }
+    Err(Outcome::again("Keap refuses too many fields of the contact").into())
+}
+
+impl InKeap {
+    /// Takes in what Keap shows of the fields of one write.
+    fn take(&mut self, decided: &Contact, shows: &Contact, part: &[(FieldName, Reading)]) {
+        let written = shows.fields.only(|name| part.iter().any(|(field, _)| field == name));
+        let before = self.shows.take().unwrap_or_else(|| decided.clone());
+        let updated_at = shows.updated_at.or(before.updated_at);
+        let fields = before.fields.clone().with(&written);
+        self.shows = Some(Contact { updated_at, fields, ..before });
+        for (field, sent) in part {
+            let is_lost = matches!(sent, Reading::Is(_))
+                && shows.fields.get(field.as_str()) == Some(&Reading::Empty);
+            if is_lost {
+                tracing::warn!(
+                    keap.contact_id = decided.id.get(),
+                    field = field.as_str(),
+                    "Keap takes Intercom's value of a field and does not show it afterwards."
+                );
+                self.refused.push(field.clone());
+            } else {
+                self.written.push(field.clone());
+            }
+        }
+    }
+}
+
+/// The contact as Keap shows it now. If it has changed since the decision, it is looked at again.
+async fn shown_again(target: &Target<'_>, decided: &Contact) -> Result<Contact, End> {
+    let id = decided.id;
+    match target.context.keap.by_id(target.lane, id).await? {
+        Some(Row::Contact(now)) if now.id == id && now.fields == decided.fields => Ok(now),
+        Some(Row::Contact(_)) => Err(Outcome::Requeue.into()),
+        Some(Row::Unreadable { why, .. }) => Err(Outcome::again(why).into()),
+        None => Err(Outcome::again("Keap lists the contact and does not show it").into()),
+    }
+}
+
+/// Holds the contact if another one in Keap has the address that it would get.
+async fn refuse_anothers_address(
+    target: &Target<'_>,
+    changes: &[(FieldName, Reading)],
+) -> Result<(), End> {
+    let address = changes.iter().find_map(|(_, reading)| match reading {
+        Reading::Is(Value::Email(email)) => Some(email),
+        _ => None,
+    });
+    let Some(email) = address else {
+        return Ok(());
+    };
+    let is_other = |id: &KeapId| *id != target.contact.id;
+    let digest = target.context.key.email(email);
+    let ours = target.context.store.email_owners(&[digest]).await?;
+    let known = ours.get(&digest).copied().filter(is_other);
+    let other = match known {
+        Some(other) => Some(other),
+        None => {
+            target.context.keap.with_email(target.lane, email).await?.into_iter().find(is_other)
+        }
+    };
+    other.map_or(Ok(()), |other| Err(End::hold(HoldReason::EmailInKeap(other), [])))
+}
+
+/// Stores the intent, before the first call.
+async fn intend(target: &Target<'_>, changes: &[(FieldName, Reading)]) -> Result<(), End> {
+    let (context, id) = (target.context, Uuid::new_v4());
+    let under_way = context.board.intents.clone();
+    under_way.add(&[id]);
+    let guard = KeapIntent { id, under_way };
+    let fields: Fields = changes.iter().map(|(name, to)| (name.clone(), to.clone())).collect();
+    let sent = Contact::showing(target.contact.id, fields);
+    let intent = Intent {
+        id,
+        side: IntentSide::Keap,
+        keap: target.contact.id,
+        intercom: None,
+        kind: IntentKind::Update,
+        sent: Some(context.key.bases_shown(&context.fields, &sent)),
+    };
+    context.store.intend(&context.fence()?, &[intent]).await?;
+    *target.to_keap.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(guard);
+    Ok(())
+}

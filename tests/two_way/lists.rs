@@ -1,0 +1,45 @@
+//! Lists in Keap: a write changes our entry and no other one.
+
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::Stage;
+use crate::sim::{Person, Phone};
+
+/// Somebody with more than one of everything.
+fn rich(stage: &Stage, other: i64) -> Person {
+    let mut person = Person::named("Rich", "Moss")
+        .email("rich@example.org")
+        .email("rich@work.example.org")
+        .phone("(602) 555-0144", Some("+16025550144"))
+        .custom(stage.plan, "gold")
+        .custom(other, json!(["a", "b"]))
+        .with("website", "https://example.org");
+    person.phones.push(Phone { slot: "PHONE3".into(), number: Some("ask her".into()), e164: None });
+    person
+}
+
+#[sqlx::test]
+async fn every_other_entry_stays_as_it_is(pool: PgPool) {
+    for keeps_entries in [false, true] {
+        let stage = Stage::new(super::owners::fresh(&pool).await, "newest").await;
+        stage.world.keap.knobs(|knobs| knobs.patch_keeps_entries = keeps_entries);
+        let other = stage.world.keap.add_custom_field("Other", "LIST_BOX", &["a", "b"]);
+        let id = stage.world.keap.add(rich(&stage, other));
+        stage.settle().await;
+        let before = stage.world.keap.person(id).unwrap();
+
+        let user = stage.world.user(id).id;
+        stage.world.intercom.edit(&user, |contact| {
+            contact.custom_attributes.insert("plan".into(), json!("bronze"));
+            contact.custom_attributes.insert("job".into(), json!("Head"));
+        });
+        stage.look().await;
+
+        let mut expected = before;
+        expected.job_title = Some("Head".into());
+        expected.details.custom_fields.insert(stage.plan, json!("bronze"));
+        assert_eq!(stage.world.keap.person(id).unwrap(), expected, "{keeps_entries}");
+        stage.assert_quiet().await;
+    }
+}

@@ -1,0 +1,108 @@
+//! How changes in Intercom are noticed.
+
+use keap_intercom_sync::store::IntercomFeed;
+use keap_intercom_sync::sync::users;
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::{OVERLAP, Stage};
+use crate::sim::people::{Shape, invented};
+
+#[sqlx::test]
+async fn a_quiet_poll_is_one_call(pool: PgPool) {
+    let stage = Stage::new(pool, "newest").await;
+    stage.world.keap.add_many(400, |n| invented(n as u64, Shape::Plain));
+    stage.settle().await;
+    stage.world.intercom.clock().advance_ms(3_600_000);
+    stage.edit_plan_in_intercom("tin", 1);
+    stage.look().await;
+    stage.clear();
+    stage.poll_intercom().await;
+    assert_eq!(stage.world.intercom.calls(), 1);
+}
+
+#[sqlx::test]
+async fn an_edit_that_search_shows_late_is_still_found(pool: PgPool) {
+    let stage = Stage::new(pool, "newest").await;
+    let bob =
+        stage.world.keap.add(crate::sim::Person::named("Bob", "Ray").email("bob@example.org"));
+    stage.settle().await;
+    // Ann's edit shows five minutes late; Bob's, which is later, at once.
+    stage.world.intercom.knobs(|knobs| knobs.search_lag_ms = 300_000);
+    stage.edit_plan_in_intercom("bronze", 0);
+    stage.world.intercom.knobs(|knobs| knobs.search_lag_ms = 0);
+    stage.world.intercom.clock().advance_ms(60_000);
+    let user = stage.world.user(bob).id;
+    stage.world.intercom.edit(&user, |contact| {
+        contact.custom_attributes.insert("plan".into(), json!("tin"));
+    });
+    let poll = async || {
+        Box::pin(users::poll_changed(stage.worker.context(), OVERLAP)).await.unwrap();
+        stage.worker.work_off().await;
+    };
+    poll().await;
+    assert_eq!(stage.plan_in_keap(), "gold");
+    stage.world.intercom.clock().advance_ms(300_000);
+    poll().await;
+    assert_eq!(stage.plan_in_keap(), "bronze");
+}
+
+#[sqlx::test]
+async fn a_walk_over_all_users_finds_what_the_polls_have_missed(pool: PgPool) {
+    let stage = Stage::new(pool, "newest").await;
+    stage.world.keap.add_many(400, |n| invented(n as u64, Shape::Plain));
+    stage.settle().await;
+    stage.edit_plan_in_intercom("bronze", 0);
+    // Two hundred others have changed since, and no poll looks back so far.
+    stage.world.intercom.clock().advance_ms(60_000);
+    stage.world.intercom.knobs(|knobs| knobs.seen_bumps_updated_at = true);
+    let others = stage.world.intercom.live_users().into_iter();
+    for user in others.filter(|user| user.external_id.as_deref() != Some("1")).take(200) {
+        stage.world.intercom.visit(&user.id);
+    }
+    sqlx::query(
+        "update intercom_cursor set position = now() + interval '2 h' where feed = 'changed'",
+    )
+    .execute(&stage.world.pool)
+    .await
+    .unwrap();
+    stage.look().await;
+    assert_eq!(stage.plan_in_keap(), "gold");
+    stage.clear();
+    let found =
+        Box::pin(users::walk_all(stage.worker.context(), IntercomFeed::Audit)).await.unwrap();
+    assert_eq!((found.compared, found.changed), (401, 1));
+    assert_eq!(stage.world.intercom.count("search"), 3);
+    stage.worker.work_off().await;
+    assert_eq!(stage.plan_in_keap(), "bronze");
+    stage.assert_quiet().await;
+}
+
+#[sqlx::test]
+async fn an_upgrade_settles_without_a_write_what_both_sides_show(pool: PgPool) {
+    let stage = Stage::with(pool, "newest", |world| {
+        world.set("INTERCOM_TO_KEAP__ENABLED", "false");
+    })
+    .await;
+    stage.world.keap.add_many(20, |n| invented(n as u64, Shape::Plain));
+    stage.worker.sync().await;
+    let Stage { mut world, worker, plan, id } = stage;
+    worker.stop().await;
+    world.set("INTERCOM_TO_KEAP__ENABLED", "true");
+    let worker = world.worker().await;
+    let stage = Stage { world, worker, plan, id };
+    stage.world.intercom.reindex_now();
+    stage.clear();
+    let all = Box::pin(users::walk_all(stage.worker.context(), IntercomFeed::Backfill));
+    assert_eq!(all.await.unwrap().changed, 0);
+    let without: i64 =
+        sqlx::query_scalar("select count(*) from contact_link where intercom_base is null")
+            .fetch_one(&stage.world.pool)
+            .await
+            .unwrap();
+    assert_eq!(without, 0);
+    stage.assert_quiet().await;
+    stage.edit_plan_in_intercom("bronze", 1);
+    stage.look().await;
+    assert_eq!(stage.plan_in_keap(), "bronze");
+}
