@@ -216,8 +216,6 @@ async fn the_cursor_never_passes_a_contact_that_is_not_recorded(pool: PgPool) {
     let world = World::with_people(pool, 40).await;
 
     world.sync().await;
-    // Stamps are whole seconds: the edits are surely later than the cursor.
-    world.keap.clock().advance_ms(2_000);
     world.keap.bulk_edit(world.keap.ids(), |person| person.family_name = Some("Edited".into()));
     let before = world.store().cursor(Feed::Changed).await.unwrap().unwrap().position;
     // Intercom goes away in the middle of the page.
@@ -231,7 +229,13 @@ async fn the_cursor_never_passes_a_contact_that_is_not_recorded(pool: PgPool) {
     until("Intercom is called again", async || worker.try_sync().await.is_ok()).await;
     worker.work_off().await;
     world.assert_agrees();
-    assert!(world.store().cursor(Feed::Changed).await.unwrap().unwrap().position > before);
+    // Keap rounds stamps up, so for half a second an edit is ahead of Keap's clock. The position of a
+    // walk is fixed before it begins, and does not follow such a stamp.
+    until("the cursor moves", async || {
+        worker.sync().await;
+        world.store().cursor(Feed::Changed).await.unwrap().unwrap().position > before
+    })
+    .await;
 }
 
 #[sqlx::test]
