@@ -28,6 +28,9 @@ pub fn mapping(settings: &Settings) -> Result<Mapping, SettingsError> {
         let why = misnamed(rule).or_else(|| models.wrong_by_itself(rule));
         wrong.extend(why.map(|why| format!("{origin}: {why}")));
     }
+    if settings.consent.opt_out == OptOut::ToKeap && !settings.intercom_to_keap.enabled {
+        wrong.push("consent.opt_out = \"to_keap\" needs intercom_to_keap.enabled = true; switch the direction on, or set it to \"to_intercom\" or \"off\"".into());
+    }
     match Mapping::new(rules.into_iter().map(|(_, rule)| rule).collect()) {
         Ok(mapping) if wrong.is_empty() => Ok(mapping),
         Ok(_) => Err(SettingsError::refused_all(wrong)),
@@ -65,11 +68,26 @@ fn rules(settings: &Settings) -> Vec<(String, Rule)> {
         let left = Rule::new("left", keap::LEFT, &format!("{TAG}{name}"));
         rules.push(own(Rule { travels_always: true, ..left }));
     }
-    if matches!(settings.consent.opt_out, OptOut::ToIntercom | OptOut::Both) {
-        let opt_out = Rule::new(OPT_OUT, keap::OPT_OUT, UNSUBSCRIBED);
-        rules.push(own(Rule { clears: OnEmpty::Never, travels_always: true, ..opt_out }));
-    }
+    rules.extend(opt_out(settings).map(own));
     rules
+}
+
+/// The rule by which opt-outs travel, if they do.
+fn opt_out(settings: &Settings) -> Option<Rule> {
+    let both_ways = settings.intercom_to_keap.enabled;
+    let rule = Rule {
+        clears: OnEmpty::Never,
+        travels_always: true,
+        ..Rule::new(OPT_OUT, keap::OPT_OUT, UNSUBSCRIBED)
+    };
+    match settings.consent.opt_out {
+        OptOut::Off => None,
+        OptOut::Both if both_ways => Some(Rule { owner: Owner::Either, both_ways, ..rule }),
+        OptOut::ToIntercom | OptOut::Both => Some(rule),
+        OptOut::ToKeap => {
+            Some(Rule { owner: Owner::Either, both_ways, only_to_keap: true, ..rule })
+        }
+    }
 }
 
 /// A built-in field. Where both directions are on, the later edit of an address or a number counts; a
@@ -110,6 +128,7 @@ fn rule(table: &FieldTable) -> Rule {
         create_attribute: table.create_attribute,
         travels_always: false,
         both_ways: false,
+        only_to_keap: false,
         keap: rule.keap,
         intercom: rule.intercom,
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::check_fields::{self, Fields, Finding};
+use super::check_fields::{Fields, Finding};
 use super::{Ended, SOME_FAILED, WELL, exit};
 use crate::app::{self, Parts};
 use crate::config::{self, Migrate, Needed, Settings};
@@ -30,11 +30,7 @@ pub async fn run(settings: &Settings) -> Ended {
     });
     let fields = match (&keap, &intercom) {
         (Ok(_), Ok(_)) => Fields::check(&parts, settings).await,
-        _ => Fields {
-            lines: vec![Ok(NOT_CHECKED.into())],
-            consent: check_fields::consent(settings),
-            wrong: false,
-        },
+        _ => Fields { lines: vec![Ok(NOT_CHECKED.into())], ..Fields::unseen(settings) },
     };
     let mut wrong = false;
     let checks = [
@@ -46,8 +42,8 @@ pub async fn run(settings: &Settings) -> Ended {
         ("webhooks", webhooks(&parts, settings).await),
     ];
     let fields_wrong = fields.wrong;
-    let consent = ("consent", fields.consent);
-    let fields = fields.lines.into_iter().map(|line| ("field", line)).chain([consent]);
+    let more = [("consent", Ok(fields.consent)), ("direction", Ok(fields.direction))];
+    let fields = fields.lines.into_iter().map(|line| ("field", line)).chain(more);
     for (what, finding) in checks.into_iter().chain(fields) {
         match finding {
             Ok(text) => outln!("✓ {what:<9} {text}"),

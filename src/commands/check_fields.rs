@@ -1,11 +1,11 @@
 //! The lines of `check` about the fields of the mapping.
 
-use crate::app::{Models, Needs, Parts};
+use crate::app::{Models, Needs, Parts, mapping};
 use crate::config::{OptOut, Settings};
 use crate::contact::Owner;
 use crate::intercom::MOST_ATTRIBUTES;
 use crate::keap;
-use crate::mapping::{COMPANY, Field};
+use crate::mapping::{COMPANY, Field, Rule};
 
 /// What a check found. An error also says what to do.
 pub(super) type Finding = Result<String, String>;
@@ -14,7 +14,9 @@ pub(super) type Finding = Result<String, String>;
 pub(super) struct Fields {
     pub lines: Vec<Finding>,
     /// What becomes of opt-outs.
-    pub consent: Finding,
+    pub consent: String,
+    /// What may change in Keap.
+    pub direction: String,
     /// The mapping cannot work as it stands.
     pub wrong: bool,
 }
@@ -29,7 +31,7 @@ impl Fields {
             Ok(models) => models,
             Err(failure) => {
                 let lines = vec![Err(failure.to_string())];
-                return Self { lines, consent: consent(settings), wrong: false };
+                return Self { lines, ..Self::unseen(settings) };
             }
         };
         let fitted = models.fit(mapping);
@@ -55,21 +57,52 @@ impl Fields {
             )));
             wrong = true;
         }
-        let consent = consent(settings);
-        wrong |= consent.is_err();
-        Self { lines, consent, wrong }
+        Self { lines, wrong, ..Self::unseen(settings) }
+    }
+
+    /// What the settings alone say.
+    pub(super) fn unseen(settings: &Settings) -> Self {
+        let (consent, direction) = (consent(settings), direction(settings));
+        Self { lines: Vec::new(), consent, direction, wrong: false }
+    }
+}
+
+/// What Intercom may change in Keap, or could if the direction were switched on.
+fn direction(settings: &Settings) -> String {
+    let mut on = settings.clone();
+    on.intercom_to_keap.enabled = true;
+    let rules = mapping(&on).map(|mapping| mapping.rules().to_vec()).unwrap_or_default();
+    let writes = |rule: &&Rule| {
+        rule.writes_to_keap()
+            && !rule.is_relation()
+            && !keap::holds(&rule.keap, None).is_ok_and(|holds| holds.is_read_only)
+    };
+    let names: Vec<&str> = rules.iter().filter(writes).map(|rule| rule.name.as_str()).collect();
+    let fields = if names.is_empty() { "no field".to_owned() } else { names.join(", ") };
+    if settings.intercom_to_keap.enabled {
+        format!("both: Intercom may change {fields} in Keap; no contact is made or deleted there")
+    } else {
+        format!(
+            "from Keap to Intercom only (intercom_to_keap.enabled is false); switched on, Intercom could change {fields} in Keap"
+        )
     }
 }
 
 /// What becomes of opt-outs.
-pub(super) fn consent(settings: &Settings) -> Finding {
-    match settings.consent.opt_out {
-        OptOut::Off => Ok("opt-outs do not travel (consent.opt_out is off): who unsubscribes in Keap still gets mail from Intercom".into()),
-        OptOut::ToIntercom | OptOut::Both => {
-            Ok("opt-outs travel from Keap to Intercom; an opt-in never does".into())
+fn consent(settings: &Settings) -> String {
+    let says = match settings.consent.opt_out {
+        OptOut::Off => {
+            "opt-outs do not travel (consent.opt_out is off): who unsubscribes in Keap still gets mail from Intercom"
         }
-        OptOut::ToKeap => Err("consent.opt_out = \"to_keap\" needs a release that writes to Keap; set it to \"to_intercom\" or \"off\"".into()),
-    }
+        OptOut::Both if settings.intercom_to_keap.enabled => {
+            "opt-outs travel in both directions; an opt-in never does"
+        }
+        OptOut::ToIntercom | OptOut::Both => {
+            "opt-outs travel from Keap to Intercom; an opt-in never does"
+        }
+        OptOut::ToKeap => "opt-outs travel from Intercom to Keap; an opt-in never does",
+    };
+    says.to_owned()
 }
 
 /// Where a field is on both sides, and who owns it.
@@ -80,6 +113,7 @@ fn in_words(field: &Field) -> String {
         Owner::Intercom => "intercom",
         Owner::Newest => "newest",
         Owner::Fill => "fill",
+        Owner::Either => "either",
         Owner::Never => "never",
     };
     let limit = intercom.limit.map(|limit| format!(", up to {limit} characters"));
@@ -92,8 +126,13 @@ fn in_words(field: &Field) -> String {
             options.join(", ")
         ),
     };
+    let arrow = match (field.rule.writes_to_intercom(), field.writes_to_keap()) {
+        (true, true) => '↔',
+        (false, true) => '←',
+        _ => '→',
+    };
     format!(
-        "{}: {}{found} ({}) → {} ({}{}), owner {owner}{untaken}",
+        "{}: {}{found} ({}) {arrow} {} ({}{}), owner {owner}{untaken}",
         rule.name,
         rule.keap,
         keap.kind,

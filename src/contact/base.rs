@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::digest::BUILT_IN;
-use super::{Contact, DigestKey, FieldName, FieldRule, Fields, KeapId, OnEmpty, Reading};
+use super::{Contact, DigestKey, FieldName, FieldRule, Fields, KeapId, OnEmpty, Owner, Reading};
 
 /// The length of one base. A base only tells a value of one field of one contact from another one.
 const BYTES: usize = 8;
@@ -55,6 +55,11 @@ impl FieldOrder {
     /// Whether it is another mapping than that of the built-in fields.
     pub fn is_more_than_built_in(&self) -> bool {
         !self.identities.iter().map(FieldName::as_str).eq(BUILT_IN)
+    }
+
+    /// Whether opt-outs travel to Keap.
+    pub fn has_consent_to_keap(&self) -> bool {
+        self.rules.iter().any(|rule| rule.owner == Owner::Either && rule.to_keap)
     }
 
     /// Whether the field travels for a contact out of scope, too.

@@ -12,6 +12,9 @@ pub enum Owner {
     Newest,
     /// Neither: each side only fills what is empty on the other one.
     Fill,
+    /// Either: the side that has a value brings it to the other one, and an empty value never travels.
+    /// Only an opt-out has this owner.
+    Either,
     /// Neither: the field is never written.
     Never,
 }
@@ -40,6 +43,8 @@ pub struct FieldRule {
     pub is_company: bool,
     /// It travels for a contact out of scope, too.
     pub travels_always: bool,
+    /// Keap's value may be written to Intercom.
+    pub to_intercom: bool,
     /// Intercom's value may be written to Keap: the direction is on, and Keap takes the field.
     pub to_keap: bool,
     /// A person can delete its place in Keap. Then every contact shows it empty.
@@ -56,6 +61,7 @@ impl FieldRule {
             is_relation: false,
             is_company: false,
             travels_always: false,
+            to_intercom: true,
             to_keap: false,
             may_vanish: false,
         }
@@ -63,16 +69,11 @@ impl FieldRule {
 
     /// Whether Intercom is read before its value is replaced, because it may count more.
     pub fn looks_first(&self) -> bool {
-        matches!(self.owner, Owner::Newest | Owner::Fill | Owner::Intercom)
-    }
-
-    /// Whether Keap's value may be written to Intercom at all.
-    pub fn to_intercom(&self) -> bool {
-        matches!(self.owner, Owner::Keap | Owner::Newest | Owner::Fill)
+        !matches!(self.owner, Owner::Keap | Owner::Never)
     }
 
     /// Whether an empty value never travels.
     pub fn never_clears(&self) -> bool {
-        self.clears == OnEmpty::Never || self.owner == Owner::Fill
+        self.clears == OnEmpty::Never || matches!(self.owner, Owner::Fill | Owner::Either)
     }
 }

@@ -95,6 +95,10 @@ impl Places {
             "owner_id" => wire.owner_id.as_ref(),
             "signed_up_at" => wire.signed_up_at.as_ref(),
             "last_seen_at" => wire.last_seen_at.as_ref(),
+            // Only an opt-out is a value: that somebody is subscribed says nothing.
+            "unsubscribed_from_emails" => {
+                wire.unsubscribed_from_emails.as_ref().filter(|flag| **flag != Value::Bool(false))
+            }
             _ => None,
         };
         properties
@@ -273,6 +277,8 @@ pub(super) struct ContactWire {
     signed_up_at: Option<Value>,
     #[serde(default)]
     last_seen_at: Option<Value>,
+    #[serde(default)]
+    unsubscribed_from_emails: Option<Value>,
 }
 
 impl ContactWire {

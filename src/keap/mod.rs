@@ -10,7 +10,9 @@ mod wire;
 
 pub use client::KeapClient;
 pub use hooks::{Hook, HookState};
-pub use model::{Account, Applied, Newest, Page, PageQuery, Place, Row, Show, TaggedPage, Updated};
+pub use model::{
+    Account, Applied, Newest, OptedOut, Page, PageQuery, Place, Row, Show, TaggedPage, Updated,
+};
 pub use places::{
     CustomField, KeapModel, Tag, holds, needs_fields, needs_tags, needs_users, standard_places, tag,
 };

@@ -101,6 +101,18 @@ pub enum Updated {
     Missing,
 }
 
+/// The result of an opt-out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OptedOut {
+    Done,
+    /// Keap takes it, and still shows the address as one that may be mailed.
+    NotShown,
+    /// Keap does not take it. Without personal data.
+    Refused(String),
+    /// The key may not write.
+    Forbidden,
+}
+
 impl Row {
     pub fn id(&self) -> Option<KeapId> {
         match self {

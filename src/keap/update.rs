@@ -5,10 +5,13 @@ use std::time::Duration;
 use reqwest::Method;
 
 use super::client::{KeapClient, accepted};
-use super::model::{Row, Updated};
-use super::wire::Change;
-use crate::contact::Contact;
+use super::model::{OptedOut, Row, Updated};
+use super::wire::{self, Change};
+use crate::contact::{Contact, Email, KeapId};
 use crate::remote::{Call, Failure, Guard, Kind, Lane};
+
+/// Why an address is opted out, as Keap's people read it.
+const OPT_OUT_REASON: &str = "Unsubscribed in Intercom";
 
 /// What Keap showed longer ago is no ground for a write: the rest of each list goes back with it.
 const FRESH: Duration = Duration::from_secs(10);
@@ -17,6 +20,39 @@ impl KeapClient {
     /// Writes are made only while `guard` allows them. Only the first call has an effect.
     pub fn write_only_while(&self, guard: Box<Guard>) {
         let _ = self.may_write.set(guard);
+    }
+
+    /// Opts the address of a contact out. Nothing that is sent can opt anybody in.
+    pub async fn opt_out(
+        &self,
+        lane: Lane,
+        contact: KeapId,
+        email: &Email,
+    ) -> Result<OptedOut, Failure> {
+        let path = ["v2", "emailAddresses", email.as_written(), "status"];
+        let body = serde_json::json!({ "opted_in": false, "reason": OPT_OUT_REASON });
+        let call = Call {
+            method: Method::PATCH,
+            body: Some(body.to_string().into_bytes()),
+            kind: Kind::Write,
+            about: vec![contact.get()],
+            understood: |reply| !reply.is_success() || reply.body.first() == Some(&b'{'),
+            answers: &[403],
+            only_while: self.may_write.get().map(|guard| &**guard),
+            ..Call::get(&path)
+        };
+        let reply = self.remote.send(lane, &call).await?;
+        if reply.status == 403 {
+            return Ok(OptedOut::Forbidden);
+        }
+        let reply = match accepted(reply) {
+            Ok(reply) => reply,
+            Err(Failure::Never { why }) => return Ok(OptedOut::Refused(why)),
+            Err(failure) => return Err(failure),
+        };
+        // The contract says only what opting in does, so what Keap shows afterwards counts.
+        let shows: wire::OptStatus<'_> = self.remote.parse_borrowed(&reply.body)?;
+        Ok(if shows.is_out() { OptedOut::Done } else { OptedOut::NotShown })
     }
 
     /// Writes these fields of a contact, in one call, and no others. `contact`: as Keap has just

@@ -425,6 +425,23 @@ impl ContactWire<'_> {
 /// bounces, or that may not be mailed yet, has not opted out.
 const OPTED_OUT: [&str; 6] = ["MANUAL", "ADMIN", "SYSTEM", "LIST_UNSUBSCRIBE", "FEEDBACK", "SPAM"];
 
+/// The status of an address.
+#[derive(Deserialize)]
+pub(super) struct OptStatus<'a> {
+    #[serde(borrow, default)]
+    status: Text<'a>,
+    #[serde(default)]
+    opted_in: Option<bool>,
+}
+
+impl OptStatus<'_> {
+    /// Whether the address has opted out, or may not be mailed for another reason.
+    pub(super) fn is_out(&self) -> bool {
+        let status = places::upper_case(self.status.get().unwrap_or_default().trim());
+        self.opted_in == Some(false) || OPTED_OUT.contains(&status.as_str())
+    }
+}
+
 /// Reads a single value. One that cannot be read says nothing of the person, so the other side
 /// keeps its value.
 fn read(text: &Text<'_>, form: Form) -> Reading {

@@ -185,6 +185,7 @@ impl Fitted {
                 travels_always: rule.travels_always,
                 owner: rule.owner,
                 clears: rule.clears,
+                to_intercom: rule.writes_to_intercom(),
                 to_keap: field.as_ref().is_ok_and(Field::writes_to_keap),
                 may_vanish: field.as_ref().is_ok_and(|field| field.keap.may_vanish),
             });

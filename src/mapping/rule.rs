@@ -24,6 +24,8 @@ pub struct Rule {
     pub travels_always: bool,
     /// Whether Intercom's value may be written to Keap, as far as the owner lets it.
     pub both_ways: bool,
+    /// Keap's value is never written to Intercom.
+    pub only_to_keap: bool,
 }
 
 impl Rule {
@@ -39,6 +41,7 @@ impl Rule {
             create_attribute: false,
             travels_always: false,
             both_ways: false,
+            only_to_keap: false,
         }
     }
 
@@ -62,11 +65,11 @@ impl Rule {
 
     /// Whether Keap's value may be written to Intercom at all.
     pub fn writes_to_intercom(&self) -> bool {
-        matches!(self.owner, Owner::Keap | Owner::Newest | Owner::Fill)
+        !self.only_to_keap && !matches!(self.owner, Owner::Intercom | Owner::Never)
     }
 
     /// Whether Intercom's value may be written to Keap at all.
     pub fn writes_to_keap(&self) -> bool {
-        self.both_ways && matches!(self.owner, Owner::Intercom | Owner::Newest | Owner::Fill)
+        self.both_ways && !matches!(self.owner, Owner::Keap | Owner::Never)
     }
 }

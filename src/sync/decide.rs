@@ -103,10 +103,8 @@ fn decide_by_record(contact: &Contact, seen: &Seen<'_>) -> Decision {
         }
         let is_settled = *fingerprint == seen.fingerprint || seen.settles;
         return match (is_settled, seen.relates) {
+            (true, _) if seen.changed_in_intercom => Decision::Update(id.clone()),
             (true, false) if !contact.in_scope => Decision::Skip(SkipReason::OutOfScope),
-            (true, _) if seen.changed_in_intercom && contact.in_scope => {
-                Decision::Update(id.clone())
-            }
             (true, false) => Decision::Skip(SkipReason::Unchanged),
             (true, true) => Decision::Relate(id.clone()),
             (false, _) => Decision::Update(id.clone()),

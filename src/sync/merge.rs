@@ -127,6 +127,18 @@ fn winner(sides: &Sides<'_>, is_first: bool, direction: Direction) -> Option<(Wi
             (false, true) => Some((Winner::Intercom, false)),
             (false, false) => None,
         },
+        Owner::Either => {
+            let brings = |from: &Side<'_>, into: &Side<'_>| {
+                let has_value = matches!(from.shows, Reading::Is(_));
+                let is_news = is_first || from.since == Since::Changed;
+                has_value && is_news && *into.shows == Reading::Empty
+            };
+            if brings(keap, intercom) {
+                Some((Winner::Keap, false))
+            } else {
+                brings(intercom, keap).then_some((Winner::Intercom, false))
+            }
+        }
         Owner::Fill => {
             let fills = |from: &Side<'_>, into: &Side<'_>| {
                 let is_news = is_first || from.since == Since::Changed;
@@ -150,7 +162,7 @@ fn verdict(sides: &Sides<'_>, winner: Winner, is_first: bool, direction: Directi
         Winner::Intercom => (&sides.intercom, &sides.keap),
     };
     let travels = match winner {
-        Winner::Keap => rule.to_intercom(),
+        Winner::Keap => rule.to_intercom,
         Winner::Intercom => direction.to_keap && rule.to_keap,
     };
     if !travels {

@@ -124,6 +124,7 @@ impl Writer<'_> {
             context: self.context,
             lane: self.lane,
             contact: &planned.contact,
+            address: planned.address.as_ref(),
             link: planned.link.as_ref(),
             found: &planned.found,
             found_in_keap: &planned.found_in_keap,

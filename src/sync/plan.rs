@@ -38,6 +38,8 @@ pub(super) struct Planned {
     pub fingerprint: Digest,
     pub sighting: Digest,
     pub email_digest: Option<Digest>,
+    /// Its address, also where the filter leaves the contact out: an opt-out travels even then.
+    pub address: Option<Email>,
     /// Why the search for this contact failed, and the delay if the remote failed. Nothing
     /// else of the page suffers.
     pub search_failed: Option<(String, Option<Duration>)>,
@@ -72,6 +74,7 @@ impl Planned {
             fingerprint: key.fingerprint(&contact),
             sighting: key.sighting(&contact),
             email_digest: None,
+            address: None,
             search_failed: None,
             found: of_side(IntentSide::Intercom, &known.intents, id),
             found_in_keap: of_side(IntentSide::Keap, &known.intents, id),
@@ -202,6 +205,7 @@ impl<'a> Planner<'a> {
     fn first_look(&self, contact: Contact, known: &mut Known) -> Planned {
         let key = &self.context.key;
         let email_digest = contact.email().map(|email| key.email(email));
+        let address = contact.email().cloned();
         let contact = if contact.in_scope { contact } else { self.left(contact) };
         let (fingerprint, sighting) = (key.fingerprint(&contact), key.sighting(&contact));
         let (link, settles) = self.under_this_mapping(&contact, known.links.remove(&contact.id));
@@ -238,6 +242,7 @@ impl<'a> Planner<'a> {
             fingerprint,
             sighting,
             email_digest,
+            address,
             search_failed: None,
             found,
             found_in_keap,

@@ -1,5 +1,6 @@
 //! The second direction: what changes in Intercom reaches Keap, and nothing comes back.
 
+mod consent;
 mod echo;
 mod intents;
 mod lists;
@@ -13,13 +14,14 @@ use keap_intercom_sync::sync::users;
 use serde_json::Value;
 use sqlx::PgPool;
 
-use crate::mapping::mapped;
+use crate::mapping::tables;
 use crate::sim::StoredContact;
 use crate::world::{Worker, World, ann};
 
 const OVERLAP: TimeDelta = TimeDelta::minutes(15);
 
-/// Both directions are on, and Ann is linked. The fields `plan` and `job` have these owners.
+/// Both directions are on, and Ann is linked. The fields `plan` and `job` have the given owner, and so
+/// have e-mail and phone if it is `newest`.
 pub(crate) struct Stage {
     pub world: World,
     pub worker: Worker,
@@ -39,7 +41,11 @@ impl Stage {
         world.intercom.add_attribute("plan", "string", &[]);
         world.intercom.add_attribute("job", "string", &[]);
         let line = format!("owner = {owner:?}");
-        world.file(&mapped(&[
+        let address = if owner == "newest" { line.as_str() } else { "" };
+        world.file(&tables(&[
+            ("email", "email", address),
+            ("name", "name", ""),
+            ("phone", "phone", address),
             ("custom:Plan", "attribute:plan", &line),
             ("job_title", "attribute:job", &line),
         ]));

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::target::{End, Target};
-use crate::contact::{Bases, Candidate, Contact, FieldName, FieldRule, IntercomId, Reading};
+use crate::contact::{Bases, Candidate, Contact, FieldName, FieldRule, IntercomId, Owner, Reading};
 use crate::intercom::Found;
 use crate::store::FoundIntent;
 use crate::sync::merge::{Side, Sides, Since, Verdict, merge};
@@ -19,6 +19,8 @@ pub(super) struct Merge {
     pub held: Vec<FieldName>,
     /// Fields that get Intercom's value in Keap.
     pub to_keap: Vec<(FieldName, Reading)>,
+    /// The field of the opt-out and its value, if Intercom shows one.
+    pub opted_out: Option<(FieldName, Reading)>,
     /// Fields that get their owner's value back in Intercom.
     pub restored: Vec<FieldName>,
     /// What Intercom showed. `None`: it was not read.
@@ -101,7 +103,13 @@ impl Look {
         let is_careful = |name: &&FieldName| self.careful.contains(name);
         // While a write has an unknown outcome, what was settled says nothing.
         let is_unknown = !target.found.is_empty() && !self.careful.is_empty();
-        target.looks_at_intercom || is_unknown || self.changed.iter().any(|name| is_careful(&name))
+        // A new address in Keap may not have the opt-out of the former one.
+        let moves = self.changed.iter().any(|name| name.as_str() == FieldName::EMAIL)
+            && target.context.fields.has_consent_to_keap();
+        target.looks_at_intercom
+            || is_unknown
+            || moves
+            || self.changed.iter().any(|name| is_careful(&name))
     }
 
     fn decide(self, target: &Target<'_>, shown: Shown, must_write: bool) -> Merge {
@@ -118,6 +126,9 @@ impl Look {
                 continue;
             }
             let intercom = shown.contact.fields.get(name.as_str()).unwrap_or(&Reading::Empty);
+            if rule.owner == Owner::Either && rule.to_keap && *intercom != Reading::Empty {
+                merge_of_all.opted_out = Some((name.clone(), intercom.clone()));
+            }
             let (keap_since, intercom_since) = self.since(target, rule, &shown);
             let merged = merge(
                 &Sides {
@@ -184,8 +195,15 @@ impl Look {
         let mut intercom = match &self.intercom_before {
             Some(before) => of(Some(before), &in_intercom),
             None if target.context.policy.direction.to_keap => Since::First,
+            // A field that is only filled may differ for ever.
+            None if rule.owner == Owner::Fill => Since::Same,
             None => of(Some(&self.keap_before), &in_intercom),
         };
+        // An opt-out in Keap is one of the address. A new address is a first match.
+        let email = FieldName::EMAIL;
+        if rule.owner == Owner::Either && !self.keap_before.agrees_on(email, &in_keap) {
+            keap = Since::First;
+        }
         for intent in target.found {
             judge(intent, name, &in_intercom, shown.at, (&mut intercom, &mut keap));
         }

@@ -2,28 +2,16 @@
 
 use uuid::Uuid;
 
+use super::keap_intent::KeapIntent;
 use super::target::{End, Target};
-use crate::contact::{Contact, FieldName, Fields, KeapId, Reading, Value};
-use crate::keap::{Change, Row, Updated};
+use crate::contact::{Contact, Email, FieldName, Fields, KeapId, Reading, Value};
+use crate::keap::{Change, OptedOut, Row, Updated};
 use crate::outcome::HoldReason;
 use crate::store::{Intent, IntentKind, IntentSide};
 use crate::sync::result::Outcome;
-use crate::sync::under_way::UnderWay;
 
 /// Calls for one contact at most: a refused write is halved until the guilty field is alone.
 const MOST_CALLS: usize = 24;
-
-/// The intent of a write to Keap. It is under way until this is dropped.
-pub(crate) struct KeapIntent {
-    pub id: Uuid,
-    under_way: UnderWay,
-}
-
-impl Drop for KeapIntent {
-    fn drop(&mut self) {
-        self.under_way.remove(&[self.id]);
-    }
-}
 
 /// What came of the writes to Keap.
 #[derive(Default)]
@@ -36,10 +24,12 @@ pub(super) struct InKeap {
     pub refused: Vec<FieldName>,
 }
 
-/// Writes these values to Keap.
+/// Writes these values to Keap. `opted_out`: the field of the opt-out, and its value, if Intercom
+/// shows one: a new address gets it, too.
 pub(super) async fn bring(
     target: &Target<'_>,
     changes: &[(FieldName, Reading)],
+    opted_out: Option<&(FieldName, Reading)>,
 ) -> Result<InKeap, End> {
     let mut brought = InKeap::default();
     if changes.is_empty() {
@@ -47,12 +37,64 @@ pub(super) async fn bring(
     }
     refuse_anothers_address(target, changes).await?;
     intend(target, changes).await?;
+    let is_consent = |name: &FieldName| opted_out.is_some_and(|(field, _)| field == name);
+    let (consent, fields): (Vec<_>, Vec<_>) =
+        changes.iter().cloned().partition(|(name, _)| is_consent(name));
+    let moves = fields.iter().any(|(name, _)| name.as_str() == FieldName::EMAIL);
+    // Consent goes first, unless it is about the address that is written.
+    if !moves && let [out] = consent.as_slice() {
+        opt_out(target, target.address, out, &mut brought).await?;
+    }
+    let now = update(target, &fields, &mut brought).await?;
+    if moves && let Some(out) = opted_out {
+        opt_out(target, now.email(), out, &mut brought).await?;
+    }
+    Ok(brought)
+}
+
+/// Opts the address of the contact out.
+async fn opt_out(
+    target: &Target<'_>,
+    address: Option<&Email>,
+    out: &(FieldName, Reading),
+    brought: &mut InKeap,
+) -> Result<(), End> {
+    let Some(email) = address else {
+        brought.refused.push(out.0.clone());
+        return Ok(());
+    };
+    target.context.fence()?;
+    let id = target.contact.id;
+    match target.context.keap.opt_out(target.lane, id, email).await? {
+        OptedOut::Done => {
+            let shows = Contact::showing(id, Fields::from_iter([out.clone()]));
+            brought.take(target.contact, &shows, std::slice::from_ref(out));
+            Ok(())
+        }
+        // An opt-out is never dropped: it is tried again, and then a person is told.
+        OptedOut::NotShown => Err(Outcome::again(
+            "Keap takes the opt-out of an address and shows that the address may be mailed",
+        )
+        .into()),
+        OptedOut::Refused(why) => {
+            Err(Outcome::again(format!("Keap does not take an opt-out: {why}")).into())
+        }
+        OptedOut::Forbidden => Err(forbidden(target)),
+    }
+}
+
+/// Writes the fields of the contact. Returns it as Keap shows it then.
+async fn update(
+    target: &Target<'_>,
+    fields: &[(FieldName, Reading)],
+    brought: &mut InKeap,
+) -> Result<Contact, End> {
     let mut now = target.contact.clone();
-    let mut parts = vec![changes];
+    let mut parts = vec![fields];
     let mut looked_again = false;
     for _ in 0..MOST_CALLS {
-        let Some(part) = parts.pop() else {
-            return Ok(brought);
+        let Some(part) = parts.pop().filter(|part| !part.is_empty()) else {
+            return Ok(now);
         };
         target.context.fence()?;
         let wanted: Vec<Change<'_>> =
@@ -82,19 +124,21 @@ pub(super) async fn bring(
             Updated::Stale => {
                 return Err(Outcome::again("the contact changes in Keap all the time").into());
             }
-            Updated::Forbidden => {
-                let why = "Keap does not allow this key to write contacts (403); check the rights of its user";
-                let delay = Some(target.context.policy.sync.stop_recheck);
-                return Err(Outcome::Again { why: why.into(), delay }.into());
-            }
+            Updated::Forbidden => return Err(forbidden(target)),
             Updated::Missing => {
-                return Err(
-                    Outcome::again("Keap lists the contact and takes no write of it").into()
-                );
+                let why = "Keap lists the contact and takes no write of it";
+                return Err(Outcome::again(why).into());
             }
         }
     }
     Err(Outcome::again("Keap refuses too many fields of the contact").into())
+}
+
+/// The contact is not to blame. Reading goes on.
+fn forbidden(target: &Target<'_>) -> End {
+    let why = "Keap does not allow this key to write contacts (403); check the rights of its user";
+    let delay = Some(target.context.policy.sync.stop_recheck);
+    Outcome::Again { why: why.into(), delay }.into()
 }
 
 impl InKeap {
@@ -161,9 +205,7 @@ async fn refuse_anothers_address(
 /// Stores the intent, before the first call.
 async fn intend(target: &Target<'_>, changes: &[(FieldName, Reading)]) -> Result<(), End> {
     let (context, id) = (target.context, Uuid::new_v4());
-    let under_way = context.board.intents.clone();
-    under_way.add(&[id]);
-    let guard = KeapIntent { id, under_way };
+    let guard = KeapIntent::begin(id, &context.board.intents);
     let fields: Fields = changes.iter().map(|(name, to)| (name.clone(), to.clone())).collect();
     let sent = Contact::showing(target.contact.id, fields);
     let intent = Intent {

@@ -5,12 +5,13 @@ mod both;
 mod circle;
 mod conflict;
 mod keap;
+mod keap_intent;
 mod refused;
 mod relations;
 mod target;
 mod unknown;
 
-pub(super) use keap::KeapIntent;
+pub(super) use keap_intent::KeapIntent;
 pub(super) use target::Target;
 
 use crate::contact::{Bases, IntercomId, KeapId};

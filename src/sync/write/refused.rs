@@ -180,8 +180,10 @@ impl LeftOut {
         id: &IntercomId,
     ) -> Result<Written, End> {
         if self.in_keap.is_none() {
-            let changes = self.decided().map(|merge| merge.to_keap.as_slice()).unwrap_or_default();
-            self.in_keap = Some(Box::pin(keap::bring(target, changes)).await?);
+            let merge = self.decided();
+            let changes = merge.map(|merge| merge.to_keap.as_slice()).unwrap_or_default();
+            let out = merge.and_then(|merge| merge.opted_out.as_ref());
+            self.in_keap = Some(Box::pin(keap::bring(target, changes, out)).await?);
         }
         if self.decided().is_some_and(|merge| merge.is_settled) {
             return Ok(Written::Done(Done { id: id.clone(), request_id: None, shows: None }));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::keap::KeapIntent;
+use super::keap_intent::KeapIntent;
 use crate::contact::{Bases, Candidate, Clears, Contact, Email, IntercomId, KeapId, Link, Reading};
 use crate::feed::Lane;
 use crate::intercom::{Found, Unarchived, Wanted};
@@ -25,6 +25,8 @@ pub(crate) struct Target<'a> {
     pub context: &'a Context,
     pub lane: Lane,
     pub contact: &'a Contact,
+    /// Its address in Keap, also where the filter leaves the contact out.
+    pub address: Option<&'a Email>,
     pub link: Option<&'a Link>,
     /// Earlier writes of the contact whose outcome is unknown.
     pub found: &'a [FoundIntent],
