@@ -12,7 +12,7 @@ QUICK_GROUPS := contracts:: layers:: sim::
 # PostgreSQL refuses to run as root, and the account that runs it instead cannot enter root's home.
 STATE := $(if $(filter 0,$(shell id -u)),/var/lib,$(or $(XDG_STATE_HOME),$(HOME)/.local/state))/keap-intercom-sync
 
-.PHONY: help demo demo-stay run test soak pooler-test quick check deny bench deb package-test tarball ci rust
+.PHONY: help demo demo-stay run test soak worlds pooler-test quick check deny bench deb package-test tarball ci rust
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -35,9 +35,14 @@ test: rust ## all tests, on a private PostgreSQL
 # Four threads even on two cores, because most tests wait rather than compute.
 	exec env RUST_TEST_THREADS="$${RUST_TEST_THREADS:-4}" tests/with-postgres cargo test --locked $(ARGS)
 
-soak: rust ## kills and cuts the daemon at every call and commit, and in random worlds; ARGS=kills, ARGS=commits, ARGS="--seed 7 --worlds 20"
+soak: rust ## kills and cuts the daemon at every call and commit, and in random worlds; ARGS=kills, ARGS=commits, ARGS="--seed 7 --worlds 20"; WORLDS=100000 is for the merge of both sides
+	$(if $(WORLDS),$(MAKE) --no-print-directory worlds)
 	cargo build --locked --example soak
 	exec tests/with-postgres "$(TARGET)/debug/examples/soak" $(ARGS)
+
+worlds: rust ## random edits on both sides, decided by the merge alone and by whole processes; WORLDS=100000
+	MERGE_WORLDS=$(or $(WORLDS),100000) cargo test --locked --lib sync::merge::tests::random
+	TWO_WAY_WORLDS=$$(($(or $(WORLDS),100000) / 1000 + 1)) tests/with-postgres cargo test --locked --test tests two_way::random
 
 pooler-test: rust ## the program behind a real PgBouncer, which must be installed
 	tests/pooler.test

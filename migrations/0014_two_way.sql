@@ -7,14 +7,17 @@ alter table contact_link add column intercom_updated_at timestamptz;
 -- A change in Intercom made the contact due, so Intercom is read before anything is decided.
 alter table contact_due add column looks_at_intercom boolean not null default false;
 
+-- A walk over all users can be asked for.
+alter table sync_run
+    drop constraint sync_run_feed_check,
+    add constraint sync_run_feed_check check (feed in ('changed', 'backfill', 'due', 'sweep', 'audit'));
+
 -- How far the lists of Intercom's users were read.
 create table intercom_cursor (
     feed text primary key
-        constraint intercom_cursor_feed_check check (feed in ('changed', 'backfill', 'audit')),
+        constraint intercom_cursor_feed_check check (feed in ('changed', 'audit')),
     -- Intercom's own stamp, never a clock's: every user that changed up to here was seen.
     position timestamptz,
-    -- Where the walk under way goes on; null when none is.
-    page text,
     -- When the last whole walk ended, by Postgres's clock.
     walked_at timestamptz,
     updated_at timestamptz not null default now()

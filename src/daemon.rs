@@ -15,17 +15,18 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::{Parts, hook_options, log_unfit, prepare_database};
 use crate::config::{IntercomToKeap, Migrate, Settings};
+use crate::feed::Feed;
 use crate::http::{self, HttpParts, Keys, RemoteStanding};
 use crate::mapping::Fitted;
 use crate::remote::{Remote, Standing};
 use crate::schedule::{self, Line};
 use crate::store::{HeldLease, Lease, Store, StoreError};
-use crate::sync::{Bulk, Context, Doubt, LOG_AGAIN_AFTER, Urgent, lanes};
+use crate::sync::{self, Bulk, Context, Doubt, LOG_AGAIN_AFTER, Urgent, lanes};
 use crate::systemd::{self, Reporter};
 use crate::tasks::hooks::Hooks;
 use crate::tasks::mapping::{self, Wanted};
 use crate::tasks::retention::{self, Keep};
-use crate::tasks::{lease, requests, sweep_schedule, tags, users};
+use crate::tasks::{lease, requests, tags, users, walk_schedule};
 use crate::trigger::Trigger;
 
 /// The time that the parts get to stop. The next start repeats what is not recorded by then.
@@ -135,10 +136,12 @@ impl Daemon<'_> {
     fn http_parts(&self) -> HttpParts {
         let (settings, parts) = (self.settings, self.parts);
         let (alive, holding) = (self.started.subscribe(), self.started.subscribe());
+        let hinted = self.started.subscribe();
         let (keap, intercom) = (Arc::clone(&parts.keap), Arc::clone(&parts.intercom));
         HttpParts {
             environment: settings.environment.clone(),
-            keys: Keys::new(settings.http.api_token.as_ref(), &settings.keap.webhook_secrets()),
+            keys: Keys::new(settings.http.api_token.as_ref(), &settings.keap.webhook_secrets())
+                .with_client_secret(settings.intercom.client_secret.as_ref()),
             store: parts.store.clone(),
             urgent: Arc::clone(&self.urgent),
             bulk: Arc::clone(&self.bulk),
@@ -154,6 +157,15 @@ impl Daemon<'_> {
             }),
             remotes: Box::new(move || {
                 vec![standing("Keap", keap.remote()), standing("Intercom", intercom.remote())]
+            }),
+            changed_in_intercom: Box::new(move |item| {
+                let context = hinted.borrow().clone();
+                Box::pin(async move {
+                    match context {
+                        Some(context) => sync::users::hint(&context, item).await.map(Some),
+                        None => Ok(None),
+                    }
+                })
             }),
             poll_age_limit: settings.http.ready_poll_age,
         }
@@ -213,6 +225,7 @@ impl Daemon<'_> {
             return Ok(());
         };
         let (settings, tag_ids) = (self.settings, self.parts.fitting.tags());
+        let bulk = Arc::clone(&self.bulk);
         let mut lines = self.background(&lease);
         let tags = (!tag_ids.is_empty()).then(Arc::<Trigger>::default);
         lines.extend(tags.iter().map(|trigger| Line {
@@ -220,7 +233,7 @@ impl Daemon<'_> {
             line: settings.poll.schedule.as_str(),
             trigger: Arc::clone(trigger),
         }));
-        let (users, of_users) = second_direction(&settings.intercom_to_keap);
+        let (users, of_users) = second_direction(&settings.intercom_to_keap, bulk);
         lines.extend(of_users);
         let mut scheduler = schedule::start(lines).await?;
         // Passes stop first, then the lease is given back.
@@ -286,11 +299,23 @@ impl Daemon<'_> {
             let hooks = Hooks::new(Arc::clone(&self.parts.keap), store(), options);
             self.tasks.spawn(hooks.watch(trigger, lease.clone(), cancel.clone()));
         }
-        if let Some(schedule) = &settings.sweep.schedule {
+        let second = &settings.intercom_to_keap;
+        let audit = second.audit_schedule.as_ref().filter(|_| second.enabled);
+        for (feed, setting, schedule) in [
+            (Feed::Sweep, "sweep.schedule (SWEEP__SCHEDULE)", settings.sweep.schedule.as_ref()),
+            (
+                Feed::Audit,
+                "intercom_to_keap.audit_schedule (INTERCOM_TO_KEAP__AUDIT_SCHEDULE)",
+                audit,
+            ),
+        ] {
+            let Some(schedule) = schedule else {
+                continue;
+            };
             let trigger = Arc::default();
-            line("sweep.schedule (SWEEP__SCHEDULE)", schedule, &trigger);
-            let bulk = Arc::clone(&self.bulk);
-            let asking = sweep_schedule::ask(store(), trigger, bulk, lease.clone(), cancel.clone());
+            line(setting, schedule, &trigger);
+            let (bulk, lease) = (Arc::clone(&self.bulk), lease.clone());
+            let asking = walk_schedule::ask(feed, store(), trigger, bulk, lease, cancel.clone());
             self.tasks.spawn(asking);
         }
         let keep = Keep { log_rows: settings.retention.log, runs: settings.retention.run };
@@ -318,22 +343,20 @@ impl Daemon<'_> {
 }
 
 /// When Intercom's users are read, if what changes there reaches Keap.
-fn second_direction(settings: &IntercomToKeap) -> (Option<users::Schedule>, Vec<Line<'_>>) {
+fn second_direction(
+    settings: &IntercomToKeap,
+    bulk: Arc<Trigger>,
+) -> (Option<users::Schedule>, Vec<Line<'_>>) {
     if !settings.enabled {
         return (None, Vec::new());
     }
-    let (poll, audit) = (Arc::<Trigger>::default(), Arc::<Trigger>::default());
-    let mut lines = vec![Line {
+    let trigger = Arc::<Trigger>::default();
+    let line = Line {
         setting: "intercom_to_keap.schedule (INTERCOM_TO_KEAP__SCHEDULE)",
         line: settings.schedule.as_str(),
-        trigger: Arc::clone(&poll),
-    }];
-    lines.extend(settings.audit_schedule.iter().map(|line| Line {
-        setting: "intercom_to_keap.audit_schedule (INTERCOM_TO_KEAP__AUDIT_SCHEDULE)",
-        line,
-        trigger: Arc::clone(&audit),
-    }));
-    (Some(users::Schedule { poll, audit, overlap: settings.overlap }), lines)
+        trigger: Arc::clone(&trigger),
+    };
+    (Some(users::Schedule { poll: trigger, overlap: settings.overlap, bulk }), vec![line])
 }
 
 /// The state of a remote, in the words of the HTTP surface.

@@ -18,12 +18,14 @@ pub enum Feed {
     Backfill,
     /// Finds linked contacts that Keap no longer has.
     Sweep,
+    /// Compares every linked contact in Intercom with what was settled.
+    Audit,
     /// Requests and retries. It has no cursor: its rows are its place.
     Due,
 }
 
 impl Feed {
-    const ALL: [Self; 4] = [Self::Changed, Self::Backfill, Self::Sweep, Self::Due];
+    const ALL: [Self; 5] = [Self::Changed, Self::Backfill, Self::Sweep, Self::Audit, Self::Due];
 
     /// The feed's name in tables, URLs and logs.
     pub fn as_str(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Feed {
             Self::Changed => "changed",
             Self::Backfill => "backfill",
             Self::Sweep => "sweep",
+            Self::Audit => "audit",
             Self::Due => "due",
         }
     }
@@ -39,7 +42,7 @@ impl Feed {
     pub fn lane(self) -> Lane {
         match self {
             Self::Due => Lane::Urgent,
-            Self::Changed | Self::Backfill | Self::Sweep => Lane::Bulk,
+            Self::Changed | Self::Backfill | Self::Sweep | Self::Audit => Lane::Bulk,
         }
     }
 
@@ -258,7 +261,7 @@ pub struct Counts {
     pub archived: i64,
     /// Keap no longer has them, and only their links were removed.
     pub unlinked: i64,
-    /// The sweep found them after every poll had missed them. They became due.
+    /// A sweep or an audit found them after every poll had missed them. They became due.
     pub late: i64,
     pub keap_calls: i64,
     pub intercom_calls: i64,
@@ -318,6 +321,6 @@ mod tests {
         for reason in DueReason::ALL {
             assert_eq!(DueReason::parse(reason.as_str()), Some(reason));
         }
-        assert_eq!(Feed::parse("audit"), None);
+        assert_eq!(Feed::parse("elsewhere"), None);
     }
 }

@@ -7,7 +7,6 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use keap_intercom_sync::commands::{self, Ended, NOTHING_DONE, out};
 use keap_intercom_sync::config::{self, SettingsError, Sources};
-use keap_intercom_sync::contact::KeapId;
 use keap_intercom_sync::{app, logs, systemd};
 
 /// Keeps Intercom in step with Keap.
@@ -67,8 +66,8 @@ enum Command {
     /// Say why a contact is, or is not, in Intercom: its link, due and held state, every outcome,
     /// and what happens next.
     Explain {
-        /// The Keap contact id.
-        id: KeapId,
+        /// The Keap contact id, or the id of the linked contact in Intercom.
+        id: String,
         /// Print one JSON document instead of text.
         #[arg(long)]
         json: bool,
@@ -182,7 +181,7 @@ fn start(cli: Cli) -> Ended {
                 commands::fields::run(&settings, command, toml, json).await
             }
             Command::Migrate => commands::migrate::run(&settings).await,
-            Command::Explain { id, json } => commands::explain::run(&settings, id, json).await,
+            Command::Explain { id, json } => commands::explain::run(&settings, &id, json).await,
             Command::Status { stale_after, json } => {
                 commands::status::run(&settings, stale_after, json).await
             }

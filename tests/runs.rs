@@ -103,7 +103,7 @@ async fn a_run_without_a_place_is_taken_up_at_any_time(pool: PgPool) {
     assert_eq!(state(&world, scheduled).await, RunState::Failed);
     assert_eq!(running(&world).await, 0);
     // The schedule asks for a sweep again, because none is under way.
-    worker.store.request_scheduled_sweep(&fence(&worker)).await.unwrap();
+    worker.store.request_scheduled(&fence(&worker), Feed::Sweep).await.unwrap();
     assert_eq!(worker.store.last_runs(1).await.unwrap()[0].state, RunState::Requested);
 }
 
@@ -152,7 +152,7 @@ async fn a_process_that_lost_the_lease_begins_ends_and_requests_no_run(pool: PgP
     }
     for refused in [
         store.end_runs(&old, &[requested]).await,
-        store.request_scheduled_sweep(&old).await,
+        store.request_scheduled(&old, Feed::Sweep).await,
         store.take_over_runs(&old, &[]).await,
         store.set_back(&old, &place, RunReason::CursorInFuture).await,
         store.put_cursors(&old, &[(Feed::Sweep, &place)]).await,

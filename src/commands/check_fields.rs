@@ -83,7 +83,7 @@ fn direction(settings: &Settings) -> String {
         format!("both: Intercom may change {fields} in Keap; no contact is made or deleted there")
     } else {
         format!(
-            "from Keap to Intercom only (intercom_to_keap.enabled is false); switched on, Intercom could change {fields} in Keap"
+            "from Keap to Intercom only; with intercom_to_keap.enabled, Intercom could change {fields} in Keap"
         )
     }
 }

@@ -3,19 +3,27 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{Ended, WELL, database, exit};
+use super::{Ended, NOTHING_DONE, WELL, database, exit};
 use crate::config::Settings;
-use crate::contact::KeapId;
+use crate::contact::{IntercomId, KeapId};
 use crate::feed::{Cursor, Feed};
 use crate::outcome::Action;
-use crate::store::Explained;
+use crate::store::{Explained, Store, StoreError};
 use crate::tasks::lease;
 
 /// Outcomes that are shown, newest first.
 const OUTCOMES: i64 = 20;
 
-pub async fn run(settings: &Settings, id: KeapId, json: bool) -> Ended {
+/// `id`: of Keap, or of Intercom.
+pub async fn run(settings: &Settings, id: &str, json: bool) -> Ended {
     let store = database::open(settings).await?;
+    let id = match keap_id(&store, id).await? {
+        Ok(id) => id,
+        Err(why) => {
+            errln!("{why}");
+            return exit(NOTHING_DONE);
+        }
+    };
     let known = store.explain(id, OUTCOMES).await?;
     let (changed, backfill) =
         (store.cursor(Feed::Changed).await?, store.cursor(Feed::Backfill).await?);
@@ -34,6 +42,19 @@ pub async fn run(settings: &Settings, id: KeapId, json: bool) -> Ended {
         print(id, &known, &next);
     }
     exit(WELL)
+}
+
+/// The Keap contact of an id. `Err` says why there is none.
+async fn keap_id(store: &Store, id: &str) -> Result<Result<KeapId, String>, StoreError> {
+    if let Ok(id) = id.parse() {
+        return Ok(Ok(id));
+    }
+    let Some(intercom) = IntercomId::new(id) else {
+        return Ok(Err(format!("{id:?} is neither a Keap contact id nor an Intercom contact id")));
+    };
+    let links = store.linked_owners(std::slice::from_ref(&intercom)).await?;
+    let none = || format!("no contact in Keap is linked to the Intercom contact {intercom}");
+    Ok(links.get(&intercom).copied().ok_or_else(none))
 }
 
 /// One sentence: is the contact in Intercom?
@@ -124,6 +145,7 @@ fn print(id: KeapId, known: &Explained, next: &str) {
     print_link(known);
     print_fields(id, known);
     print_due(known);
+    print_writes(known);
     outln!("\nnext      {next}");
     print_outcomes(known);
 }
@@ -192,6 +214,23 @@ fn print_due(known: &Explained) {
     }
 }
 
+fn print_writes(known: &Explained) {
+    for write in &known.open_writes {
+        let side = if write.side == "keap" { "Keap" } else { "Intercom" };
+        let then = write.read_again_at.map_or_else(
+            || "the contact is read there before anything else is decided".to_owned(),
+            |at| {
+                format!("the contact was read there since, and is read once more at {}", stamp(at))
+            },
+        );
+        outln!(
+            "write     {} at {side} since {}, whose outcome is not known yet: {then}",
+            write.kind,
+            stamp(write.since)
+        );
+    }
+}
+
 fn print_outcomes(known: &Explained) {
     if known.outcomes.is_empty() {
         outln!(
@@ -208,7 +247,9 @@ fn print_outcomes(known: &Explained) {
             outcome.action.as_deref().unwrap_or("-"),
             outcome.feed.as_deref().unwrap_or("-"),
         );
+        let to_keap = (outcome.direction == "intercom_to_keap").then_some("written to Keap");
         for (name, value) in [
+            ("", to_keap),
             ("", outcome.reason.as_deref()),
             ("Intercom ", outcome.intercom_contact_id.as_deref()),
             ("request ", outcome.request_id.as_deref()),

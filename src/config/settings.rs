@@ -79,6 +79,8 @@ settings! {
     /// The Intercom side.
     intercom: Intercom {
         access_token: Secret<Token> = "INTERCOM_ACCESS_TOKEN", needed as IntercomAccessToken;
+        /// The client secret of the app that sends webhooks.
+        client_secret: Secret<Token> = "INTERCOM_CLIENT_SECRET", needed as IntercomClientSecret;
         /// Where the workspace is hosted.
         region: Choice<Region> = "INTERCOM_REGION";
         /// Replaces the address of the region; read it with [`Intercom::base_url`].

@@ -83,7 +83,7 @@ pub(super) struct BatchResult {
 impl BatchResult {
     fn new(id: KeapId, reply: Reply) -> Self {
         let (action, intercom, error) = match reply {
-            Reply::Done { action, intercom } => (action, intercom, None),
+            Reply::Done { action, intercom, .. } => (action, intercom, None),
             Reply::Queued => ("queued", None, None),
             Reply::Skipped(why) | Reply::NotInKeap(why) => ("skipped", None, Some(why)),
             Reply::Held(why) => ("held", None, Some(why)),

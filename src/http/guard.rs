@@ -32,6 +32,8 @@ pub enum Who {
     ApiToken,
     /// One of the secrets of `KEAP_WEBHOOK_SECRET`, in the path or in the header.
     WebhookSecret,
+    /// Intercom, by the signature of the body. The route itself checks it.
+    IntercomSignature,
 }
 
 /// What is checked before one route.
@@ -88,7 +90,7 @@ impl Guard {
     async fn admit(&self, parts: &mut Parts) -> Result<(), Problem> {
         let keys = &self.state.keys;
         match self.who {
-            Who::Anyone => {}
+            Who::Anyone | Who::IntercomSignature => {}
             Who::ApiToken => {
                 if !keys.has_api_token() {
                     return Err(Problem::new(Code::NotConfigured, "not configured: set API_TOKEN"));

@@ -1,6 +1,8 @@
 //! The secrets that open routes, kept as digests and compared in constant time.
 
+use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
@@ -16,6 +18,8 @@ pub(super) fn digest(secret: &[u8]) -> SecretDigest {
 pub struct Keys {
     api: Vec<SecretDigest>,
     webhook: Vec<SecretDigest>,
+    /// The key of Intercom's signatures.
+    client: Option<Hmac<Sha1>>,
 }
 
 impl Keys {
@@ -24,7 +28,31 @@ impl Keys {
         Self {
             api: api_token.map(of).into_iter().collect(),
             webhook: webhook_secrets.iter().map(of).collect(),
+            client: None,
         }
+    }
+
+    /// The same, with the secret by which Intercom signs.
+    #[must_use]
+    pub fn with_client_secret(self, secret: Option<&SecretString>) -> Self {
+        let key = |secret: &SecretString| {
+            Hmac::new_from_slice(secret.expose_secret().as_bytes())
+                .expect("HMAC takes a key of any length")
+        };
+        Self { client: secret.map(key), ..self }
+    }
+
+    pub fn has_client_secret(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// Whether a header is `sha1=` and the signature of the body, in hexadecimal digits.
+    pub fn is_signed(&self, header: &[u8], body: &[u8]) -> bool {
+        let signature = header.strip_prefix(b"sha1=").and_then(bytes_of_hex);
+        let (Some(mac), Some(signature)) = (&self.client, signature) else {
+            return false;
+        };
+        mac.clone().chain_update(body).verify_slice(&signature).is_ok()
     }
 
     pub fn has_api_token(&self) -> bool {
@@ -44,6 +72,15 @@ impl Keys {
     }
 }
 
+/// `None`: these are no pairs of hexadecimal digits.
+fn bytes_of_hex(digits: &[u8]) -> Option<Vec<u8>> {
+    let value =
+        |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let (pairs, rest) = digits.as_chunks::<2>();
+    let byte = |[high, low]: &[u8; 2]| Some(value(*high)? << 4 | value(*low)?);
+    rest.is_empty().then(|| pairs.iter().map(byte).collect())?
+}
+
 /// Whether a secret is one of the known ones. The time does not depend on where it differs.
 fn is_one_of(presented: &[u8], known: &[SecretDigest]) -> bool {
     let presented = digest(presented);
@@ -53,6 +90,21 @@ fn is_one_of(presented: &[u8], known: &[SecretDigest]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_signature_of_the_very_body_is_right() {
+        // RFC 2202, test case 2.
+        let keys = Keys::default().with_client_secret(Some(&SecretString::from("Jefe")));
+        let body = b"what do ya want for nothing?";
+        let right = "sha1=effcdf6ae5eb2fa2d27416d5f184df9c259a7c79";
+        assert!(keys.is_signed(right.as_bytes(), body));
+        assert!(keys.is_signed(right.to_uppercase().replace("SHA1", "sha1").as_bytes(), body));
+        assert!(!keys.is_signed(right.as_bytes(), b"what do ya want for nothing!"));
+        for wrong in ["", "sha1=", &right[5..], &right[..44], &format!("{right}0"), "sha1=zz"] {
+            assert!(!keys.is_signed(wrong.as_bytes(), body), "{wrong}");
+        }
+        assert!(!Keys::default().is_signed(right.as_bytes(), body), "without a secret");
+    }
 
     #[test]
     fn a_secret_opens_only_when_it_is_whole() {

@@ -57,7 +57,19 @@ fn recorder() -> Option<&'static PrometheusHandle> {
         .as_ref()
 }
 
+fn describe_second_direction() {
+    describe_counter!(
+        "keap_intercom_sync_notifications_total",
+        "Webhooks of Intercom, by what came of them."
+    );
+    describe_counter!(
+        "keap_intercom_sync_writes_to_keap_total",
+        "Contacts whose values of Intercom were written to Keap."
+    );
+}
+
 fn describe() {
+    describe_second_direction();
     describe_counter!(
         "keap_intercom_sync_contacts_total",
         "Contacts that were looked at, by action and reason."

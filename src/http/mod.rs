@@ -29,6 +29,7 @@ mod status;
 mod sync;
 mod waits;
 mod webhook;
+mod webhook_intercom;
 
 pub use guard::Who;
 pub use keys::Keys;

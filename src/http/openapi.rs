@@ -15,7 +15,7 @@ const TAGS: [(&str, &str); 6] = [
     ("walks", "Ask for walks over Keap's contacts, and follow them."),
     ("held", "The contacts that need a person."),
     ("watch", "Whether it is alive, whether contacts flow, and numbers."),
-    ("webhook", "What Keap calls."),
+    ("webhook", "What Keap and Intercom call."),
     ("docs", "This surface described."),
 ];
 
@@ -25,6 +25,10 @@ pub(super) fn empty() -> OpenApi {
         HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("API_TOKEN")).build();
     let secret =
         ApiKeyValue::with_description("X-Webhook-Secret", "A secret of KEAP_WEBHOOK_SECRET");
+    let signature = ApiKeyValue::with_description(
+        "X-Hub-Signature",
+        "`sha1=` and the HMAC-SHA1 of the body, with INTERCOM_CLIENT_SECRET as the key",
+    );
     let tags =
         TAGS.map(|(name, about)| TagBuilder::new().name(name).description(Some(about)).build());
     OpenApiBuilder::new()
@@ -44,6 +48,7 @@ pub(super) fn empty() -> OpenApi {
             ComponentsBuilder::new()
                 .security_scheme("apiToken", SecurityScheme::Http(token))
                 .security_scheme("webhookSecret", SecurityScheme::ApiKey(ApiKey::Header(secret)))
+                .security_scheme("hubSignature", SecurityScheme::ApiKey(ApiKey::Header(signature)))
                 .build(),
         ))
         .build()

@@ -62,6 +62,8 @@ pub(super) enum Reply {
     Done {
         action: &'static str,
         intercom: Option<String>,
+        /// Intercom's value was written to Keap.
+        to_keap: bool,
     },
     Skipped(String),
     NotInKeap(String),
@@ -81,9 +83,11 @@ impl Reply {
             | Action::Updated
             | Action::Linked
             | Action::Restored
-            | Action::Unchanged => {
-                Self::Done { action: outcome.action.code(), intercom: outcome.intercom.clone() }
-            }
+            | Action::Unchanged => Self::Done {
+                action: outcome.action.code(),
+                intercom: outcome.intercom.clone(),
+                to_keap: outcome.to_keap,
+            },
             // A sweep has released the contact. The request itself is still open.
             Action::Archived | Action::Unlinked => Self::Queued,
             Action::Skipped => match outcome.reason {

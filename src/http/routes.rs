@@ -10,6 +10,7 @@ use super::guard::{Guard, Who, guard};
 use super::state::HttpState;
 use super::{
     batch, docs, health, held, log, metrics, openapi, ready, root, runs, status, sync, webhook,
+    webhook_intercom,
 };
 use crate::bucket::Bucket;
 
@@ -76,6 +77,12 @@ fn rules() -> Vec<Rule> {
         sync(routes!(held::retry)),
         hook(routes!(webhook::by_path)),
         hook(routes!(webhook::by_header)),
+        // Intercom sends what it has to say once more, and stops after a 429.
+        Rule {
+            who: Who::IntercomSignature,
+            bucket: None,
+            ..hook(routes!(webhook_intercom::deliver, webhook_intercom::probe))
+        },
     ]
 }
 

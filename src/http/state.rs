@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +13,7 @@ use super::overview::OverviewCache;
 use super::start::Start;
 use super::waits::Waits;
 use crate::bucket::Bucket;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::trigger::Trigger;
 
 /// A request waits no longer than this for the database. Its caller can call again.
@@ -31,6 +32,12 @@ pub type Probe = dyn Fn() -> bool + Send + Sync;
 
 /// Answers at once how each remote stands now.
 pub type RemoteProbe = dyn Fn() -> Vec<RemoteStanding> + Send + Sync;
+
+/// Takes a contact as Intercom's notification shows it. True if it is stored as due: it differs from
+/// what was settled. False: it is no news, or no linked contact. `None`: this process does not know
+/// its mapping yet.
+pub(super) type HintOfIntercom =
+    dyn Fn(serde_json::Value) -> BoxFuture<'static, Result<Option<bool>, StoreError>> + Send + Sync;
 
 /// How a remote stands, as far as its client knows without a call.
 #[derive(Debug, Clone)]
@@ -63,6 +70,7 @@ pub struct HttpParts {
     /// Whether this process runs passes.
     pub holds_lease: Box<Probe>,
     pub remotes: Box<RemoteProbe>,
+    pub changed_in_intercom: Box<HintOfIntercom>,
     /// The last complete poll is late when it is older than this.
     pub poll_age_limit: Duration,
 }
@@ -80,6 +88,7 @@ pub(super) struct HttpState {
     pub is_alive: Box<Probe>,
     pub holds_lease: Box<Probe>,
     pub remotes: Box<RemoteProbe>,
+    pub changed_in_intercom: Box<HintOfIntercom>,
     pub poll_age_limit: Duration,
     /// Set once all routes are known.
     pub docs: OnceLock<Docs>,
@@ -99,6 +108,7 @@ impl HttpState {
             is_alive: parts.is_alive,
             holds_lease: parts.holds_lease,
             remotes: parts.remotes,
+            changed_in_intercom: parts.changed_in_intercom,
             poll_age_limit: parts.poll_age_limit,
             docs: OnceLock::new(),
             store,

@@ -26,7 +26,8 @@ use crate::feed::{Feed, RunReason};
 #[serde(deny_unknown_fields)]
 pub(super) struct RunRequest {
     /// `changed`: contacts that changed since the last poll. `backfill`: all contacts, or those
-    /// that changed since `since`. `sweep`: linked contacts that Keap no longer has.
+    /// that changed since `since`. `sweep`: linked contacts that Keap no longer has. `audit`: linked
+    /// contacts whose Intercom contact differs from what was settled.
     #[schema(schema_with = feeds)]
     feed: String,
     /// Only with `backfill`.
@@ -40,7 +41,9 @@ const RUN_FIELDS: [json::Field; 2] =
 fn feeds() -> Object {
     Object::builder()
         .schema_type(Type::String)
-        .enum_values(Some([Feed::Changed, Feed::Backfill, Feed::Sweep].map(Feed::as_str)))
+        .enum_values(Some(
+            [Feed::Changed, Feed::Backfill, Feed::Sweep, Feed::Audit].map(Feed::as_str),
+        ))
         .examples(["backfill"])
         .build()
 }
@@ -72,7 +75,7 @@ pub(super) async fn ask_run(
     State(state): State<Arc<HttpState>>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<AskedRun>), Problem> {
-    let expected = "{\"feed\": \"changed\"}, {\"feed\": \"sweep\"}, or {\"feed\": \"backfill\", \"since\": \"2026-01-31T00:00:00Z\"}";
+    let expected = "{\"feed\": \"changed\"}, {\"feed\": \"sweep\"}, {\"feed\": \"audit\"}, or {\"feed\": \"backfill\", \"since\": \"2026-01-31T00:00:00Z\"}";
     let body: RunRequest = json::body(&body, &RUN_FIELDS, expected)?;
     let refused = |why: &str| Problem::new(Code::SinceNotAllowed, why);
     let feed = match (Feed::parse(&body.feed), body.since) {
@@ -88,9 +91,15 @@ pub(super) async fn ask_run(
                 "since goes with the feed backfill only: a sweep looks at every contact",
             ));
         }
+        (Some(Feed::Audit), None) => Feed::Audit,
+        (Some(Feed::Audit), Some(_)) => {
+            return Err(refused(
+                "since goes with the feed backfill only: an audit looks at every contact",
+            ));
+        }
         (Some(Feed::Backfill), _) => Feed::Backfill,
         _ => {
-            let why = "feed is one of changed, backfill, sweep";
+            let why = "feed is one of changed, backfill, sweep, audit";
             return Err(Problem::new(Code::UnknownFeed, why));
         }
     };

@@ -18,7 +18,7 @@ use super::problem::{Problem, ProblemBody};
 use super::requests::{Reply, Wait, query, request, status_url, wait_for_outcomes};
 use super::start::Arrived;
 use super::state::HttpState;
-use crate::contact::KeapId;
+use crate::contact::{IntercomId, KeapId};
 use crate::feed::DueReason;
 
 /// The contact to sync.
@@ -26,14 +26,20 @@ use crate::feed::DueReason;
 #[serde(rename_all = "camelCase")]
 pub(super) struct ContactRequest {
     /// A Keap contact id: a positive whole number, also as text. `keap_contact_id` is accepted too.
-    #[schema(schema_with = json::keap_id_schema)]
-    #[serde(alias = "keap_contact_id")]
+    #[schema(schema_with = json::keap_id_schema, required = false)]
+    #[serde(alias = "keap_contact_id", default)]
     keap_contact_id: Value,
+    /// Instead: the id of a linked contact in Intercom. `intercom_contact_id` is accepted too.
+    #[schema(example = "6762f0dd1bb69f9f00000000")]
+    #[serde(alias = "intercom_contact_id", default)]
+    intercom_contact_id: Option<String>,
 }
 
-/// Both spellings of its field.
-const CONTACT_FIELDS: [json::Field; 1] =
-    [json::Field { name: "keapContactId", former: Some("keap_contact_id") }];
+/// Both spellings of its fields.
+const CONTACT_FIELDS: [json::Field; 2] = [
+    json::Field { name: "keapContactId", former: Some("keap_contact_id") },
+    json::Field { name: "intercomContactId", former: Some("intercom_contact_id") },
+];
 
 /// The contact in Intercom. Only its ids are known here.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -58,6 +64,11 @@ pub(super) struct Synced {
     intercom_contact_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     intercom_contact: Option<IntercomContact>,
+    /// `intercom_to_keap` if Intercom's value was written to Keap, else `keap_to_intercom`. Missing
+    /// where the first is not possible.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "intercom_to_keap")]
+    direction: Option<&'static str>,
     /// Where a caller finds the outcome of a queued contact.
     #[serde(skip_serializing_if = "Option::is_none")]
     status_url: Option<String>,
@@ -92,15 +103,34 @@ pub(super) async fn contact(
 ) -> Result<Response, Problem> {
     let wait = query(wait)?;
     let body: ContactRequest = json::body(&body, &CONTACT_FIELDS, "{\"keapContactId\": 12345}")?;
-    let id = json::keap_id(&body.keap_contact_id).ok_or_else(|| {
-        Problem::new(Code::InvalidId, "keapContactId is not a Keap contact id: expected a positive whole number, for example 12345")
-    })?;
+    let by_intercom = body.intercom_contact_id.is_some();
+    let id = match &body.intercom_contact_id {
+        Some(intercom) if body.keap_contact_id.is_null() => linked(&state, intercom).await?,
+        Some(_) => {
+            let why = "keapContactId and intercomContactId name one contact; give one of them";
+            return Err(Problem::new(Code::DuplicateField, why));
+        }
+        None => json::keap_id(&body.keap_contact_id).ok_or_else(|| {
+            Problem::new(Code::InvalidId, "keapContactId is not a Keap contact id: expected a positive whole number, for example 12345")
+        })?,
+    };
     let since = request(&state, &[id], DueReason::Manual).await?;
     let mut replies = wait_for_outcomes(&state, &[id], since, arrived.left_of(wait.time())).await?;
-    respond(id, replies.remove(&id).unwrap_or(Reply::Queued))
+    respond(id, replies.remove(&id).unwrap_or(Reply::Queued), by_intercom)
 }
 
-fn respond(id: KeapId, reply: Reply) -> Result<Response, Problem> {
+/// The Keap contact that is linked to an Intercom contact.
+async fn linked(state: &HttpState, intercom: &str) -> Result<KeapId, Problem> {
+    let id = IntercomId::new(intercom).ok_or_else(|| {
+        Problem::new(Code::InvalidId, "intercomContactId is not an Intercom contact id")
+    })?;
+    let links = state.store.linked_owners(std::slice::from_ref(&id)).await?;
+    links.get(&id).copied().ok_or_else(|| {
+        Problem::new(Code::UnknownContact, "no contact in Keap is linked to this Intercom contact")
+    })
+}
+
+fn respond(id: KeapId, reply: Reply, by_intercom: bool) -> Result<Response, Problem> {
     let refused =
         |code, why: String, action| Err(Problem::new(code, why).of_contact(id.get(), action));
     let mut synced = Synced {
@@ -109,11 +139,17 @@ fn respond(id: KeapId, reply: Reply) -> Result<Response, Problem> {
         keap_contact_id: id.get(),
         intercom_contact_id: None,
         intercom_contact: None,
+        direction: None,
         status_url: None,
     };
     match reply {
-        Reply::Done { action, intercom } => {
+        Reply::Done { action, intercom, to_keap } => {
             synced.action = action;
+            synced.direction = match (to_keap, by_intercom) {
+                (true, _) => Some("intercom_to_keap"),
+                (false, true) => Some("keap_to_intercom"),
+                (false, false) => None,
+            };
             synced.intercom_contact = intercom.clone().map(|intercom| IntercomContact {
                 r#type: "contact",
                 id: intercom,

@@ -169,7 +169,7 @@ async fn store(state: &HttpState, mut delivery: Delivery) -> Result<Delivered, P
     let mut delivered =
         Delivered { keap_contact_id: Some(id.get()), ..Delivered::new("queued", 1) };
     match replies.remove(id) {
-        Some(Reply::Done { action, intercom }) => {
+        Some(Reply::Done { action, intercom, .. }) => {
             delivered.action = action;
             delivered.intercom_contact_id = intercom;
         }

@@ -17,8 +17,8 @@ mod written;
 pub use client::IntercomClient;
 pub use harmless::Bystanders;
 pub use model::{
-    Conflict, Done, Found, Refused, Tagged, Unarchived, UserOrder, UsersPage, Wanted, Workspace,
-    Written,
+    Conflict, Done, Found, Hinted, Refused, Tagged, Unarchived, UserOrder, UsersPage, Wanted,
+    Workspace, Written,
 };
 pub use places::{
     Attribute, IntercomModel, LONGEST_TEXT, MOST_ATTRIBUTES, attribute_name, holds, standard_places,

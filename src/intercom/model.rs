@@ -79,6 +79,23 @@ pub struct UsersPage {
     pub next: Option<String>,
 }
 
+/// A contact that a notification is about.
+#[derive(Debug)]
+pub enum Hinted {
+    User(Box<Candidate>),
+    /// Archived or deleted: nothing else is shown.
+    Gone(IntercomId),
+}
+
+impl Hinted {
+    pub fn id(&self) -> &IntercomId {
+        match self {
+            Self::User(user) => &user.id,
+            Self::Gone(id) => id,
+        }
+    }
+}
+
 /// The order of a list of all users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserOrder {

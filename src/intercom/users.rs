@@ -3,11 +3,20 @@
 use reqwest::Method;
 
 use super::client::{IntercomClient, is_own};
-use super::model::{UserOrder, UsersPage};
+use super::model::{Hinted, UserOrder, UsersPage};
 use super::{refusals, wire};
 use crate::remote::{Call, Failure, Kind, Lane};
 
 impl IntercomClient {
+    /// The contact of a notification. `None`: it has no usable id.
+    pub fn hinted(&self, item: serde_json::Value) -> Option<Hinted> {
+        let says = |name: &str| item.get(name) == Some(&serde_json::Value::Bool(true));
+        let is_gone = says("archived") || says("deleted");
+        let contact: wire::ContactWire = serde_json::from_value(item).ok()?;
+        let user = contact.candidate(&self.places())?;
+        Some(if is_gone { Hinted::Gone(user.id) } else { Hinted::User(Box::new(user)) })
+    }
+
     /// One page of users. The index behind it is minutes behind.
     ///
     /// It has no filter by date: Intercom compares days, in a zone of its own.

@@ -45,6 +45,8 @@ pub struct KeapClient {
     /// "Filters and bounds").
     old_ids_filter: AtomicBool,
     pub(super) may_write: OnceLock<Box<Guard>>,
+    /// The custom fields that Keap may show masked.
+    pub(super) masked: RwLock<Vec<String>>,
 }
 
 impl KeapClient {
@@ -96,6 +98,7 @@ impl KeapClient {
             few_places: RwLock::new(Arc::new(wire::Places::relations(fields, Filter::default()))),
             old_ids_filter: AtomicBool::new(false),
             may_write: OnceLock::new(),
+            masked: RwLock::default(),
         })
     }
 
@@ -129,7 +132,10 @@ impl KeapClient {
     pub async fn custom_fields(&self) -> Result<Vec<CustomField>, Failure> {
         let call = Call { always_exists: true, ..Call::get(MODEL) };
         let reply = accepted(self.remote.send(Lane::Urgent, &call).await?)?;
-        Ok(self.remote.parse::<ModelWire>(&reply)?.fields())
+        let fields = self.remote.parse::<ModelWire>(&reply)?.fields();
+        let masked = fields.iter().filter(|field| field.is_masked()).map(|field| field.id.clone());
+        *self.masked.write().unwrap_or_else(PoisonError::into_inner) = masked.collect();
+        Ok(fields)
     }
 
     /// The tags of the account.

@@ -154,6 +154,11 @@ impl CustomField {
         }
     }
 
+    /// Whether Keap may show its content masked. A write would send the mask back.
+    pub(super) fn is_masked(&self) -> bool {
+        self.kind == "SOCIAL_SECURITY_NUMBER"
+    }
+
     /// Its place, by its id.
     pub fn place(&self) -> String {
         format!("{CUSTOM}{}", self.id)

@@ -1,5 +1,6 @@
 //! Writes fields of a contact (`docs/api/keap.md`, "Writing").
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -67,7 +68,8 @@ impl KeapClient {
         let Some(shown) = contact.as_shown.younger_than(FRESH) else {
             return Ok(Updated::Stale);
         };
-        let patch = match places.patch(shown, changes) {
+        let masked = self.masked.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let patch = match places.patch(shown, changes, &masked) {
             Ok(patch) => patch,
             Err(why) => return Ok(Updated::Refused(why)),
         };

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum RunFailure {
     /// The brake on mass changes stopped it.
     Brake(String),
+    /// The brake on mass changes stopped an audit.
+    AuditBrake(String),
     /// Another reason, in words.
     Other(String),
 }
@@ -16,6 +18,7 @@ impl RunFailure {
     pub fn code(&self) -> Option<&'static str> {
         match self {
             Self::Brake(_) => Some(BRAKE),
+            Self::AuditBrake(_) => Some(AUDIT_BRAKE),
             Self::Other(_) => None,
         }
     }
@@ -24,6 +27,7 @@ impl RunFailure {
     pub fn from_parts(code: Option<&str>, text: &str) -> Self {
         match code {
             Some(BRAKE) => Self::Brake(text.to_owned()),
+            Some(AUDIT_BRAKE) => Self::AuditBrake(text.to_owned()),
             _ => Self::Other(text.to_owned()),
         }
     }
@@ -33,6 +37,9 @@ impl RunFailure {
         match self {
             Self::Brake(_) => {
                 "see who deletes in Keap; if it is meant, `keap-intercom-sync sync --sweep --force`"
+            }
+            Self::AuditBrake(_) => {
+                "`keap-intercom-sync sync --audit` lists them; if it is meant, `keap-intercom-sync sync --audit --repair`"
             }
             Self::Other(_) => {
                 "the next one is tried by itself; if it fails again, its reason says what to do"
@@ -44,10 +51,13 @@ impl RunFailure {
 /// The code of a run that the brake has stopped.
 pub const BRAKE: &str = "brake";
 
+/// The same of an audit.
+const AUDIT_BRAKE: &str = "audit_brake";
+
 impl fmt::Display for RunFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Brake(text) | Self::Other(text) => f.write_str(text),
+            Self::Brake(text) | Self::AuditBrake(text) | Self::Other(text) => f.write_str(text),
         }
     }
 }

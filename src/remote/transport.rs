@@ -139,7 +139,7 @@ impl Transport {
         let took = started.elapsed();
         count(self.name, call, status, took);
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        tracing::debug!(remote = self.name, method = %call.method, path = call.path.join("/"), status, duration_ms, "A call was made.");
+        tracing::debug!(remote = self.name, method = %call.method, path = shown(call.path), status, duration_ms, "A call was made.");
         reply
     }
 
@@ -182,6 +182,12 @@ impl Transport {
             ),
         }
     }
+}
+
+/// A path for people. It may hold ids, and never an e-mail address.
+fn shown(path: &[&str]) -> String {
+    let parts = path.iter().map(|part| if part.contains('@') { "{email}" } else { part });
+    parts.collect::<Vec<_>>().join("/")
 }
 
 /// Counts a call by its route, without ids, and by the class of its answer.

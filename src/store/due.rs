@@ -38,6 +38,14 @@ pub struct Waiting {
     pub looks_at_intercom: bool,
 }
 
+impl Waiting {
+    /// Whether both sides are to be read: the contact has changed in Intercom, or somebody asked for
+    /// it by name.
+    pub fn looks_at_both(&self) -> bool {
+        self.looks_at_intercom || self.reason == DueReason::Manual
+    }
+}
+
 /// A stored request, to be waited for.
 #[derive(Debug, Clone)]
 pub struct DueTicket {

@@ -22,6 +22,8 @@ pub struct Explained {
     pub fields: Vec<ExplainedField>,
     /// Its due row, or its hold.
     pub due: Option<ExplainedDue>,
+    /// Writes that are under way, or whose outcome is unknown.
+    pub open_writes: Vec<ExplainedWrite>,
     /// Newest first.
     pub outcomes: Vec<ExplainedOutcome>,
 }
@@ -81,6 +83,19 @@ pub struct ExplainedDue {
     pub updated_at: DateTime<Utc>,
 }
 
+/// A write that is under way, or whose outcome is unknown.
+#[derive(Debug, Clone, Serialize, FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedWrite {
+    /// `keap` or `intercom`.
+    pub side: String,
+    /// `create`, `update` or `archive`.
+    pub kind: String,
+    pub since: DateTime<Utc>,
+    /// The contact was read since, and is read once more then.
+    pub read_again_at: Option<DateTime<Utc>>,
+}
+
 /// A row of a contact's log.
 #[derive(Debug, Clone, Serialize, FromRow)]
 #[serde(rename_all = "camelCase")]
@@ -94,6 +109,8 @@ pub struct ExplainedOutcome {
     pub run_id: Option<Uuid>,
     /// Intercom's id of the request that wrote it, for its support.
     pub request_id: Option<String>,
+    /// `keap_to_intercom` or `intercom_to_keap`.
+    pub direction: String,
 }
 
 #[derive(FromRow)]
@@ -164,11 +181,19 @@ impl Store {
             .await?;
             let fields = fields(tx, id).await?;
             let due = due_or_held(tx, id).await?;
+            let open_writes = sqlx::query_as(
+                "select side, kind, created_at as since, recheck_at as read_again_at
+                   from contact_intent where keap_contact_id = $1 order by created_at",
+            )
+            .bind(id.get())
+            .fetch_all(&mut **tx)
+            .await?;
             // The contact's rows come first, then the newest of them. Else Postgres may read the
             // whole log by age for a contact without a row.
             let outcomes = sqlx::query_as(
                 "with logged as materialized (
-                     select created_at as at, sync_status as status, action, error_message as reason, intercom_contact_id, feed, run_id, request_id
+                     select created_at as at, sync_status as status, action, error_message as reason, intercom_contact_id, feed, run_id, request_id,
+                            sync_direction as direction
                        from keap_intercom_sync_logs where keap_contact_id = $1)
                  select * from logged order by at desc limit $2",
             )
@@ -176,7 +201,7 @@ impl Store {
             .bind(outcomes)
             .fetch_all(&mut **tx)
             .await?;
-            Ok(Explained { now, link, fields, due, outcomes })
+            Ok(Explained { now, link, fields, due, open_writes, outcomes })
         })
     }
 }

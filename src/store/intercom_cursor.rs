@@ -14,9 +14,7 @@ use crate::contact::{Bases, IntercomId, KeapId};
 pub enum IntercomFeed {
     /// Those that changed last.
     Changed,
-    /// All of them, once the direction is on.
-    Backfill,
-    /// All of them, every day.
+    /// All of them, once the direction is on, and then every day.
     Audit,
 }
 
@@ -24,19 +22,16 @@ impl IntercomFeed {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Changed => "changed",
-            Self::Backfill => "backfill",
             Self::Audit => "audit",
         }
     }
 }
 
 /// How far a list was read.
-#[derive(Debug, Clone, Default, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromRow)]
 pub struct IntercomCursor {
     /// Every user that changed up to here was seen, by Intercom's stamps.
     pub position: Option<DateTime<Utc>>,
-    /// Where the walk under way goes on.
-    pub page: Option<String>,
     /// When the last whole walk ended.
     pub walked_at: Option<DateTime<Utc>>,
 }
@@ -124,33 +119,39 @@ impl Store {
     /// How far a list was read; empty before its first walk.
     pub async fn intercom_cursor(&self, feed: IntercomFeed) -> Result<IntercomCursor> {
         transaction!(self, tx, {
-            let sql = "select position, page, walked_at from intercom_cursor where feed = $1";
+            let sql = "select position, walked_at from intercom_cursor where feed = $1";
             let found: Option<IntercomCursor> =
                 sqlx::query_as(sql).bind(feed.as_str()).fetch_optional(&mut **tx).await?;
             Ok(found.unwrap_or_default())
         })
     }
 
-    /// Stores what a page showed, and where its walk goes on.
+    /// Makes a contact due that a notification of Intercom names.
+    pub async fn hint_of_intercom(&self, id: KeapId) -> Result<()> {
+        transaction!(self, tx, { due::put_changed_in_intercom(tx, &[id]).await })
+    }
+
+    /// Stores what a page showed, and how far its list was read.
     pub async fn record_users(
         &self,
         fence: &Fence,
-        feed: IntercomFeed,
         seen: &SeenUsers,
-        cursor: &IntercomCursor,
+        cursor: Option<(IntercomFeed, &IntercomCursor)>,
     ) -> Result<()> {
         transaction!(self, tx, {
             fence.check(tx).await?;
             settle(tx, &seen.settled).await?;
             due::put_changed_in_intercom(tx, &seen.changed).await?;
+            let Some((feed, cursor)) = cursor else {
+                return Ok(());
+            };
             sqlx::query(
-                "insert into intercom_cursor (feed, position, page, walked_at) values ($1, $2, $3, $4)
+                "insert into intercom_cursor (feed, position, walked_at) values ($1, $2, $3)
                  on conflict (feed) do update
-                    set position = excluded.position, page = excluded.page, walked_at = excluded.walked_at, updated_at = now()",
+                    set position = excluded.position, walked_at = excluded.walked_at, updated_at = now()",
             )
             .bind(feed.as_str())
             .bind(cursor.position)
-            .bind(cursor.page.as_deref())
             .bind(cursor.walked_at)
             .execute(&mut **tx)
             .await?;

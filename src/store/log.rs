@@ -34,6 +34,8 @@ pub struct LoggedOutcome {
     pub action: Action,
     pub intercom: Option<String>,
     pub reason: Option<Reason>,
+    /// Intercom's value was written to Keap.
+    pub to_keap: bool,
 }
 
 #[derive(FromRow)]
@@ -42,6 +44,7 @@ struct OutcomeRow {
     action: String,
     intercom_contact_id: Option<String>,
     error_message: Option<String>,
+    to_keap: bool,
 }
 
 impl Store {
@@ -55,7 +58,8 @@ impl Store {
         let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let rows: Vec<OutcomeRow> = transaction!(self, tx, {
             Ok(sqlx::query_as(
-                "select keap_contact_id, coalesce(action, '') as action, intercom_contact_id, error_message
+                "select keap_contact_id, coalesce(action, '') as action, intercom_contact_id, error_message,
+                        sync_direction = 'intercom_to_keap' as to_keap
                    from keap_intercom_sync_logs
                   where keap_contact_id = any($1) and created_at >= $2
                   order by created_at",
@@ -79,7 +83,12 @@ impl Store {
                 let reason = row.error_message.map(|text| Reason::read(action, &text));
                 outcomes.insert(
                     id,
-                    LoggedOutcome { action, intercom: row.intercom_contact_id, reason },
+                    LoggedOutcome {
+                        action,
+                        intercom: row.intercom_contact_id,
+                        reason,
+                        to_keap: row.to_keap,
+                    },
                 );
             }
         }

@@ -51,7 +51,7 @@ mod unsynced;
 pub use batch::Batch;
 pub use due::{DueRow, DueTicket, RetryRow, Waiting};
 pub use error::{Result, StoreError};
-pub use explain::{Explained, ExplainedDue, ExplainedLink, ExplainedOutcome};
+pub use explain::{Explained, ExplainedDue, ExplainedLink, ExplainedOutcome, ExplainedWrite};
 pub use former_link::FormerLink;
 pub use hold::{Held, HoldRow, KnownHold};
 pub use hook::{HookRow, HookState, SeenHook};

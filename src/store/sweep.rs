@@ -41,15 +41,15 @@ pub struct SweepStanding {
 }
 
 impl Store {
-    /// Asks for a sweep on schedule, unless one is asked for or under way.
-    pub async fn request_scheduled_sweep(&self, fence: &Fence) -> Result<()> {
+    /// Asks for a walk on schedule, unless one is asked for or under way.
+    pub async fn request_scheduled(&self, fence: &Fence, feed: Feed) -> Result<()> {
         transaction!(self, tx, {
             fence.check(tx).await?;
             sqlx::query(
                 "insert into sync_run (feed, reason, state) select $1, $2, 'requested'
                   where not exists (select from sync_run where feed = $1 and state in ('requested', 'running'))",
             )
-            .bind(Feed::Sweep.as_str())
+            .bind(feed.as_str())
             .bind(RunReason::Schedule.as_str())
             .execute(&mut **tx)
             .await?;

@@ -5,8 +5,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::context::Context;
-use super::feeds::{BackfillFeed, ChangedFeed, DueFeed, Polled, SweepFeed, Swept};
+use super::feeds::{AuditFeed, BackfillFeed, ChangedFeed, DueFeed, Polled, SweepFeed, Swept};
 use super::notice::Notice;
 use super::pass;
 use super::result::Halt;
@@ -163,6 +165,7 @@ pub struct Bulk {
     changed: ChangedFeed,
     backfill: BackfillFeed,
     sweep: SweepFeed,
+    audit: AuditFeed,
     /// A poll is due: at the start, and whenever the trigger fires. During a backfill it runs
     /// between two pages.
     poll: bool,
@@ -178,6 +181,7 @@ impl Work for Bulk {
             changed: ChangedFeed::new(Arc::clone(&context)),
             backfill: BackfillFeed::new(Arc::clone(&context)),
             sweep: SweepFeed::new(Arc::clone(&context)),
+            audit: AuditFeed::new(Arc::clone(&context)),
             context,
             poll: true,
             taken_over: None,
@@ -206,7 +210,11 @@ impl Work for Bulk {
             return backfill;
         }
         let sweep = self.sweep_step().await;
-        Ok(changed? | backfill? | sweep?)
+        if is_down(&sweep) {
+            return sweep;
+        }
+        let audit = context.unless_cancelled(self.audit.step()).await;
+        Ok(changed? | backfill? | sweep? | audit?)
     }
 }
 
@@ -277,7 +285,7 @@ impl Bulk {
         }
         let mut backfill = self.is_walking(Feed::Backfill).await?;
         let mut sweep = self.is_walking(Feed::Sweep).await?;
-        for Run { id, feed, since, .. } in requested {
+        for Run { id, feed, since, reason, .. } in requested {
             let begins = |feed| NewRun { id, feed, reason: RunReason::Manual, since };
             match Feed::parse(&feed) {
                 Some(Feed::Changed) => {
@@ -303,8 +311,11 @@ impl Bulk {
                     self.sweep.begin(&begins(Feed::Sweep)).await?;
                     sweep = true;
                 }
+                Some(Feed::Audit) if self.audit.run().is_none() => {
+                    self.audit.begin(id, &reason).await?;
+                }
                 // The walk of a feed that only a newer release knows is left to that release.
-                Some(Feed::Backfill | Feed::Sweep | Feed::Due) | None => {}
+                Some(Feed::Backfill | Feed::Sweep | Feed::Audit | Feed::Due) | None => {}
             }
         }
         Ok(())
@@ -323,7 +334,7 @@ impl Bulk {
     /// process does not carry out, is taken over first: nobody else would ever end it.
     async fn requested_runs(&self) -> Result<Vec<Run>, Halt> {
         let store = &self.context.store;
-        let own = self.changed.own_runs();
+        let own: Vec<Uuid> = self.changed.own_runs().into_iter().chain(self.audit.run()).collect();
         let waiting = store.waiting_runs().await?;
         let is_left = |run: &Run| run.state == RunState::Running && !own.contains(&run.id);
         let waiting = if waiting.iter().any(is_left) {

@@ -92,7 +92,9 @@ impl Planned {
     pub(super) fn shows_now(&mut self, contact: Contact, key: &DigestKey) {
         self.fingerprint = key.fingerprint(&contact);
         self.sighting = key.sighting(&contact);
-        self.email_digest = contact.email().map(|email| key.email(email));
+        if contact.fields.get(FieldName::EMAIL).is_some() {
+            self.email_digest = contact.email().map(|email| key.email(email));
+        }
         self.contact = contact;
     }
 
@@ -216,7 +218,7 @@ impl<'a> Planner<'a> {
         let looks_at_intercom = self.context.policy.direction.to_keap
             && (!found.is_empty()
                 || !found_in_keap.is_empty()
-                || waiting.as_ref().is_some_and(|waiting| waiting.looks_at_intercom));
+                || waiting.as_ref().is_some_and(Waiting::looks_at_both));
         let seen = Seen {
             link: link.as_ref(),
             settles: settles.is_some(),

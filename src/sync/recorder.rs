@@ -265,6 +265,10 @@ impl Groups<'_> {
 /// Counts contacts by what was done, and by the code of the reason.
 fn count(group: &Group) {
     for outcome in &group.outcomes {
+        let to_keap = outcome.log.as_ref().is_some_and(|log| log.to_keap);
+        if to_keap || outcome.log_to_keap.is_some() {
+            metrics::counter!("keap_intercom_sync_writes_to_keap_total").increment(1);
+        }
         let (action, reason) = match &outcome.log {
             Some(log) => (log.action, log.reason.as_ref().map_or("", Reason::code)),
             None if outcome.counts.unchanged > 0 => (Action::Unchanged, ""),

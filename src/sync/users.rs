@@ -8,10 +8,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::context::Context;
 use super::result::Halt;
-use crate::contact::{Candidate, Contact, IntercomId};
+use crate::contact::{Bases, Candidate, Contact, IntercomId, KeapId};
 use crate::feed::Lane;
-use crate::intercom::{UserOrder, UsersPage};
-use crate::store::{IntercomCursor, IntercomFeed, LinkedUser, SeenUsers, SettledUser};
+use crate::intercom::{Hinted, UserOrder, UsersPage};
+use crate::store::{IntercomCursor, IntercomFeed, LinkedUser, SeenUsers, SettledUser, StoreError};
 
 /// A list that is longer than this does not end. No workspace has a million users on this plan.
 const MOST_PAGES: usize = 7_000;
@@ -27,6 +27,8 @@ pub struct UsersWalk {
 
 /// Polls the users that changed last. It reads back to where the last whole poll began, and `overlap`
 /// further. A quiet poll is one call.
+///
+/// The first poll only stores where the next one begins: an audit compares everybody once.
 pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<UsersWalk, Halt> {
     let store = &context.store;
     let before = store.intercom_cursor(IntercomFeed::Changed).await?;
@@ -41,12 +43,21 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
         }
         let is_at_end = until.is_some_and(|until| stamps().any(|at| at < until));
         let next = page.next.clone().filter(|next| Some(next) != from.as_ref());
-        // Before the first poll, everybody is in the list; the backfill compares them.
         let is_whole = is_at_end || next.is_none() || before.position.is_none();
-        let position = if is_whole { newest } else { before.position };
-        let walked_at = if is_whole { Some(Utc::now()) } else { before.walked_at };
-        let cursor = IntercomCursor { position, page: None, walked_at };
-        take(context, IntercomFeed::Changed, &page, &cursor, &mut walk).await?;
+        let seen = if before.position.is_none() {
+            SeenUsers::default()
+        } else {
+            let (seen, compared) = compare_page(context, &page).await?;
+            walk.compared += compared;
+            walk.changed += seen.changed.len();
+            seen
+        };
+        let cursor = IntercomCursor {
+            position: if is_whole { newest } else { before.position },
+            walked_at: if is_whole { Some(Utc::now()) } else { before.walked_at },
+        };
+        let cursor = Some((IntercomFeed::Changed, &cursor));
+        store.record_users(&context.fence()?, &seen, cursor).await?;
         if is_whole {
             return Ok(walk);
         }
@@ -55,24 +66,66 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
     Err(Halt::Feed("the list of Intercom's users does not end".into()))
 }
 
-/// Compares all users, once or once more. A walk that was stopped goes on where it was.
-pub async fn walk_all(context: &Context, feed: IntercomFeed) -> Result<UsersWalk, Halt> {
-    let mut cursor = context.store.intercom_cursor(feed).await?;
-    let mut walk = UsersWalk::default();
+/// The next page of a walk over all users: stores what is settled, and returns the linked contacts
+/// that differ, how many were compared, and where the walk goes on.
+pub(super) async fn next_page(
+    context: &Context,
+    from: Option<&str>,
+) -> Result<(Vec<KeapId>, usize, Option<String>), Halt> {
+    let page = read(context, UserOrder::AsCreated, from).await?;
+    let (seen, compared) = compare_page(context, &page).await?;
+    let settled = SeenUsers { changed: Vec::new(), settled: seen.settled };
+    context.store.record_users(&context.fence()?, &settled, None).await?;
+    let next = page.next.filter(|next| Some(next.as_str()) != from);
+    Ok((seen.changed, compared, next))
+}
+
+/// Compares all users and changes nothing. `show` is told each linked contact that differs.
+pub async fn compare_all(
+    context: &Context,
+    mut show: impl FnMut(KeapId, &IntercomId),
+) -> Result<UsersWalk, Halt> {
+    let (mut walk, mut from) = (UsersWalk::default(), None::<String>);
     for _ in 0..MOST_PAGES {
-        let from = cursor.page.take();
         let page = read(context, UserOrder::AsCreated, from.as_deref()).await?;
-        let next = page.next.clone().filter(|next| Some(next) != from.as_ref());
-        cursor.page.clone_from(&next);
-        if next.is_none() {
-            cursor.walked_at = Some(Utc::now());
+        for (intercom, keap, compared) in linked(context, &page).await? {
+            walk.compared += 1;
+            if matches!(compared, Compared::Changed) {
+                walk.changed += 1;
+                show(keap, &intercom);
+            }
         }
-        take(context, feed, &page, &cursor, &mut walk).await?;
+        let next = page.next.filter(|next| Some(next) != from.as_ref());
         if next.is_none() {
             return Ok(walk);
         }
+        from = next;
     }
     Err(Halt::Feed("the list of Intercom's users does not end".into()))
+}
+
+/// Takes a contact as a notification of Intercom shows it. True if it is stored as due. It costs no
+/// call: most notifications are about our own writes.
+pub async fn hint(context: &Context, item: serde_json::Value) -> Result<bool, StoreError> {
+    if !context.policy.direction.to_keap {
+        return Ok(false);
+    }
+    let Some(hinted) = context.intercom.hinted(item) else {
+        return Ok(false);
+    };
+    let links = context.store.linked_users(std::slice::from_ref(hinted.id())).await?;
+    let Some(link) = links.get(hinted.id()) else {
+        return Ok(false);
+    };
+    let is_news = match &hinted {
+        Hinted::User(user) => matches!(compare(context, user, link), Compared::Changed),
+        // It was archived or deleted.
+        Hinted::Gone(_) => true,
+    };
+    if is_news {
+        context.store.hint_of_intercom(link.keap).await?;
+    }
+    Ok(is_news)
 }
 
 async fn read(context: &Context, order: UserOrder, from: Option<&str>) -> Result<UsersPage, Halt> {
@@ -83,32 +136,33 @@ async fn read(context: &Context, order: UserOrder, from: Option<&str>) -> Result
         .await
 }
 
-/// Compares one page, and stores what it shows and where its walk goes on.
-async fn take(
-    context: &Context,
-    feed: IntercomFeed,
-    page: &UsersPage,
-    cursor: &IntercomCursor,
-    walk: &mut UsersWalk,
-) -> Result<(), Halt> {
-    let ids: Vec<IntercomId> = page.users.iter().map(|user| user.id.clone()).collect();
-    let links = context.store.linked_users(&ids).await?;
+/// Compares one page, and says how many of its users are linked.
+async fn compare_page(context: &Context, page: &UsersPage) -> Result<(SeenUsers, usize), Halt> {
     let mut seen = SeenUsers::default();
-    for user in &page.users {
-        let Some(link) = links.get(&user.id) else {
-            continue;
-        };
-        walk.compared += 1;
-        match compare(context, user, link) {
+    let linked = linked(context, page).await?;
+    let compared = linked.len();
+    for (_, keap, compared) in linked {
+        match compared {
             Compared::Same => {}
             Compared::Settled(settled) => seen.settled.push(settled),
-            Compared::Changed => {
-                walk.changed += 1;
-                seen.changed.push(link.keap);
-            }
+            Compared::Changed => seen.changed.push(keap),
         }
     }
-    Ok(context.store.record_users(&context.fence()?, feed, &seen, cursor).await?)
+    Ok((seen, compared))
+}
+
+/// The linked users of a page, each compared with what was settled. It costs no call.
+async fn linked(
+    context: &Context,
+    page: &UsersPage,
+) -> Result<Vec<(IntercomId, KeapId, Compared)>, Halt> {
+    let ids: Vec<IntercomId> = page.users.iter().map(|user| user.id.clone()).collect();
+    let links = context.store.linked_users(&ids).await?;
+    let each = page.users.iter().filter_map(|user| {
+        let link = links.get(&user.id)?;
+        Some((user.id.clone(), link.keap, compare(context, user, link)))
+    });
+    Ok(each.collect())
 }
 
 enum Compared {
@@ -128,7 +182,7 @@ fn compare(context: &Context, user: &Candidate, link: &LinkedUser) -> Compared {
     }
     let shown = Contact::showing(link.keap, user.fields());
     let now = key.bases_shown(order, &shown);
-    let under = |bases: &Option<crate::contact::Bases>| bases.clone().map(|base| base.under(order));
+    let under = |bases: &Option<Bases>| bases.clone().map(|base| base.under(order));
     let (in_keap, in_intercom) = (under(&link.keap_base), under(&link.intercom_base));
     let mut is_settled = true;
     for (name, _) in shown.fields.iter() {

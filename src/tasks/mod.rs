@@ -5,6 +5,6 @@ pub mod lease;
 pub mod mapping;
 pub mod requests;
 pub mod retention;
-pub mod sweep_schedule;
 pub mod tags;
 pub mod users;
+pub mod walk_schedule;

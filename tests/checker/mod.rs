@@ -8,7 +8,7 @@ mod history;
 mod holds;
 mod idle;
 mod remotes;
-mod tables;
+pub(crate) mod tables;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, PgPool};
 
 use super::holds::Holds;
 use super::remotes::shown;
@@ -104,22 +104,26 @@ async fn unknown_writes(evidence: &Evidence) -> sqlx::Result<Vec<Finding>> {
 
 /// Each table that holds a person or a secret.
 pub(super) async fn canaries(evidence: &Evidence) -> sqlx::Result<Vec<Finding>> {
+    let found = people_in(&evidence.pool).await?.into_iter();
+    Ok(found.map(|what| Finding::new(Claim::NoCanary, what)).collect())
+}
+
+/// What each table shows of a person or a secret.
+pub(crate) async fn people_in(pool: &PgPool) -> sqlx::Result<Vec<String>> {
     let tables: Vec<String> = sqlx::query_scalar(
         "select quote_ident(table_name) from information_schema.tables
           where table_schema = current_schema() and table_type = 'BASE TABLE'",
     )
-    .fetch_all(&evidence.pool)
+    .fetch_all(pool)
     .await?;
-    let mut findings = Vec::new();
+    let mut found = Vec::new();
     for table in tables {
         let sql = format!("select row_of::text from {table} row_of");
-        let rows: Vec<String> =
-            sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&evidence.pool).await?;
+        let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(pool).await?;
         let shown = rows.iter().find_map(|row| Some((canary_in(row)?, row)));
         if let Some((canary, row)) = shown {
-            let what = format!("table {table} shows {canary:?}: {row}");
-            findings.push(Finding::new(Claim::NoCanary, what));
+            found.push(format!("table {table} shows {canary:?}: {row}"));
         }
     }
-    Ok(findings)
+    Ok(found)
 }

@@ -58,6 +58,14 @@ async fn every_route_admits_the_callers_of_its_rule_and_nobody_else(pool: PgPool
                 }
                 assert!(!is_admitted("", &[]).await, "{method} {path} without a token");
             }
+            // tests/two_way/webhook.rs sends what is signed.
+            Who::IntercomSignature => {
+                let zeros = format!("sha1={}", "0".repeat(40));
+                for wrong in ["", "sha1=", &zeros, &zeros[..44]] {
+                    assert!(!is_admitted("", &[("x-hub-signature", wrong)]).await, "{path}");
+                }
+                assert!(!is_admitted("", &[]).await, "{path} without a signature");
+            }
             Who::WebhookSecret => {
                 let in_path = path.contains("{secret}");
                 let with = async |secret: &str| {

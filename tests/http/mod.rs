@@ -30,6 +30,7 @@ pub(crate) async fn world(pool: PgPool) -> World {
     world
         .set("API_TOKEN", TOKEN)
         .set("KEAP_WEBHOOK_SECRET", format!("{OLD_SECRET},{NEW_SECRET}"))
+        .set("INTERCOM_CLIENT_SECRET", "canary-client-secret-0123456789")
         .set("POLL__SCHEDULE", "0 0 0 1 1 *")
         .set("POLL__FIRST_RUN", "from_now");
     world

@@ -147,6 +147,7 @@ async fn a_start_that_takes_too_long_is_named_in_the_answer(pool: PgPool) {
         is_alive: Box::new(|| true),
         holds_lease: Box::new(|| false),
         remotes: Box::new(Vec::new),
+        changed_in_intercom: Box::new(|_| Box::pin(async { Ok(None) })),
         poll_age_limit: Duration::from_secs(1),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

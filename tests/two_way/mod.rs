@@ -7,9 +7,13 @@ mod lists;
 mod off;
 mod owners;
 mod polls;
+mod privacy;
+mod random;
+mod webhook;
 
 use chrono::TimeDelta;
-use keap_intercom_sync::feed::Counts;
+use keap_intercom_sync::feed::{Counts, Feed, RunReason};
+use keap_intercom_sync::store::{Run, RunState};
 use keap_intercom_sync::sync::users;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -78,6 +82,21 @@ impl Stage {
     pub(crate) async fn poll_intercom(&self) {
         self.world.intercom.reindex_now();
         Box::pin(users::poll_changed(self.worker.context(), OVERLAP)).await.unwrap();
+    }
+
+    /// An audit that is asked for, without the contacts that become due by it.
+    pub(crate) async fn audit(&self, reason: RunReason) -> Run {
+        self.world.intercom.reindex_now();
+        let store = &self.worker.store;
+        let id = store.request_run(Feed::Audit, reason, None).await.unwrap();
+        loop {
+            let mut poll = false;
+            self.worker.syncer.bulk_step(&mut poll).await.unwrap();
+            let run = store.run(id).await.unwrap().unwrap();
+            if matches!(run.state, RunState::Done | RunState::Failed) {
+                return run;
+            }
+        }
     }
 
     pub(crate) fn clear(&self) {

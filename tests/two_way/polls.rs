@@ -1,6 +1,7 @@
 //! How changes in Intercom are noticed.
 
-use keap_intercom_sync::store::IntercomFeed;
+use keap_intercom_sync::feed::RunReason;
+use keap_intercom_sync::store::RunState;
 use keap_intercom_sync::sync::users;
 use serde_json::json;
 use sqlx::PgPool;
@@ -69,13 +70,86 @@ async fn a_walk_over_all_users_finds_what_the_polls_have_missed(pool: PgPool) {
     stage.look().await;
     assert_eq!(stage.plan_in_keap(), "gold");
     stage.clear();
-    let found =
-        Box::pin(users::walk_all(stage.worker.context(), IntercomFeed::Audit)).await.unwrap();
-    assert_eq!((found.compared, found.changed), (401, 1));
+    let run = stage.audit(RunReason::Schedule).await;
+    assert_eq!((run.counts.seen, run.counts.late), (401, 1));
     assert_eq!(stage.world.intercom.count("search"), 3);
     stage.worker.work_off().await;
     assert_eq!(stage.plan_in_keap(), "bronze");
     stage.assert_quiet().await;
+}
+
+#[sqlx::test]
+async fn a_brake_stops_an_audit_that_would_change_very_much_and_a_person_lifts_it(pool: PgPool) {
+    let stage = Stage::new(pool, "intercom").await;
+    stage.world.keap.add_many(150, |n| invented(n as u64, Shape::Plain));
+    stage.settle().await;
+    for user in stage.world.intercom.live_users() {
+        stage.world.intercom.edit(&user.id, |contact| {
+            contact.custom_attributes.insert("plan".into(), json!("tin"));
+        });
+    }
+    stage.clear();
+    let run = stage.audit(RunReason::Schedule).await;
+    assert_eq!(run.state, RunState::Failed);
+    let why = run.failure.unwrap();
+    assert!(why.to_string().starts_with("151 of 151 linked contacts differ"), "{why}");
+    assert!(why.remedy().contains("sync --audit --repair"));
+    stage.worker.work_off().await;
+    assert_eq!(stage.writes(), (0, 0));
+
+    assert_eq!(stage.audit(RunReason::Manual).await.state, RunState::Done);
+    stage.worker.work_off().await;
+    assert_eq!(stage.writes(), (151, 0));
+    assert_eq!(stage.plan_in_keap(), "tin");
+    stage.assert_quiet().await;
+}
+
+#[sqlx::test]
+async fn an_audit_that_is_asked_for_counts_what_it_finds_and_settles_it(pool: PgPool) {
+    let stage = Stage::new(pool, "newest").await;
+    stage.world.keap.add_many(200, |n| invented(n as u64, Shape::Plain));
+    stage.settle().await;
+    stage.edit_plan_in_intercom("bronze", 1);
+    stage.world.intercom.reindex_now();
+    let run = stage.audit(RunReason::Manual).await;
+    assert_eq!(run.state, RunState::Done);
+    assert_eq!((run.counts.seen, run.counts.late, run.counts.unchanged), (201, 1, 200));
+    assert_eq!(run.counts.intercom_calls, 2);
+    stage.worker.work_off().await;
+    assert_eq!(stage.plan_in_keap(), "bronze");
+    stage.assert_quiet().await;
+}
+
+#[sqlx::test]
+async fn the_command_lists_what_differs_and_repairs_it_when_asked(pool: PgPool) {
+    let stage = Stage::new(pool, "newest").await;
+    let Stage { world, worker, plan, id } = stage;
+    worker.stop().await;
+    let run = async |arguments: &[&str]| crate::process::command(&world, arguments).await;
+    world.intercom.reindex_now();
+    let ended = run(&["sync", "--audit"]).await.expect(0);
+    assert_eq!(ended.stdout, "1 contact compared, 0 differ.\n");
+
+    let user = world.user(id).id;
+    world.intercom.edit(&user, |contact| {
+        contact.custom_attributes.insert("plan".into(), json!("bronze"));
+    });
+    world.intercom.reindex_now();
+    let ended = run(&["sync", "--audit", "--json"]).await.expect(1);
+    let told: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let differ = json!([{ "keapContactId": id, "intercomContactId": user }]);
+    assert_eq!(told, json!({ "compared": 1, "differ": differ }));
+    assert_eq!(world.keap.count("write"), 0);
+
+    run(&["sync", "--audit", "--repair"]).await.expect(0);
+    let person = world.keap.person(id).unwrap();
+    assert_eq!(person.details.custom_fields.get(&plan), Some(&json!("bronze")));
+    run(&["sync", "--audit"]).await.expect(0);
+
+    let mut world = world;
+    world.set("INTERCOM_TO_KEAP__ENABLED", "false");
+    let ended = crate::process::command(&world, &["sync", "--audit"]).await;
+    assert!(ended.expect(2).stderr.contains("intercom_to_keap.enabled"));
 }
 
 #[sqlx::test]
@@ -93,8 +167,8 @@ async fn an_upgrade_settles_without_a_write_what_both_sides_show(pool: PgPool) {
     let stage = Stage { world, worker, plan, id };
     stage.world.intercom.reindex_now();
     stage.clear();
-    let all = Box::pin(users::walk_all(stage.worker.context(), IntercomFeed::Backfill));
-    assert_eq!(all.await.unwrap().changed, 0);
+    let run = stage.audit(RunReason::Schedule).await;
+    assert_eq!((run.counts.seen, run.counts.late), (21, 0));
     let without: i64 =
         sqlx::query_scalar("select count(*) from contact_link where intercom_base is null")
             .fetch_one(&stage.world.pool)

@@ -7,13 +7,14 @@ use crate::commands::since;
 use crate::contact::KeapId;
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("scope").required(true).multiple(false).args(["ids", "changed", "all", "since", "sweep"]))]
+#[command(group = ArgGroup::new("scope").required(true).multiple(false).args(["ids", "changed", "all", "since", "sweep", "audit"]))]
 #[command(after_help = "Examples:
   keap-intercom-sync sync 12345 67890          two contacts
   keap-intercom-sync sync --changed            what has changed since the stored cursor
   keap-intercom-sync sync --since 3d           what has changed in the last three days
   keap-intercom-sync sync --all --dry-run      what a full sync would do, without doing it
   keap-intercom-sync sync --sweep --dry-run    what was deleted or merged in Keap, and what a sweep would do
+  keap-intercom-sync sync --audit              which contacts differ in Intercom from what was settled
   keap-intercom-sync sync --since 2026-01-31 --json
 
 Exit status: 0 all well; 1 some contacts failed, are held, or are not in Keap; 2 nothing could be done, or the work could not be finished; 78 a setting is wrong.")]
@@ -34,10 +35,17 @@ pub struct SyncArgs {
     /// says.
     #[arg(long, group = "braked")]
     pub sweep: bool,
+    /// Compare every linked contact in Intercom with what was settled. Writes nothing without
+    /// --repair.
+    #[arg(long)]
+    pub audit: bool,
+    /// With --audit: look at those that differ on both sides, and settle each field by its owner.
+    #[arg(long, requires = "audit", conflicts_with = "dry_run")]
+    pub repair: bool,
     /// With --sweep: act however many contacts are gone. With --all: bring a changed mapping to
     /// however many contacts. First read why the brake stopped the run.
     // A conflict with the others would else hide that --sweep or --all is missing.
-    #[arg(long, requires = "braked", conflicts_with_all = ["ids", "changed", "since"])]
+    #[arg(long, requires = "braked", conflicts_with_all = ["ids", "changed", "since", "audit"])]
     pub force: bool,
     /// Decide and print; write nothing anywhere.
     #[arg(long)]

@@ -2,6 +2,7 @@
 //! does the work.
 
 mod args;
+mod audit;
 mod bar;
 mod dry_run;
 mod mapping;
@@ -28,6 +29,7 @@ use crate::app::Parts;
 use crate::config::{Migrate, Needed, Settings};
 use crate::feed::Feed;
 use crate::store::{Store, StoreError};
+use crate::sync::Context;
 use crate::tasks::lease;
 
 const UNKNOWN_FIELDS: &str = "the fields of the mapping cannot be read";
@@ -37,17 +39,14 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
     let parts = Parts::build(settings)?;
     let cancel = CancellationToken::new();
     stop_on_signals(&cancel)?;
-    if args.dry_run {
-        // A dry run writes nothing, not even tables.
-        database::prepare(&parts.store, settings, Migrate::Refuse)
-            .await
-            .context("nothing could be done")?;
-        let fitted = parts.fit().await.context(UNKNOWN_FIELDS)?;
-        let context = parts.reading_context(&fitted, cancel.clone()).await?;
-        return tokio::select! {
-            ended = dry_run(&context, &args) => ended,
-            () = cancel.cancelled() => exit(NOTHING_DONE),
-        };
+    if args.audit && !settings.intercom_to_keap.enabled {
+        errln!(
+            "Stopped: an audit needs intercom_to_keap.enabled = true: only then it is remembered what Intercom shows."
+        );
+        return exit(NOTHING_DONE);
+    }
+    if args.dry_run || (args.audit && !args.repair) {
+        return look(&parts, settings, &args, &cancel).await;
     }
     database::prepare(&parts.store, settings, settings.database.migrate)
         .await
@@ -90,6 +89,32 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
         if let Some(status) = delegated.wait().await? {
             return exit(status);
         }
+    }
+}
+
+/// Only looks, and changes nothing.
+async fn look(
+    parts: &Parts,
+    settings: &Settings,
+    args: &SyncArgs,
+    cancel: &CancellationToken,
+) -> Ended {
+    // A dry run writes nothing, not even tables.
+    database::prepare(&parts.store, settings, Migrate::Refuse)
+        .await
+        .context("nothing could be done")?;
+    let fitted = parts.fit().await.context(UNKNOWN_FIELDS)?;
+    let context: &Context = &*parts.reading_context(&fitted, cancel.clone()).await?;
+    let looked = async {
+        if args.audit {
+            audit::audit(context, args.json).await
+        } else {
+            dry_run(context, args).await
+        }
+    };
+    tokio::select! {
+        ended = looked => ended,
+        () = cancel.cancelled() => exit(NOTHING_DONE),
     }
 }
 

@@ -25,7 +25,11 @@ impl Requested {
             let reason = if args.force { RunReason::Forced } else { RunReason::Manual };
             return Ok(Self::Run(store.request_run(Feed::Sweep, reason, None).await?));
         }
-        let feed = if args.changed { Feed::Changed } else { Feed::Backfill };
+        let feed = match args {
+            SyncArgs { audit: true, .. } => Feed::Audit,
+            SyncArgs { changed: true, .. } => Feed::Changed,
+            _ => Feed::Backfill,
+        };
         Ok(Self::Run(store.request_run(feed, RunReason::Manual, args.since).await?))
     }
 

@@ -14,11 +14,12 @@ use tempfile::TempDir;
 use super::keys::{self, KEYS};
 use super::*;
 
-const SECRETS: [(&str, &str); 6] = [
+const SECRETS: [(&str, &str); 7] = [
     ("DATABASE_URL", "postgres://app:canary-db@db/app"),
     ("KEAP_API_KEY", "canary-keap"),
     ("KEAP_WEBHOOK_SECRET", "canary-hook-one-0123456789,canary-hook-two-0123456789"),
     ("INTERCOM_ACCESS_TOKEN", "canary-intercom"),
+    ("INTERCOM_CLIENT_SECRET", "canary-client-secret"),
     ("NETWORK__PROXY", "http://canary:canary-proxy@proxy:3128"),
     ("API_TOKEN", "canary-api-0123456789"),
 ];
@@ -50,6 +51,7 @@ fn secret(settings: &Settings, name: &str) -> Option<String> {
         "KEAP_API_KEY" => &settings.keap.api_key,
         "KEAP_WEBHOOK_SECRET" => &settings.keap.webhook_secret,
         "INTERCOM_ACCESS_TOKEN" => &settings.intercom.access_token,
+        "INTERCOM_CLIENT_SECRET" => &settings.intercom.client_secret,
         "NETWORK__PROXY" => &settings.network.proxy,
         "API_TOKEN" => &settings.http.api_token,
         other => panic!("{other} is no secret"),

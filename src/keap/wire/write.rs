@@ -27,11 +27,13 @@ const PHONES: [&str; 5] = ["PHONE1", "PHONE2", "PHONE3", "PHONE4", "PHONE5"];
 
 impl Places {
     /// The write that makes these changes to a contact. `shown`: the contact, as Keap showed it just
-    /// now. `Err` says why it cannot be made, without personal data.
+    /// now. `masked`: the custom fields that Keap may show masked. `Err` says why it cannot be made,
+    /// without personal data.
     pub(in crate::keap) fn patch(
         &self,
         shown: &str,
         changes: &[Change<'_>],
+        masked: &[String],
     ) -> Result<Patch, String> {
         let shown: Map<String, Json> = serde_json::from_str(shown)
             .map_err(|_| "Keap shows this contact in a form that is not understood".to_owned())?;
@@ -42,6 +44,13 @@ impl Places {
                 return Err(format!("the field {field} is not written to Keap"));
             };
             self.change(&mut patch, &shown, place, reading)?;
+        }
+        let customs = patch.body.get("custom_fields").and_then(Json::as_array);
+        let is_masked = |entry: &Json| {
+            !entry["content"].is_null() && masked.iter().any(|id| is_custom(entry, id))
+        };
+        if customs.is_some_and(|entries| entries.iter().any(is_masked)) {
+            return Err("the contact has a social security number, which Keap may show masked, and a write of any custom field sends it back".to_owned());
         }
         Ok(patch)
     }
@@ -184,13 +193,17 @@ fn put_phone(list: &mut Vec<Json>, reading: &Reading) {
     }
 }
 
-fn put_custom(list: &mut Vec<Json>, id: &str, form: Form, reading: &Reading) {
-    let is_it = |entry: &Json| match &entry["id"] {
+/// Whether an entry is the custom field with this id.
+fn is_custom(entry: &Json, id: &str) -> bool {
+    match &entry["id"] {
         Json::String(text) => text.trim() == id,
         Json::Number(number) => number.to_string() == id,
         _ => false,
-    };
-    match list.iter().position(is_it) {
+    }
+}
+
+fn put_custom(list: &mut Vec<Json>, id: &str, form: Form, reading: &Reading) {
+    match list.iter().position(|entry| is_custom(entry, id)) {
         Some(at) => {
             let content = content(form, reading, Some(&list[at]["content"]));
             list[at]["content"] = content;

@@ -1,6 +1,7 @@
 //! Feeds: the sources of contacts to look at. Each owns its memory and hands out one page at a time.
 
 mod ahead;
+mod audit;
 mod backfill;
 pub(super) mod brake;
 pub(super) mod by_id;
@@ -14,6 +15,7 @@ pub(super) mod sweep;
 mod trail;
 pub(super) mod walk;
 
+pub(super) use audit::AuditFeed;
 pub(super) use backfill::BackfillFeed;
 pub(super) use changed::{ChangedFeed, Polled};
 pub(super) use due::DueFeed;

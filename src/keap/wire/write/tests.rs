@@ -31,7 +31,7 @@ fn body(shown: &Json, changes: &[(&str, Form, &str)]) -> Result<(Json, Vec<Strin
         .collect();
     let changes: Vec<Change<'_>> =
         changes.iter().map(|(field, reading)| Change { field, reading }).collect();
-    let patch = places().patch(&shown.to_string(), &changes)?;
+    let patch = places().patch(&shown.to_string(), &changes, &["98".to_owned()])?;
     Ok((Json::Object(patch.body), patch.mask))
 }
 
@@ -153,6 +153,15 @@ fn custom_fields_are_sent_whole_and_in_the_way_they_were_shown() {
             ])
         );
     }
+}
+
+#[test]
+fn a_masked_number_is_never_sent_back() {
+    let shown = |content: Json| json!({ "id": "7", "job_title": "Buyer", "custom_fields": [{ "id": 98, "content": content }] });
+    let plan = [("plan", Form::Text, "gold")];
+    assert!(body(&shown(json!("***-**-1234")), &plan).is_err());
+    assert!(body(&shown(json!(null)), &plan).is_ok());
+    assert!(body(&shown(json!("***-**-1234")), &[("job", Form::Text, "Head")]).is_ok());
 }
 
 #[test]
