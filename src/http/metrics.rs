@@ -43,6 +43,9 @@ fn recorder() -> Option<&'static PrometheusHandle> {
                     // Prometheus sees an increase only if the counter exists before its first
                     // event.
                     counter!("keap_intercom_sync_late_total").increment(0);
+                    counter!("keap_intercom_sync_writes_to_keap_total").increment(0);
+                    counter!("keap_intercom_sync_notifications_total", "action" => "queued")
+                        .increment(0);
                     Some(handle)
                 }
                 Err(error) => {

@@ -21,18 +21,40 @@ use super::state::HttpState;
 use crate::contact::{IntercomId, KeapId};
 use crate::feed::DueReason;
 
-/// The contact to sync.
+/// The contact to sync. One of the two ids is given.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", try_from = "Given")]
 pub(super) struct ContactRequest {
     /// A Keap contact id: a positive whole number, also as text. `keap_contact_id` is accepted too.
     #[schema(schema_with = json::keap_id_schema, required = false)]
-    #[serde(alias = "keap_contact_id", default)]
     keap_contact_id: Value,
     /// Instead: the id of a linked contact in Intercom. `intercom_contact_id` is accepted too.
     #[schema(example = "6762f0dd1bb69f9f00000000")]
+    intercom_contact_id: Option<String>,
+}
+
+/// The body as it comes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Given {
+    #[serde(alias = "keap_contact_id", default)]
+    keap_contact_id: Option<Value>,
     #[serde(alias = "intercom_contact_id", default)]
     intercom_contact_id: Option<String>,
+}
+
+impl TryFrom<Given> for ContactRequest {
+    type Error = &'static str;
+
+    fn try_from(given: Given) -> Result<Self, Self::Error> {
+        if given.keap_contact_id.is_none() && given.intercom_contact_id.is_none() {
+            return Err("no id is given");
+        }
+        Ok(Self {
+            keap_contact_id: given.keap_contact_id.unwrap_or_default(),
+            intercom_contact_id: given.intercom_contact_id,
+        })
+    }
 }
 
 /// Both spellings of its fields.

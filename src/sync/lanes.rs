@@ -213,7 +213,7 @@ impl Work for Bulk {
         if is_down(&sweep) {
             return sweep;
         }
-        let audit = context.unless_cancelled(self.audit.step()).await;
+        let audit = Box::pin(context.unless_cancelled(self.audit.step())).await;
         Ok(changed? | backfill? | sweep? | audit?)
     }
 }

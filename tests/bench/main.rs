@@ -2,7 +2,7 @@
 //! markdown.
 //!
 //! Everything runs on loopback and stops by itself. `quick` takes under five minutes, the whole of
-//! it some twelve. `start`, `idle`, `counts` and `retention` each run one phase alone.
+//! it some twelve. `start`, `idle`, `counts`, `mapping` and `retention` each run one phase alone.
 // The rules of `pedantic` are for the daemon. In a tool, the shortest code reads best.
 #![allow(clippy::pedantic)]
 
@@ -12,6 +12,7 @@ mod daemon;
 mod database;
 mod http;
 mod idle;
+mod mapping;
 mod measure;
 mod phases;
 #[path = "../demo/process.rs"]
@@ -47,9 +48,11 @@ fn main() -> ExitCode {
         [worker::WORD, first, last] => worker::run(first, last).map(|()| true),
         [] => in_a_runtime(&Sizes::FULL, ""),
         ["quick"] => in_a_runtime(&Sizes::QUICK, ""),
-        [phase @ ("start" | "idle" | "counts" | "retention")] => in_a_runtime(&Sizes::FULL, phase),
+        [phase @ ("start" | "idle" | "counts" | "mapping" | "retention")] => {
+            in_a_runtime(&Sizes::FULL, phase)
+        }
         _ => Err(anyhow::anyhow!(
-            "the options are quick, or one phase alone: start, idle, counts, retention"
+            "the options are quick, or one phase alone: start, idle, counts, mapping, retention"
         )),
     };
     match ended {
@@ -94,6 +97,9 @@ async fn bench(databases: &Databases, sizes: &Sizes, phase: &str) -> anyhow::Res
     }
     if wanted("others") || wanted("counts") {
         phases::counts(&mut table, databases, sizes).await?;
+    }
+    if wanted("mapping") {
+        mapping::mapping(&mut table, databases, sizes).await?;
     }
     if wanted("others") {
         phases::beside_the_worker(&mut table, databases, sizes).await?;

@@ -27,7 +27,7 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(150);
 
 pub(crate) struct Sizes {
     /// Contacts of the phases that count calls.
-    counted: u64,
+    pub counted: u64,
     /// Contacts in each turn beside the worker, and the number of pairs of turns.
     beside: (u64, usize),
     /// The numbers of contacts at which memory is measured.
@@ -302,7 +302,7 @@ pub(crate) async fn memory(
         let mut site = site(databases).await?;
         site.stand_ins.add_people(count).await?;
         let spent = finished(site.daemon(Goal::Written(count), End::Stop, WITHIN).await?)?;
-        peak(table, count, spent.peak_kb);
+        peak(table, "Peak memory", count, spent.peak_kb);
         agreed(
             table,
             &format!("Lost or doubled of {count}"),
@@ -329,7 +329,7 @@ pub(crate) async fn killed_and_resumed(
     let recorded = before.contacts + after.contacts;
     let verdict = site.stand_ins.verify().await?;
 
-    peak(table, count, before.peak_kb.max(after.peak_kb));
+    peak(table, "Peak memory", count, before.peak_kb.max(after.peak_kb));
     if !after.goal_reached {
         table.row(
             &format!("… stopped after {} s with", within.as_secs()),
@@ -356,9 +356,9 @@ pub(crate) async fn killed_and_resumed(
     Ok(())
 }
 
-fn peak(table: &mut Table, count: u64, peak_kb: u64) {
+pub(crate) fn peak(table: &mut Table, what: &str, count: u64, peak_kb: u64) {
     table.count(
-        &format!("Peak memory with {count} contacts"),
+        &format!("{what} with {count} contacts"),
         format!("{:.1} MB", peak_kb as f64 / 1024.0),
         "≤ 40 MB",
         peak_kb <= MEMORY_GOAL_KB,

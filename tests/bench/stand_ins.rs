@@ -1,6 +1,7 @@
 //! Both stand-ins in a process of their own, so that the bench measures the daemon alone.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use serde::Deserialize;
@@ -18,6 +19,8 @@ pub(crate) struct StandIns {
     _process: Process,
     urls: Urls,
     limited: bool,
+    /// The settings file of the daemon, if it has one.
+    file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -84,7 +87,7 @@ impl StandIns {
     pub(crate) async fn start() -> anyhow::Result<StandIns> {
         let process = Process::start(&[WORD], &[])?;
         let urls = serde_json::from_str(&process.first_line)?;
-        let stand_ins = StandIns { _process: process, urls, limited: false };
+        let stand_ins = StandIns { _process: process, urls, limited: false, file: None };
         // A ledger of a million calls would slow the stand-ins.
         stand_ins.order("ledger", json!({"keep_calls": false})).await?;
         Ok(stand_ins)
@@ -96,6 +99,9 @@ impl StandIns {
         let Urls { keap, keap_token, intercom, intercom_token, .. } = &self.urls;
         let mut settings =
             daemon::settings(database_url, (keap, keap_token), (intercom, intercom_token));
+        if let Some(file) = &self.file {
+            settings.push((daemon::SETTINGS_FILE, file.display().to_string()));
+        }
         if !self.limited {
             let no_limit = [
                 ("INTERCOM__CALLS_PER_10_SECONDS", "100000"),
@@ -105,6 +111,11 @@ impl StandIns {
             settings.extend(no_limit.map(|(name, value)| (name, value.to_owned())));
         }
         settings
+    }
+
+    /// From now on, the daemon has this settings file.
+    pub(crate) fn map_by(&mut self, file: PathBuf) {
+        self.file = Some(file);
     }
 
     /// Sends an order to the stand-ins; the paths are those of `tests/sim/control.rs`.

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // The demo and the bench each use a part.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use keap_intercom_sync::commands::run::stop_on_signals;
@@ -15,6 +16,9 @@ use crate::sim::{Intercom, Keap};
 
 /// The first argument of a process that is to be a daemon.
 pub(crate) const WORD: &str = "daemon";
+
+/// The variable that names the settings file of a daemon, if it has one.
+pub(crate) const SETTINGS_FILE: &str = "BENCH_SETTINGS_FILE";
 
 /// The environment of a daemon: names and values.
 pub(crate) type Settings = Vec<(&'static str, String)>;
@@ -49,7 +53,8 @@ pub(crate) fn start(settings: &Settings) -> anyhow::Result<Process> {
 /// Runs the daemon in this process until a signal.
 pub(crate) fn run() -> anyhow::Result<()> {
     end_with_parent();
-    let settings = config::load(&Sources::from_process(None))?;
+    let file = std::env::var_os(SETTINGS_FILE).map(PathBuf::from);
+    let settings = config::load(&Sources::from_process(file))?;
     logs::start(&settings.log)?;
     let runtime = app::runtime()?;
     let ended = runtime.block_on(async {

@@ -102,6 +102,7 @@ async fn routes_whose_credential_is_not_configured_are_closed(pool: PgPool) {
     let mut world = world(pool).await;
     world.env.remove("API_TOKEN");
     world.env.remove("KEAP_WEBHOOK_SECRET");
+    world.env.remove("INTERCOM_CLIENT_SECRET");
 
     let daemon = world.daemon().await;
     for (method, path, who) in table() {

@@ -81,16 +81,16 @@ async fn step(
     let (written, action, id) = match decision {
         Decision::Create => (left_out.write(target, None).await?, Action::Created, None),
         Decision::Link(id) => {
-            left_out.merge(target, &id, true).await?;
-            (left_out.bring(target, &id).await?, Action::Linked, Some(id))
+            Box::pin(left_out.merge(target, &id, true)).await?;
+            (Box::pin(left_out.bring(target, &id)).await?, Action::Linked, Some(id))
         }
         Decision::Update(id) => {
-            left_out.merge(target, &id, false).await?;
+            Box::pin(left_out.merge(target, &id, false)).await?;
             if left_out.decided().is_some_and(|merge| merge.is_missing) {
                 let reason = SkipReason::Unchanged;
                 return Ok(Next::Done(Outcome::Skipped { reason, forget: false }));
             }
-            (left_out.bring(target, &id).await?, Action::Updated, Some(id))
+            (Box::pin(left_out.bring(target, &id)).await?, Action::Updated, Some(id))
         }
         // The others write no fields.
         other => return Box::pin(step_without_fields(target, other, named, *replaced)).await,

@@ -25,6 +25,15 @@ pub(super) struct SeedKeap {
     /// If set, all contacts get one stamp, this many milliseconds ago. Else each gets its own.
     #[serde(default)]
     age_ms: Option<i64>,
+    /// These custom fields have a value for everybody.
+    #[serde(default)]
+    customs: Vec<i64>,
+    /// Everybody has these tags.
+    #[serde(default)]
+    tags: Vec<i64>,
+    /// Everybody works for this company.
+    #[serde(default)]
+    company: Option<(i64, String)>,
 }
 
 pub(super) async fn seed_keap(
@@ -32,7 +41,16 @@ pub(super) async fn seed_keap(
     Json(order): Json<SeedKeap>,
 ) -> Json<Value> {
     let ids = stage.keap.add_many(order.count as usize, |at| {
-        people::invented(order.start + at as u64, order.shape)
+        let mut person = people::invented(order.start + at as u64, order.shape);
+        for field in &order.customs {
+            person = person.custom(*field, format!("value {field} of {at}"));
+        }
+        person.tag_ids.extend(&order.tags);
+        if let Some((id, name)) = &order.company {
+            person.details.company_id = Some(*id);
+            person.company_name = Some(name.clone());
+        }
+        person
     });
     if let Some(age_ms) = order.age_ms {
         let stamp_ms = stage.keap.clock().now_ms() - age_ms;
