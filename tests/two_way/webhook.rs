@@ -23,6 +23,7 @@ async fn world(pool: PgPool) -> (World, i64) {
     ]));
     world
         .set("INTERCOM_TO_KEAP__ENABLED", "true")
+        .set("POLL__SCHEDULE", "0 0 0 1 1 *")
         .set("INTERCOM_TO_KEAP__SCHEDULE", "0 0 0 1 1 *")
         .set("INTERCOM_CLIENT_SECRET", SECRET)
         .set("API_TOKEN", crate::http::TOKEN);
