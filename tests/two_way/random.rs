@@ -102,7 +102,12 @@ impl Scene {
             clock.advance_ms(130_000);
         }
         self.words += 1;
-        let text = format!("word {}", self.words);
+        // Some take back what they typed.
+        let before = self.quiet.get(&(id, owner, side)).and_then(Value::as_str);
+        let text = match before.map(str::to_owned) {
+            Some(before) if self.rng.random_bool(0.3) => before,
+            _ => format!("word {}", self.words),
+        };
         match side {
             Side::Keap => {
                 self.world.keap.set_custom(id, self.fields[owner], text.as_str());
