@@ -125,6 +125,11 @@ async fn the_example_of_a_shop_works(pool: PgPool) {
     works(pool, "config/examples/shop.toml", 8).await;
 }
 
+#[sqlx::test]
+async fn the_example_of_both_directions_works(pool: PgPool) {
+    works(pool, "config/examples/two-way.toml", 8).await;
+}
+
 /// The blocks of TOML in a document, without those that show something else than fields.
 fn blocks(document: &str) -> Vec<String> {
     let parts = document.split("```toml\n").skip(1);
