@@ -4,6 +4,7 @@ use sqlx::PgPool;
 
 use super::Stage;
 
+// F115
 #[sqlx::test]
 async fn nothing_is_written_to_keap(pool: PgPool) {
     for owner in ["keap", "intercom", "newest", "fill", "never"] {
