@@ -6,6 +6,7 @@ mod lists;
 mod off;
 mod owners;
 mod polls;
+mod refusals;
 
 use chrono::TimeDelta;
 use keap_intercom_sync::feed::Counts;
