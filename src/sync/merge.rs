@@ -142,7 +142,8 @@ fn winner(sides: &Sides<'_>, is_first: bool, direction: Direction) -> Option<(Wi
         Owner::Fill => {
             let fills = |from: &Side<'_>, into: &Side<'_>| {
                 let is_news = is_first || from.since == Since::Changed;
-                let was_cleared = !is_first && into.since == Since::Changed;
+                // With one direction, nobody has seen a person clear it.
+                let was_cleared = direction.to_keap && !is_first && into.since == Since::Changed;
                 *into.shows == Reading::Empty && is_news && !was_cleared
             };
             if fills(keap, intercom) {

@@ -1,5 +1,5 @@
 //! `make demo`: runs the real daemon with two stand-ins and a thousand invented people, and kills
-//! and stops the daemon in the middle of its work.
+//! and stops the daemon in the middle of its work. In the end it switches the second direction on.
 //!
 //! The demo succeeds only if both stand-ins and the rows in Postgres agree at the end. `--stay`
 //! keeps everything running. `--stand-ins` runs only the stand-ins, for a daemon that is started
@@ -7,6 +7,7 @@
 // The rules of `pedantic` are for the daemon. In a tool, the shortest code reads best.
 #![allow(clippy::pedantic)]
 
+mod both;
 mod cast;
 mod daemon;
 mod database;
@@ -34,7 +35,7 @@ use daemon::Settings;
 use database::Database;
 use process::Process;
 use recorded::Recorded;
-use report::{Report, thousands};
+use report::{Check, Report, thousands};
 use sim::verify::{Verdict, verify};
 use sim::{Intercom, Keap, Stage};
 
@@ -136,8 +137,11 @@ async fn demo(database: &Database, stay: bool) -> anyhow::Result<bool> {
     let process = demo.first_start().await?;
     let process = demo.changes(process).await?;
     demo.check_everybody(&process).await?;
-    let mut passed = demo.end().await?;
+    let (process, checks) = demo.both_ways(process).await?;
+    let mut passed = demo.end(checks).await?;
     if stay {
+        // As it is by default, and as the README shows it.
+        let process = demo.one_way_again(process).await?;
         println!("\nDo both sides agree? {}", if passed { "yes" } else { "no: see ✗ above" });
         stay::stay(&stage, database, &demo.settings, process).await?;
         return Ok(passed);
@@ -279,15 +283,16 @@ impl Demo<'_> {
             counts.skipped,
             counts.held
         );
-        self.report.phase("Check of every contact", self.keap, self.intercom);
+        self.report.phase(report::CHECK_OF_ALL, self.keap, self.intercom);
         Ok(())
     }
 
-    async fn end(&mut self) -> anyhow::Result<bool> {
+    /// `more`: what was checked on the way.
+    async fn end(&mut self, more: Vec<Check>) -> anyhow::Result<bool> {
         let snapshot = self.snapshot().await?;
         let strangers = self.cast.untouched_strangers(self.intercom);
         let office = self.cast.office;
-        Ok(self.report.show(&snapshot, self.intercom, strangers, office))
+        Ok(self.report.show(&snapshot, self.intercom, strangers, office, more))
     }
 
     async fn snapshot(&self) -> anyhow::Result<Snapshot> {

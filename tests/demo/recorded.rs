@@ -14,8 +14,11 @@ pub(crate) struct Recorded {
     pub held: BTreeMap<i64, String>,
     /// Number of contacts that wait for another try.
     pub due: i64,
-    /// Number of rows in `keap_intercom_sync_logs` by status and action.
+    /// Number of rows in `keap_intercom_sync_logs` by status and action, for the direction to
+    /// Intercom.
     pub rows: BTreeMap<(String, String), i64>,
+    /// Number of rows for the direction to Keap.
+    pub to_keap: i64,
     /// Keap id and Intercom id of each row whose status is `synced`.
     pub synced: BTreeSet<(String, String)>,
 }
@@ -49,12 +52,18 @@ impl Recorded {
             .fetch_one(pool)
             .await?;
         let rows: Vec<(String, String, i64)> = sqlx::query_as(
-            "select sync_status, coalesce(action, ''), count(*) from keap_intercom_sync_logs group by 1, 2",
+            "select sync_status, coalesce(action, ''), count(*) from keap_intercom_sync_logs
+             where sync_direction = 'keap_to_intercom' group by 1, 2",
         )
         .fetch_all(pool)
         .await?;
         recorded.rows =
             rows.into_iter().map(|(status, action, count)| ((status, action), count)).collect();
+        recorded.to_keap = sqlx::query_scalar(
+            "select count(*) from keap_intercom_sync_logs where sync_direction = 'intercom_to_keap'",
+        )
+        .fetch_one(pool)
+        .await?;
         let synced: Vec<(String, String)> = sqlx::query_as(
             "select distinct keap_contact_id, intercom_contact_id from keap_intercom_sync_logs
              where sync_status = 'synced' and intercom_contact_id is not null",

@@ -13,8 +13,10 @@ use crate::sim::{Intercom, Keap};
 /// outcomes that wait to be recorded together.
 const MOST_LOST_RECORDS: i64 = 64 + 2 * 250;
 /// The actions in the log of outcomes, in the order in which they are printed.
-const ACTIONS: [&str; 7] =
-    ["created", "linked", "updated", "unchanged", "skipped", "held", "failed"];
+const ACTIONS: [&str; 8] =
+    ["created", "linked", "updated", "restored", "unchanged", "skipped", "held", "failed"];
+/// The phase in which every contact is checked again.
+pub(crate) const CHECK_OF_ALL: &str = "Check of every contact";
 
 /// The calls of one phase, by kind.
 struct Phase {
@@ -31,7 +33,7 @@ pub(crate) struct Report {
 }
 
 /// One line of the result.
-struct Check {
+pub(crate) struct Check {
     text: String,
     passed: bool,
 }
@@ -98,6 +100,7 @@ impl Report {
         intercom: &Intercom,
         strangers: (usize, usize),
         office: i64,
+        more: Vec<Check>,
     ) -> bool {
         let Snapshot { verdict, recorded } = snapshot;
         println!("The result\n");
@@ -118,6 +121,7 @@ impl Report {
                 row(&format!("  {action}"), count as usize);
             }
         }
+        row("  updated in Keap", recorded.to_keap as usize);
 
         println!("\n{:<36}{:>8}{:>10}   kinds of Intercom calls", "Calls", "Keap", "Intercom");
         println!();
@@ -134,7 +138,8 @@ impl Report {
         }
         println!();
 
-        let checks = self.checks(snapshot, intercom, strangers, office);
+        let mut checks = self.checks(snapshot, intercom, strangers, office);
+        checks.extend(more);
         for Check { text, passed } in &checks {
             println!("{} {text}", if *passed { "✓" } else { "✗" });
         }
@@ -182,8 +187,8 @@ impl Report {
             .count() as i64;
         let repeated = writes - recorded.rows_with("synced");
         let refused = intercom.statuses().get(&429).copied().unwrap_or(0);
-        let idle_calls =
-            self.phases.last().map_or(0, |phase| phase.intercom.values().sum::<usize>());
+        let idle = self.phases.iter().find(|phase| phase.name == CHECK_OF_ALL);
+        let idle_calls = idle.map_or(0, |phase| phase.intercom.values().sum::<usize>());
         let held = recorded.held.keys().copied().collect::<Vec<_>>();
         vec![
             check(
@@ -228,7 +233,7 @@ impl Report {
     }
 }
 
-fn check(passed: bool, text: String) -> Check {
+pub(crate) fn check(passed: bool, text: String) -> Check {
     Check { text, passed }
 }
 

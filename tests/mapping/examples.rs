@@ -125,6 +125,11 @@ async fn the_example_of_a_shop_works(pool: PgPool) {
     works(pool, "config/examples/shop.toml", 8).await;
 }
 
+#[sqlx::test]
+async fn the_example_of_both_directions_works(pool: PgPool) {
+    works(pool, "config/examples/two-way.toml", 8).await;
+}
+
 /// The blocks of TOML in a document, without those that show something else than fields.
 fn blocks(document: &str) -> Vec<String> {
     let parts = document.split("```toml\n").skip(1);
@@ -135,8 +140,8 @@ fn blocks(document: &str) -> Vec<String> {
 #[sqlx::test]
 async fn every_mapping_in_the_documentation_is_one(pool: PgPool) {
     let mut world = World::new(pool).await;
-    let (fields, readme) = (read("docs/fields.md"), read("README.md"));
-    let blocks: Vec<String> = [fields, readme].iter().flat_map(|text| blocks(text)).collect();
+    let documents = ["docs/fields.md", "docs/two-way.md", "README.md"];
+    let blocks: Vec<String> = documents.iter().flat_map(|path| blocks(&read(path))).collect();
     assert!(blocks.len() >= 11, "{} blocks", blocks.len());
     for block in blocks {
         world.file(&block);

@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use super::Stage;
 use crate::sim::Rewrite;
 
+// F106
 #[sqlx::test]
 async fn search_that_still_shows_the_old_value_brings_nothing_back(pool: PgPool) {
     let stage = Stage::new(pool, "newest").await;
@@ -60,6 +61,7 @@ async fn an_unchanged_contact_costs_no_call(pool: PgPool) {
     assert_eq!(stage.world.keap.count("list") + stage.world.keap.count("read"), 1);
 }
 
+// F114
 #[sqlx::test]
 async fn an_edit_and_its_undoing_end_quiet(pool: PgPool) {
     let stage = Stage::new(pool, "newest").await;

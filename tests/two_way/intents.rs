@@ -12,6 +12,7 @@ async fn open_intents(stage: &Stage) -> i64 {
         .unwrap()
 }
 
+// F108
 #[sqlx::test]
 async fn a_write_to_keap_that_loses_its_answer_is_not_taken_for_a_persons_edit(pool: PgPool) {
     let stage = Stage::new(pool, "newest").await;
@@ -25,6 +26,7 @@ async fn a_write_to_keap_that_loses_its_answer_is_not_taken_for_a_persons_edit(p
     stage.assert_quiet().await;
 }
 
+// F108
 #[sqlx::test]
 async fn the_former_value_in_intercom_wins_over_a_write_with_an_unknown_outcome(pool: PgPool) {
     let stage = Stage::new(pool, "newest").await;
@@ -41,6 +43,7 @@ async fn the_former_value_in_intercom_wins_over_a_write_with_an_unknown_outcome(
     stage.assert_quiet().await;
 }
 
+// F108
 #[sqlx::test]
 async fn a_value_that_intercom_rewrites_before_its_answer_is_lost_does_not_travel_back(
     pool: PgPool,

@@ -19,6 +19,7 @@ fn rich(stage: &Stage, other: i64) -> Person {
     person
 }
 
+// F109
 #[sqlx::test]
 async fn every_other_entry_stays_as_it_is(pool: PgPool) {
     for keeps_entries in [false, true] {

@@ -9,6 +9,7 @@ mod owners;
 mod polls;
 mod privacy;
 mod random;
+mod refusals;
 mod webhook;
 
 use chrono::TimeDelta;

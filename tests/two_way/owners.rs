@@ -5,6 +5,7 @@ use sqlx::PgPool;
 
 use super::Stage;
 
+// F103
 #[sqlx::test]
 async fn an_edit_in_intercom_reaches_keap_in_one_write_and_one_read(pool: PgPool) {
     for owner in ["newest", "intercom"] {
@@ -19,6 +20,7 @@ async fn an_edit_in_intercom_reaches_keap_in_one_write_and_one_read(pool: PgPool
     }
 }
 
+// F103
 #[sqlx::test]
 async fn an_edit_in_keap_costs_one_call_and_the_owner_gets_its_value_back(pool: PgPool) {
     let stage = Stage::new(pool, "keap").await;
@@ -38,6 +40,7 @@ async fn an_edit_in_keap_costs_one_call_and_the_owner_gets_its_value_back(pool: 
     stage.assert_quiet().await;
 }
 
+// F103
 #[sqlx::test]
 async fn intercom_gets_its_value_back_in_keap(pool: PgPool) {
     let stage = Stage::new(pool, "intercom").await;
@@ -69,6 +72,7 @@ async fn without_put_back_an_edit_stays_until_the_owner_changes(pool: PgPool) {
     stage.assert_quiet().await;
 }
 
+// F104
 #[sqlx::test]
 async fn the_later_edit_wins_a_conflict_and_the_log_says_so(pool: PgPool) {
     let stage = Stage::new(pool, "newest").await;
@@ -90,6 +94,7 @@ async fn the_later_edit_wins_a_conflict_and_the_log_says_so(pool: PgPool) {
     stage.assert_quiet().await;
 }
 
+// F103
 #[sqlx::test]
 async fn two_fields_can_travel_in_two_directions_at_once(pool: PgPool) {
     let stage = Stage::new(pool, "newest").await;
@@ -102,6 +107,7 @@ async fn two_fields_can_travel_in_two_directions_at_once(pool: PgPool) {
     stage.assert_quiet().await;
 }
 
+// F111
 #[sqlx::test]
 async fn a_clearing_travels_in_both_directions(pool: PgPool) {
     let stage = Stage::new(pool, "newest").await;
@@ -135,6 +141,7 @@ async fn fill_fills_what_is_empty_and_touches_nothing_else(pool: PgPool) {
     stage.assert_quiet().await;
 }
 
+// F110
 #[sqlx::test]
 async fn a_first_match_wipes_nothing_on_either_side(pool: PgPool) {
     for owner in ["keap", "intercom", "newest", "fill", "never"] {

@@ -22,6 +22,7 @@ async fn a_quiet_poll_is_one_call(pool: PgPool) {
     assert_eq!(stage.world.intercom.calls(), 1);
 }
 
+// F107
 #[sqlx::test]
 async fn an_edit_that_search_shows_late_is_still_found(pool: PgPool) {
     let stage = Stage::new(pool, "newest").await;
@@ -48,6 +49,7 @@ async fn an_edit_that_search_shows_late_is_still_found(pool: PgPool) {
     assert_eq!(stage.plan_in_keap(), "bronze");
 }
 
+// F107
 #[sqlx::test]
 async fn a_walk_over_all_users_finds_what_the_polls_have_missed(pool: PgPool) {
     let stage = Stage::new(pool, "newest").await;
@@ -78,6 +80,7 @@ async fn a_walk_over_all_users_finds_what_the_polls_have_missed(pool: PgPool) {
     stage.assert_quiet().await;
 }
 
+// F113
 #[sqlx::test]
 async fn a_brake_stops_an_audit_that_would_change_very_much_and_a_person_lifts_it(pool: PgPool) {
     let stage = Stage::new(pool, "intercom").await;
