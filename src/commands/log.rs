@@ -33,13 +33,13 @@ pub struct LogArgs {
     #[arg(long, value_name = "KEAP ID")]
     pub contact: Option<KeapId>,
     /// Only this action.
-    #[arg(long, value_parser = ["created", "linked", "updated", "unchanged", "archived", "unlinked", "skipped", "held", "failed"])]
+    #[arg(long, value_parser = ["created", "linked", "updated", "unchanged", "archived", "unlinked", "restored", "skipped", "held", "failed"])]
     pub action: Option<String>,
     /// Only outcomes whose reason begins with this code, for example no_email.
     #[arg(long, value_name = "CODE")]
     pub reason: Option<String>,
     /// Only outcomes of this feed.
-    #[arg(long, value_parser = ["due", "changed", "backfill", "sweep"])]
+    #[arg(long, value_parser = ["due", "changed", "backfill", "sweep", "audit"])]
     pub feed: Option<String>,
     /// Only outcomes of this run.
     #[arg(long, value_name = "RUN ID")]

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::contact::KeapId;
 
+/// The stored word of the hold that a value of Intercom causes.
+pub const EMAIL_IN_KEAP: &str = "email_in_keap";
+
 /// Why a contact needs a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HoldReason {
@@ -28,7 +31,7 @@ impl HoldReason {
     pub fn code(&self) -> &'static str {
         match self {
             Self::EmailLinkedTo(_) => "email_linked_to",
-            Self::EmailInKeap(_) => "email_in_keap",
+            Self::EmailInKeap(_) => EMAIL_IN_KEAP,
             Self::ExternalIdTaken => "external_id_taken",
             Self::ExternalIdUnproven => "external_id_unproven",
             Self::SeveralUsers => "several_users",
@@ -52,7 +55,7 @@ impl HoldReason {
     /// Whether the hold can end without any change in Keap that the daemon would notice: a person
     /// corrects or archives the contact in Intercom. It is looked at again from time to time.
     pub fn ends_in_intercom(&self) -> bool {
-        matches!(self, Self::ExternalIdUnproven)
+        matches!(self, Self::ExternalIdUnproven | Self::EmailInKeap(_))
     }
 
     /// What a remote or the database answered, if the code alone does not say it.
@@ -68,7 +71,7 @@ impl HoldReason {
         let detail = || detail.unwrap_or_default().to_owned();
         Some(match code {
             "email_linked_to" => Self::EmailLinkedTo(about?),
-            "email_in_keap" => Self::EmailInKeap(about?),
+            EMAIL_IN_KEAP => Self::EmailInKeap(about?),
             "external_id_taken" => Self::ExternalIdTaken,
             "external_id_unproven" => Self::ExternalIdUnproven,
             "several_users" => Self::SeveralUsers,

@@ -10,7 +10,7 @@ mod run;
 mod skip;
 
 pub use action::{Action, SyncStatus};
-pub use hold::HoldReason;
+pub use hold::{EMAIL_IN_KEAP, HoldReason};
 pub use run::{BRAKE, RunFailure};
 pub use skip::SkipReason;
 

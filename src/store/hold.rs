@@ -11,7 +11,7 @@ use super::due::{RetryRow, put_requests};
 use super::{Result, Store, Transaction, blocked, due, keap_id, keap_ids};
 use crate::contact::{Digest, IntercomId, KeapId};
 use crate::feed::DueReason;
-use crate::outcome::HoldReason;
+use crate::outcome::{EMAIL_IN_KEAP, HoldReason};
 
 /// A contact that waits for a person, as people see it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -40,6 +40,11 @@ impl KnownHold {
     /// Whether it is held for this reason, whatever a remote answered.
     pub fn is_for(&self, reason: &HoldReason) -> bool {
         self.code == reason.code() && self.about == reason.about()
+    }
+
+    /// Whether a value of Intercom is held, and not one of Keap.
+    pub fn is_of_intercom(&self) -> bool {
+        self.code == EMAIL_IN_KEAP
     }
 }
 

@@ -8,6 +8,7 @@ use sqlx::FromRow;
 use super::mapping::{self, Mappings};
 use super::{Fence, Result, Store, Transaction, due};
 use crate::contact::{Bases, IntercomId, KeapId};
+use crate::outcome::EMAIL_IN_KEAP;
 
 /// A list of Intercom's users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct LinkedUser {
     pub intercom_updated_at: Option<DateTime<Utc>>,
     /// A write of it is under way, or has an unknown outcome.
     pub is_open: bool,
+    /// A value that it showed holds the contact.
+    pub is_held: bool,
 }
 
 /// A linked contact that shows on both sides what was settled on one.
@@ -76,6 +79,7 @@ struct UserRow {
     intercom_base: Option<Vec<u8>>,
     intercom_updated_at: Option<DateTime<Utc>>,
     is_open: bool,
+    is_held: bool,
 }
 
 impl Store {
@@ -91,11 +95,14 @@ impl Store {
                         case when based_at = updated_at then keap_base end as keap_base,
                         case when based_at = updated_at then intercom_base end as intercom_base,
                         exists (select from contact_intent intent
-                                 where intent.keap_contact_id = link.keap_contact_id) as is_open
+                                 where intent.keap_contact_id = link.keap_contact_id) as is_open,
+                        exists (select from contact_held held
+                                 where held.keap_contact_id = link.keap_contact_id and code = $2) as is_held
                    from contact_link link
                   where intercom_contact_id = any($1) and state = 'linked'",
             )
             .bind(&ids)
+            .bind(EMAIL_IN_KEAP)
             .fetch_all(&mut **tx)
             .await?;
             let mappings = Mappings::read(tx).await?;
@@ -109,6 +116,7 @@ impl Store {
                     intercom_base: bases(row.intercom_base),
                     intercom_updated_at: row.intercom_updated_at,
                     is_open: row.is_open,
+                    is_held: row.is_held,
                 };
                 (row.intercom_contact_id, user)
             };

@@ -27,7 +27,7 @@ const MIGRATIONS_TABLE: &str = "create table if not exists _sqlx_migrations (
 )";
 
 /// The tables that passes write.
-const WRITTEN: [&str; 15] = [
+const WRITTEN: [&str; 16] = [
     "keap_intercom_sync_logs",
     "contact_link",
     "contact_due",
@@ -38,6 +38,7 @@ const WRITTEN: [&str; 15] = [
     "tag_cursor",
     "contact_intent",
     "sync_cursor",
+    "intercom_cursor",
     "sync_run",
     "sync_lease",
     "sync_batch",

@@ -10,6 +10,7 @@ use super::claims::{Claims, OpenPage};
 use super::doubt::Doubt;
 use super::heartbeat::Heartbeat;
 use super::merge::Direction;
+use super::noticed::Noticed;
 use super::result::Halt;
 use super::under_way::UnderWay;
 use crate::config::{self, FirstRun};
@@ -69,6 +70,8 @@ pub struct Board {
     pub heartbeat: Heartbeat,
     /// What makes the mapping doubtful.
     pub doubt: Arc<Doubt>,
+    /// Changes in Intercom that are stored as due.
+    pub noticed: Noticed,
     /// Wakes the lanes for requests that other processes store.
     pub requests: Arc<Requests>,
     /// What came of everything since the start, as it is recorded.
@@ -82,6 +85,7 @@ impl Default for Board {
             intents: UnderWay::default(),
             heartbeat: Heartbeat::default(),
             doubt: Arc::default(),
+            noticed: Noticed::default(),
             requests: Arc::default(),
             progress: watch::Sender::new(Counts::default()),
         }

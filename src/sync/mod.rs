@@ -15,6 +15,7 @@ pub mod mapping_change;
 mod matching;
 mod merge;
 mod notice;
+mod noticed;
 mod owners;
 mod page;
 mod pass;

@@ -218,6 +218,7 @@ impl<'a> Planner<'a> {
         let looks_at_intercom = self.context.policy.direction.to_keap
             && (!found.is_empty()
                 || !found_in_keap.is_empty()
+                || hold.as_ref().is_some_and(KnownHold::is_of_intercom)
                 || waiting.as_ref().is_some_and(Waiting::looks_at_both));
         let seen = Seen {
             link: link.as_ref(),

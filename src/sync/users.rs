@@ -44,20 +44,24 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
         let is_at_end = until.is_some_and(|until| stamps().any(|at| at < until));
         let next = page.next.clone().filter(|next| Some(next) != from.as_ref());
         let is_whole = is_at_end || next.is_none() || before.position.is_none();
-        let seen = if before.position.is_none() {
-            SeenUsers::default()
+        let found = if before.position.is_none() {
+            Found::default()
         } else {
-            let (seen, compared) = compare_page(context, &page).await?;
-            walk.compared += compared;
-            walk.changed += seen.changed.len();
-            seen
+            let (mut compared, count) = compare_page(context, &page).await?;
+            compared.changed.retain(|sight| !sight.is_known(context));
+            walk.compared += count;
+            walk.changed += compared.changed.len();
+            compared
         };
         let cursor = IntercomCursor {
             position: if is_whole { newest } else { before.position },
             walked_at: if is_whole { Some(Utc::now()) } else { before.walked_at },
         };
         let cursor = Some((IntercomFeed::Changed, &cursor));
+        let Found { changed, settled } = found;
+        let seen = SeenUsers { changed: changed.iter().map(|sight| sight.keap).collect(), settled };
         store.record_users(&context.fence()?, &seen, cursor).await?;
+        changed.iter().for_each(|sight| sight.note(context));
         if is_whole {
             return Ok(walk);
         }
@@ -73,11 +77,11 @@ pub(super) async fn next_page(
     from: Option<&str>,
 ) -> Result<(Vec<KeapId>, usize, Option<String>), Halt> {
     let page = read(context, UserOrder::AsCreated, from).await?;
-    let (seen, compared) = compare_page(context, &page).await?;
-    let settled = SeenUsers { changed: Vec::new(), settled: seen.settled };
+    let (found, compared) = compare_page(context, &page).await?;
+    let settled = SeenUsers { changed: Vec::new(), settled: found.settled };
     context.store.record_users(&context.fence()?, &settled, None).await?;
     let next = page.next.filter(|next| Some(next.as_str()) != from);
-    Ok((seen.changed, compared, next))
+    Ok((found.changed.iter().map(|sight| sight.keap).collect(), compared, next))
 }
 
 /// Compares all users and changes nothing. `show` is told each linked contact that differs.
@@ -90,7 +94,7 @@ pub async fn compare_all(
         let page = read(context, UserOrder::AsCreated, from.as_deref()).await?;
         for (intercom, keap, compared) in linked(context, &page).await? {
             walk.compared += 1;
-            if matches!(compared, Compared::Changed) {
+            if matches!(compared, Compared::Changed(_)) {
                 walk.changed += 1;
                 show(keap, &intercom);
             }
@@ -117,15 +121,19 @@ pub async fn hint(context: &Context, item: serde_json::Value) -> Result<bool, St
     let Some(link) = links.get(hinted.id()) else {
         return Ok(false);
     };
-    let is_news = match &hinted {
-        Hinted::User(user) => matches!(compare(context, user, link), Compared::Changed),
+    let sight = match &hinted {
+        Hinted::User(user) => match compare(context, user, link) {
+            Compared::Changed(sight) if !sight.is_known(context) => Some(sight),
+            _ => return Ok(false),
+        },
         // It was archived or deleted.
-        Hinted::Gone(_) => true,
+        Hinted::Gone(_) => None,
     };
-    if is_news {
-        context.store.hint_of_intercom(link.keap).await?;
+    context.store.hint_of_intercom(link.keap).await?;
+    if let Some(sight) = sight {
+        sight.note(context);
     }
-    Ok(is_news)
+    Ok(true)
 }
 
 async fn read(context: &Context, order: UserOrder, from: Option<&str>) -> Result<UsersPage, Halt> {
@@ -137,18 +145,18 @@ async fn read(context: &Context, order: UserOrder, from: Option<&str>) -> Result
 }
 
 /// Compares one page, and says how many of its users are linked.
-async fn compare_page(context: &Context, page: &UsersPage) -> Result<(SeenUsers, usize), Halt> {
-    let mut seen = SeenUsers::default();
+async fn compare_page(context: &Context, page: &UsersPage) -> Result<(Found, usize), Halt> {
+    let mut found = Found::default();
     let linked = linked(context, page).await?;
     let compared = linked.len();
-    for (_, keap, compared) in linked {
+    for (_, _, compared) in linked {
         match compared {
             Compared::Same => {}
-            Compared::Settled(settled) => seen.settled.push(settled),
-            Compared::Changed => seen.changed.push(keap),
+            Compared::Settled(settled) => found.settled.push(settled),
+            Compared::Changed(sight) => found.changed.push(sight),
         }
     }
-    Ok((seen, compared))
+    Ok((found, compared))
 }
 
 /// The linked users of a page, each compared with what was settled. It costs no call.
@@ -169,7 +177,31 @@ enum Compared {
     Same,
     /// It shows what was settled on Keap's side, and nobody has stored that of Intercom's.
     Settled(SettledUser),
-    Changed,
+    Changed(Sight),
+}
+
+/// What a page showed.
+#[derive(Default)]
+struct Found {
+    changed: Vec<Sight>,
+    settled: Vec<SettledUser>,
+}
+
+/// A changed contact, as a list or a notification shows it.
+struct Sight {
+    keap: KeapId,
+    shown: Bases,
+    updated_at: Option<i64>,
+}
+
+impl Sight {
+    fn is_known(&self, context: &Context) -> bool {
+        context.board.noticed.has(self.keap, &self.shown, self.updated_at)
+    }
+
+    fn note(&self, context: &Context) {
+        context.board.noticed.note(self.keap, &self.shown, self.updated_at);
+    }
 }
 
 /// Compares a user with what was settled. It costs no call.
@@ -185,14 +217,20 @@ fn compare(context: &Context, user: &Candidate, link: &LinkedUser) -> Compared {
     let under = |bases: &Option<Bases>| bases.clone().map(|base| base.under(order));
     let (in_keap, in_intercom) = (under(&link.keap_base), under(&link.intercom_base));
     let mut is_settled = true;
+    // Somebody may have taken back the value that holds the contact.
+    let mut is_changed = link.is_held;
     for (name, _) in shown.fields.iter() {
         let name = name.as_str();
         let known = in_intercom.as_ref().filter(|base| base.has(name));
         is_settled &= known.is_some();
-        let same = known.or(in_keap.as_ref()).is_some_and(|base| base.agrees_on(name, &now));
-        if !same {
-            return Compared::Changed;
-        }
+        is_changed |= !known.or(in_keap.as_ref()).is_some_and(|base| base.agrees_on(name, &now));
+    }
+    if is_changed {
+        return Compared::Changed(Sight {
+            keap: link.keap,
+            shown: now,
+            updated_at: user.updated_at,
+        });
     }
     if is_settled {
         return Compared::Same;

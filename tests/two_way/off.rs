@@ -1,8 +1,7 @@
 //! With the direction off, nothing is written to Keap, and Intercom is not even asked. What happens
 //! when it is switched on.
 
-use keap_intercom_sync::store::IntercomFeed;
-use keap_intercom_sync::sync::users;
+use keap_intercom_sync::feed::RunReason;
 use sqlx::PgPool;
 
 use super::Stage;
@@ -60,8 +59,7 @@ async fn where_two_accounts_differ_switching_on_is_a_first_match(pool: PgPool) {
         stage.edit_plan_in_intercom("bronze", 600);
         let stage = stage.switched(true).await;
         stage.world.intercom.reindex_now();
-        let all = users::walk_all(stage.worker.context(), IntercomFeed::Backfill);
-        Box::pin(all).await.unwrap();
+        stage.audit(RunReason::Manual).await;
         stage.worker.work_off().await;
         assert_eq!(stage.plan_in_keap(), in_keap, "{owner}");
         assert_eq!(stage.plan_in_intercom(), in_intercom, "{owner}");

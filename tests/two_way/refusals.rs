@@ -85,3 +85,24 @@ async fn a_key_that_may_not_write_costs_no_attempt_and_loses_nothing(pool: PgPoo
     assert_eq!(stage.writes(), (3, 0));
     stage.assert_quiet().await;
 }
+
+// F112
+#[sqlx::test]
+async fn a_held_contact_is_not_looked_at_again_by_every_poll(pool: PgPool) {
+    let stage = Stage::with(pool, "newest", |world| world.file("")).await;
+    stage.world.keap.add(Person::named("Bob", "Ray").email("bob@example.org"));
+    stage.settle().await;
+    stage.edit_in_intercom(1, |contact| contact.email = Some("bob@example.org".into()));
+    stage.look().await;
+    stage.world.only_held(stage.id).await;
+    stage.clear();
+    stage.settle().await;
+    assert_eq!(stage.world.intercom.count("get"), 0);
+    assert_eq!(stage.writes(), (0, 0));
+
+    // What is new is looked at: the agent gives up.
+    stage.edit_in_intercom(2, |contact| contact.email = Some("ann@example.org".into()));
+    stage.look().await;
+    assert!(stage.world.held().await.is_empty());
+    stage.assert_quiet().await;
+}
