@@ -14,13 +14,14 @@ use tempfile::TempDir;
 use super::keys::{self, KEYS};
 use super::*;
 
-const SECRETS: [(&str, &str); 6] = [
+const SECRETS: [(&str, &str); 7] = [
     ("DATABASE_URL", "postgres://app:canary-db@db/app"),
     ("KEAP_API_KEY", "canary-keap"),
     ("KEAP_WEBHOOK_SECRET", "canary-hook-one-0123456789,canary-hook-two-0123456789"),
     ("INTERCOM_ACCESS_TOKEN", "canary-intercom"),
     ("NETWORK__PROXY", "http://canary:canary-proxy@proxy:3128"),
     ("API_TOKEN", "canary-api-0123456789"),
+    ("UI_PASSWORD", "canary page word"),
 ];
 
 fn env(pairs: &[(&str, &str)]) -> Sources {
@@ -52,6 +53,7 @@ fn secret(settings: &Settings, name: &str) -> Option<String> {
         "INTERCOM_ACCESS_TOKEN" => &settings.intercom.access_token,
         "NETWORK__PROXY" => &settings.network.proxy,
         "API_TOKEN" => &settings.http.api_token,
+        "UI_PASSWORD" => &settings.http.ui_password,
         other => panic!("{other} is no secret"),
     };
     value.as_ref().map(|value| value.expose_secret().to_owned())
