@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::show::show_todo;
-use super::troubles::Trouble;
 use crate::commands::look::{self, BAD, styled};
 use crate::commands::{Ended, SOME_FAILED, ask, exit};
 use crate::config::Settings;
+use crate::report::Trouble;
 use crate::store::StoreError;
 
 /// The parts that the daemon tells of, in the order in which they are shown.
