@@ -138,7 +138,8 @@ impl Daemon<'_> {
         let (keap, intercom) = (Arc::clone(&parts.keap), Arc::clone(&parts.intercom));
         HttpParts {
             environment: settings.environment.clone(),
-            keys: Keys::new(settings.http.api_token.as_ref(), &settings.keap.webhook_secrets()),
+            keys: Keys::new(settings.http.api_token.as_ref(), &settings.keap.webhook_secrets())
+                .with_ui_password(settings.http.ui_password.as_ref()),
             store: parts.store.clone(),
             urgent: Arc::clone(&self.urgent),
             bulk: Arc::clone(&self.bulk),
@@ -156,6 +157,8 @@ impl Daemon<'_> {
                 vec![standing("Keap", keap.remote()), standing("Intercom", intercom.remote())]
             }),
             poll_age_limit: settings.http.ready_poll_age,
+            max_attempts: settings.sync.max_attempts,
+            is_https: settings.http.public_url.as_ref().is_some_and(|url| url.scheme() == "https"),
         }
     }
 

@@ -23,7 +23,8 @@ pub enum Feed {
 }
 
 impl Feed {
-    const ALL: [Self; 4] = [Self::Changed, Self::Backfill, Self::Sweep, Self::Due];
+    /// Every feed.
+    pub const ALL: [Self; 4] = [Self::Changed, Self::Backfill, Self::Sweep, Self::Due];
 
     /// The feed's name in tables, URLs and logs.
     pub fn as_str(self) -> &'static str {

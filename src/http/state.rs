@@ -10,6 +10,7 @@ use super::keys::Keys;
 use super::openapi::{self, Docs};
 use super::overview::OverviewCache;
 use super::start::Start;
+use super::ui::Entrance;
 use super::waits::Waits;
 use crate::bucket::Bucket;
 use crate::store::Store;
@@ -65,6 +66,10 @@ pub struct HttpParts {
     pub remotes: Box<RemoteProbe>,
     /// The last complete poll is late when it is older than this.
     pub poll_age_limit: Duration,
+    /// Attempts before a contact is held.
+    pub max_attempts: u32,
+    /// People reach this surface over HTTPS, so cookies never travel without it.
+    pub is_https: bool,
 }
 
 /// What the handlers need.
@@ -81,6 +86,9 @@ pub(super) struct HttpState {
     pub holds_lease: Box<Probe>,
     pub remotes: Box<RemoteProbe>,
     pub poll_age_limit: Duration,
+    pub max_attempts: u32,
+    /// The door of the operator's page.
+    pub entrance: Entrance,
     /// Set once all routes are known.
     pub docs: OnceLock<Docs>,
     /// How many contacts webhooks may still ask for.
@@ -100,6 +108,8 @@ impl HttpState {
             holds_lease: parts.holds_lease,
             remotes: parts.remotes,
             poll_age_limit: parts.poll_age_limit,
+            max_attempts: parts.max_attempts,
+            entrance: Entrance::new(parts.is_https),
             docs: OnceLock::new(),
             store,
             urgent: parts.urgent,

@@ -8,7 +8,7 @@ use super::status::{Status, lag_seconds};
 use super::words::{count, span};
 use crate::feed::{Ahead, Feed, stands_still};
 use crate::outcome::RunFailure;
-use crate::store::{MappingState, RunState};
+use crate::store::{MappingState, RunState, StoreError};
 
 /// Something that is wrong, and what to do.
 #[derive(Debug, Serialize)]
@@ -22,6 +22,15 @@ pub struct Trouble {
 impl Trouble {
     pub fn new(stops: bool, what: impl Into<String>, todo: impl Into<String>) -> Self {
         Self { what: what.into(), todo: todo.into(), stops }
+    }
+
+    /// The database does not answer.
+    pub fn of_database(error: &StoreError) -> Self {
+        Self::new(
+            true,
+            error.to_string(),
+            "see whether the server runs and DATABASE_URL is right; the daemon goes on by itself when it answers",
+        )
     }
 }
 

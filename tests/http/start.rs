@@ -148,6 +148,8 @@ async fn a_start_that_takes_too_long_is_named_in_the_answer(pool: PgPool) {
         holds_lease: Box::new(|| false),
         remotes: Box::new(Vec::new),
         poll_age_limit: Duration::from_secs(1),
+        max_attempts: 1,
+        is_https: false,
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

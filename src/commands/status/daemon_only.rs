@@ -25,11 +25,7 @@ pub(super) async fn run(settings: &Settings, error: StoreError, json: bool) -> E
             return Err(anyhow::anyhow!("{error}; {why}"));
         }
     };
-    let troubles = [Trouble::new(
-        true,
-        error.to_string(),
-        "see whether the server runs and DATABASE_URL is right; the daemon goes on by itself when it answers",
-    )];
+    let troubles = [Trouble::of_database(&error)];
     if json {
         outln!("{}", document(&daemon, &troubles));
     } else {
