@@ -141,7 +141,8 @@ impl Daemon<'_> {
         HttpParts {
             environment: settings.environment.clone(),
             keys: Keys::new(settings.http.api_token.as_ref(), &settings.keap.webhook_secrets())
-                .with_client_secret(settings.intercom.client_secret.as_ref()),
+                .with_client_secret(settings.intercom.client_secret.as_ref())
+                .with_ui_password(settings.http.ui_password.as_ref()),
             store: parts.store.clone(),
             urgent: Arc::clone(&self.urgent),
             bulk: Arc::clone(&self.bulk),
@@ -168,6 +169,8 @@ impl Daemon<'_> {
                 })
             }),
             poll_age_limit: settings.http.ready_poll_age,
+            max_attempts: settings.sync.max_attempts,
+            is_https: settings.http.public_url.as_ref().is_some_and(|url| url.scheme() == "https"),
         }
     }
 

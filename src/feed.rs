@@ -25,7 +25,8 @@ pub enum Feed {
 }
 
 impl Feed {
-    const ALL: [Self; 5] = [Self::Changed, Self::Backfill, Self::Sweep, Self::Audit, Self::Due];
+    /// Every feed.
+    pub const ALL: [Self; 5] = [Self::Changed, Self::Backfill, Self::Sweep, Self::Audit, Self::Due];
 
     /// The feed's name in tables, URLs and logs.
     pub fn as_str(self) -> &'static str {

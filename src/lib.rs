@@ -18,8 +18,9 @@
 //! | [`store`] | Postgres: the only SQL | `contact`, `feed`, `outcome` |
 //! | [`sync`] | feeds, one pass on one screen, two lanes | `config`, `contact`, `outcome`, `feed`, `bucket`, `trigger`, `memory`, `remote`, `keap`, `intercom`, `store` |
 //! | [`tasks`] | background work beside the passes | `contact`, `feed`, `trigger`, `remote`, `keap`, `store`, `sync` |
+//! | [`report`] | what people read: the status, runs and the story of a contact, in words | `contact`, `feed`, `outcome`, `store`, `tasks` |
 //! | [`schedule`] | cron lines that fire triggers | `trigger` |
-//! | [`http`] | the HTTP surface | `contact`, `outcome`, `feed`, `bucket`, `trigger`, `config`, `store` |
+//! | [`http`] | the HTTP surface | `contact`, `outcome`, `feed`, `bucket`, `trigger`, `config`, `store`, `report` |
 //! | [`systemd`] | ready, alive, reloading, stopping | `feed`, `remote`, `store`, `sync` |
 //! | [`logs`] | log lines | `config` |
 //! | [`app`], [`daemon`], [`commands`] | where the parts meet | everything |
@@ -48,6 +49,7 @@ pub mod mapping;
 pub mod memory;
 pub mod outcome;
 pub mod remote;
+pub mod report;
 pub mod schedule;
 pub mod store;
 pub mod sync;

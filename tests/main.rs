@@ -38,5 +38,6 @@ mod systemd;
 mod tags;
 mod target;
 mod two_way;
+mod ui;
 mod unknowns;
 mod world;

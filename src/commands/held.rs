@@ -110,9 +110,7 @@ async fn list(store: &Store, only: Option<&str>, limit: i64) -> Ended {
 
 fn show_group(code: &str, total: i64, held: &[Held]) {
     outln!("{}: {}", styled(STRONG, code), count(total, "contact"));
-    // Reasons of one code that are about another contact differ in its id alone.
-    let about = held.first().and_then(|one| KeapId::new(one.keap_contact_id));
-    if let Some(reason) = HoldReason::from_parts(code, about, Some("")) {
+    if let Some(reason) = HoldReason::of_code(code) {
         outln!("{}", reason.remedy());
     }
     let rows = held.iter().map(|one| {

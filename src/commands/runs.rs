@@ -6,10 +6,11 @@ use clap::Args;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::look::{self, count, number};
+use super::look;
 use super::{Ended, NOTHING_DONE, SOME_FAILED, WELL, database, exit, out};
 use crate::config::Settings;
-use crate::feed::{Counts, Feed};
+use crate::feed::Counts;
+use crate::report::{came_of, scope_of};
 use crate::store::{Run, RunState, Store};
 
 /// How often a run that is followed is looked at.
@@ -27,7 +28,7 @@ pub struct RunsArgs {
     /// The id of a run, or its beginning.
     #[arg(conflicts_with_all = ["feed", "limit"])]
     pub id: Option<String>,
-    /// Only runs of this feed: changed (polls), backfill or sweep.
+    /// Only runs of this feed: changed (polls), backfill, sweep or audit (of Intercom).
     #[arg(long, value_parser = ["changed", "backfill", "sweep", "audit"])]
     pub feed: Option<String>,
     /// The most runs to list.
@@ -100,37 +101,6 @@ pub(super) fn table(runs: &[Run]) {
     look::table(&["STARTED (UTC)", "ID", "FEED", "STATE", "WHAT CAME OF IT"], &[], &[4], rows);
 }
 
-/// The counters that are not zero, the calls, and why it failed.
-fn came_of(run: &Run) -> String {
-    let counts = &run.counts;
-    let named = [
-        ("created", counts.created),
-        ("linked", counts.linked),
-        ("updated", counts.updated),
-        ("unchanged", counts.unchanged),
-        ("skipped", counts.skipped),
-        ("held", counts.held),
-        ("failed", counts.failed),
-        ("archived", counts.archived),
-        ("unlinked", counts.unlinked),
-        ("late", counts.late),
-    ];
-    let named = named.iter().filter(|(_, value)| *value > 0);
-    let named: Vec<_> = named.map(|(name, value)| format!("{} {name}", number(*value))).collect();
-    let seen = count(counts.seen, "contact");
-    let looked_at = if named.is_empty() { seen } else { format!("{seen}: {}", named.join(", ")) };
-    let mut parts = vec![looked_at];
-    if counts.keap_calls + counts.intercom_calls > 0 {
-        parts.push(format!(
-            "calls: Keap {}, Intercom {}",
-            number(counts.keap_calls),
-            number(counts.intercom_calls)
-        ));
-    }
-    parts.extend(run.failure.as_ref().map(ToString::to_string));
-    parts.join("; ")
-}
-
 fn show(run: &Run, json: bool) {
     if json {
         outln!("{}", json!(run));
@@ -141,15 +111,9 @@ fn show(run: &Run, json: bool) {
         Some(time) => format!("{}, after {}", run.state.as_str(), look::span(time)),
         None => run.state.as_str().to_owned(),
     };
-    let since = run.since.map(|since| format!("what has changed since {} UTC", look::stamp(since)));
-    let scope = match (Feed::parse(&run.feed), since) {
-        (_, Some(since)) => since,
-        (Some(Feed::Changed), None) => "what has changed since the stored cursor".to_owned(),
-        (_, None) => "every contact in Keap".to_owned(),
-    };
     look::pairs([
         ("run", run.id.to_string()),
-        ("feed", format!("{} ({scope}); reason: {}", run.feed, run.reason)),
+        ("feed", format!("{} ({}); reason: {}", run.feed, scope_of(run), run.reason)),
         ("started", format!("{} UTC", look::stamp(run.created_at))),
         ("state", state),
         ("outcome", came_of(run)),

@@ -99,6 +99,24 @@ impl Form for ApiToken {
     }
 }
 
+/// What a person types to sign in to the page. Blanks inside are fine, so that it can be a sentence.
+pub enum UiPassword {}
+
+impl Form for UiPassword {
+    type Value = String;
+    const EXPECTED: &'static str =
+        "12 to 256 characters, without spaces or quotes around them and without control characters";
+
+    fn parse(text: &str) -> Option<String> {
+        let is_password = (12..=256).contains(&text.chars().count())
+            && text.trim() == text
+            && !text.chars().any(char::is_control)
+            && !text.starts_with(['"', '\''])
+            && !text.ends_with(['"', '\'']);
+        is_password.then(|| text.to_owned())
+    }
+}
+
 /// One secret, or two separated by a comma while one replaces the other.
 pub enum WebhookSecrets {}
 

@@ -10,7 +10,7 @@ use super::database_url;
 use super::declare::{choice, settings};
 use super::forms::{
     ApiToken, BaseUrl, Events, IntercomVersion, Listen, LogFilter, Name, PostgresUrl, ProxyUrl,
-    Schedule, ScheduleOrOff, TagName, Token, WebhookSecrets,
+    Schedule, ScheduleOrOff, TagName, Token, UiPassword, WebhookSecrets,
 };
 use super::kinds::{
     Choice, DaysOrForever, Flag, Key, Milliseconds, Named, OptionalText, Seconds, Secret, Setting,
@@ -117,6 +117,8 @@ settings! {
         ready_poll_age: Seconds<5, { 31 * DAY }>;
         /// The bearer token of the API; without one the API is closed.
         api_token: Secret<ApiToken> = "API_TOKEN", needed as ApiToken;
+        /// The password of the operator's page; the API token opens it too.
+        ui_password: Secret<UiPassword> = "UI_PASSWORD";
     }
 
     /// Our subscriptions to Keap's events.

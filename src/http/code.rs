@@ -53,6 +53,8 @@ codes! {
     Unauthorized = "unauthorized", UNAUTHORIZED;
     /// A handshake of Keap that this program has not asked for.
     NoHandshake = "no_handshake_pending", FORBIDDEN;
+    /// A form of the operator's page without the token of its session, or of another site.
+    ForgedForm = "forged_form", FORBIDDEN;
     /// There is no such route.
     NoRoute = "no_such_route", NOT_FOUND;
     /// There is no such run.

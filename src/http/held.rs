@@ -18,6 +18,7 @@ use super::json::{self, Field};
 use super::list::{self, After, DEFAULT_LIMIT};
 use super::problem::{Problem, ProblemBody};
 use super::state::HttpState;
+use crate::contact::KeapId;
 use crate::store::Held;
 
 /// Which held contacts are listed.
@@ -179,10 +180,20 @@ pub(super) async fn retry(
             return Err(Problem::new(Code::InvalidBody, why));
         }
     };
-    let retried = state.store.retry_held_of(ids.as_deref(), body.reason.as_deref()).await?;
-    state.urgent.fire("retry");
+    let retried = retry_of(&state, ids.as_deref(), body.reason.as_deref()).await?;
     let asked = ids.unwrap_or_default();
     let not_held = asked.iter().filter(|id| !retried.contains(id)).map(|id| id.get()).collect();
     let retried = retried.iter().map(|id| id.get()).collect();
     Ok((StatusCode::ACCEPTED, Json(RetryReply { success: true, retried, not_held })))
+}
+
+/// Makes held contacts due again: these, or all of a reason, or all. Returns those that were held.
+pub(super) async fn retry_of(
+    state: &HttpState,
+    ids: Option<&[KeapId]>,
+    reason: Option<&str>,
+) -> Result<Vec<KeapId>, Problem> {
+    let retried = state.store.retry_held_of(ids, reason).await?;
+    state.urgent.fire("retry");
+    Ok(retried)
 }

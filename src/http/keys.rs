@@ -20,6 +20,8 @@ pub struct Keys {
     webhook: Vec<SecretDigest>,
     /// The key of Intercom's signatures.
     client: Option<Hmac<Sha1>>,
+    /// What opens the operator's page besides the API token.
+    ui: Vec<SecretDigest>,
 }
 
 impl Keys {
@@ -29,6 +31,7 @@ impl Keys {
             api: api_token.map(of).into_iter().collect(),
             webhook: webhook_secrets.iter().map(of).collect(),
             client: None,
+            ui: Vec::new(),
         }
     }
 
@@ -53,6 +56,25 @@ impl Keys {
             return false;
         };
         mac.clone().chain_update(body).verify_slice(&signature).is_ok()
+    }
+
+    /// Also opens the operator's page with this password.
+    pub fn with_ui_password(mut self, password: Option<&SecretString>) -> Self {
+        self.ui = password
+            .map(|password| digest(password.expose_secret().as_bytes()))
+            .into_iter()
+            .collect();
+        self
+    }
+
+    /// Whether anything opens the operator's page.
+    pub fn has_ui(&self) -> bool {
+        !self.ui.is_empty() || self.has_api_token()
+    }
+
+    /// Whether a secret opens the operator's page. All secrets are compared, whichever fits.
+    pub fn opens_ui(&self, presented: &[u8]) -> bool {
+        is_one_of(presented, &self.ui) | self.is_api_token(presented)
     }
 
     pub fn has_api_token(&self) -> bool {

@@ -26,15 +26,16 @@ pub(super) fn limit<'de, D: Deserializer<'de>>(value: D) -> Result<Option<i64>, 
 /// Reads a code: the name of a feed, an action or a reason.
 pub(super) fn word<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
     let word = Option::<String>::deserialize(value)?;
-    let is_plain = |word: &String| {
-        (1..=64).contains(&word.len())
-            && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-    };
-    if word.as_ref().is_none_or(is_plain) {
+    if word.as_deref().is_none_or(is_word) {
         Ok(word)
     } else {
         Err(D::Error::custom("a code is a plain word"))
     }
+}
+
+/// Whether a text can be a code.
+pub(super) fn is_word(word: &str) -> bool {
+    (1..=64).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// The place behind which a page begins: a stamp and an id, as one text that fits into a URL.

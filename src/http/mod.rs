@@ -27,6 +27,7 @@ mod start;
 mod state;
 mod status;
 mod sync;
+mod ui;
 mod waits;
 mod webhook;
 mod webhook_intercom;
@@ -37,6 +38,7 @@ pub use metrics::gather;
 pub use routes::table;
 pub use server::serve;
 pub use state::{HttpParts, Probe, RemoteProbe, RemoteStanding, START_LIMIT};
+pub use ui::table as ui_table;
 
 use std::sync::Arc;
 
@@ -54,6 +56,8 @@ pub fn routers(parts: HttpParts) -> [Router; 2] {
     let state = Arc::new(HttpState::new(parts));
     let (guarded, document) = routes::guarded(&state).split_for_parts();
     let _ = state.docs.set(Docs::new(&document));
+    // Without a secret that opens it there is no page, and no route says so.
+    let guarded = if state.keys.has_ui() { guarded.merge(ui::router(&state)) } else { guarded };
     let open = Router::new()
         .route("/metrics", get(metrics::metrics))
         .route("/health", get(health::health))

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::state::HttpState;
 use crate::feed::Feed;
+use crate::report::PartStates;
 use crate::store::Overview;
 
 /// Whether contacts flow, part by part.
@@ -209,4 +210,15 @@ fn checks(state: &HttpState, overview: Option<&Overview>) -> (Checks, bool) {
         && checks.keap.state != "refused"
         && checks.intercom.state != "refused";
     (checks, is_ready)
+}
+
+/// The states of the parts that only a daemon knows, for the status in words.
+pub(super) fn part_states(state: &HttpState, overview: Option<&Overview>) -> PartStates {
+    let (checks, _) = checks(state, overview);
+    let known = |state: &'static str| (state != "unknown").then(|| state.to_owned());
+    PartStates {
+        keap: known(checks.keap.state),
+        intercom: known(checks.intercom.state),
+        webhooks: known(checks.webhooks.state),
+    }
 }

@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::ui::Peer;
+
 /// A sender gets this long for its headers. The same limit ends idle connections.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection without a request for this long does not read its answer.
@@ -138,14 +140,14 @@ pub async fn serve(
     let mut eviction = tokio::time::interval(EVICTION_INTERVAL);
     eviction.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = cancel.cancelled() => break,
             _ = eviction.tick(), if slots.are_in_use() => {
                 slots.evict_unread();
                 continue;
             }
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Most often the file descriptors have run out. The passes go on.
                     tracing::warn!(error = &error as &dyn std::error::Error, "A connection could not be accepted.");
@@ -159,7 +161,7 @@ pub async fn serve(
             let (router, cancel, cut_off) = (router.clone(), cancel.clone(), cut_off.clone());
             connections.spawn(async move {
                 tokio::select! {
-                    () = connection(stream, router, Arc::clone(&slot), cancel) => {}
+                    () = connection(stream, Peer(peer.ip()), router, Arc::clone(&slot), cancel) => {}
                     () = slot.evicted.notified() => {}
                     () = cut_off.cancelled() => {}
                 }
@@ -175,11 +177,18 @@ pub async fn serve(
 }
 
 /// Serves one connection until it ends. After `cancel` it ends with the request under way.
-async fn connection(stream: TcpStream, router: Router, slot: Arc<Slot>, cancel: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    router: Router,
+    slot: Arc<Slot>,
+    cancel: CancellationToken,
+) {
     // Small answers must not wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         slot.mark_busy();
+        request.extensions_mut().insert(peer);
         let (router, slot) = (router.clone(), Arc::clone(&slot));
         async move {
             let response = router.oneshot(request.map(Body::new)).await;

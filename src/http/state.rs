@@ -11,6 +11,7 @@ use super::keys::Keys;
 use super::openapi::{self, Docs};
 use super::overview::OverviewCache;
 use super::start::Start;
+use super::ui::Entrance;
 use super::waits::Waits;
 use crate::bucket::Bucket;
 use crate::store::{Store, StoreError};
@@ -73,6 +74,10 @@ pub struct HttpParts {
     pub changed_in_intercom: Box<HintOfIntercom>,
     /// The last complete poll is late when it is older than this.
     pub poll_age_limit: Duration,
+    /// Attempts before a contact is held.
+    pub max_attempts: u32,
+    /// People reach this surface over HTTPS, so cookies never travel without it.
+    pub is_https: bool,
 }
 
 /// What the handlers need.
@@ -90,6 +95,9 @@ pub(super) struct HttpState {
     pub remotes: Box<RemoteProbe>,
     pub changed_in_intercom: Box<HintOfIntercom>,
     pub poll_age_limit: Duration,
+    pub max_attempts: u32,
+    /// The door of the operator's page.
+    pub entrance: Entrance,
     /// Set once all routes are known.
     pub docs: OnceLock<Docs>,
     /// How many contacts webhooks may still ask for.
@@ -110,6 +118,8 @@ impl HttpState {
             remotes: parts.remotes,
             changed_in_intercom: parts.changed_in_intercom,
             poll_age_limit: parts.poll_age_limit,
+            max_attempts: parts.max_attempts,
+            entrance: Entrance::new(parts.is_https),
             docs: OnceLock::new(),
             store,
             urgent: parts.urgent,

@@ -31,7 +31,8 @@ pub enum SyncStatus {
 }
 
 impl Action {
-    pub(super) const ALL: [Self; 10] = [
+    /// Every action.
+    pub const ALL: [Self; 10] = [
         Self::Created,
         Self::Updated,
         Self::Linked,

@@ -94,6 +94,38 @@ impl HoldReason {
             .unwrap_or_else(|| Self::LastTry(text.to_owned()))
     }
 
+    /// A reason of this code, for what all reasons of one code share: the meaning and the remedy.
+    pub fn of_code(code: &str) -> Option<Self> {
+        Self::from_parts(code, KeapId::new(1), None)
+    }
+
+    /// What it means, without its particulars.
+    pub fn meaning(&self) -> &'static str {
+        match self {
+            Self::EmailLinkedTo(_) => {
+                "the Intercom contact with this e-mail belongs to another Keap contact"
+            }
+            Self::EmailInKeap(_) => {
+                "another contact in Keap has the e-mail address that Intercom shows"
+            }
+            Self::ExternalIdTaken => "the Intercom contact found carries another external id",
+            Self::ExternalIdUnproven => {
+                "an Intercom contact has this Keap id as its external id, and neither e-mail, name nor phone agrees"
+            }
+            Self::SeveralUsers => "more than one Intercom user has this e-mail",
+            Self::Archived => "the Intercom contact is archived and sync.unarchive is off",
+            Self::NotRestorable => {
+                "the archived Intercom contact was merged, blocked or deleted for good"
+            }
+            Self::DeletedAgain => "the Intercom contact vanished twice within an hour",
+            Self::Conflict => {
+                "Intercom names another contact with these details and it cannot be settled"
+            }
+            Self::Refused(_) => "Intercom refuses the contact",
+            Self::LastTry(_) => "it failed at every attempt",
+        }
+    }
+
     /// What a person can do about it, in one sentence.
     pub fn remedy(&self) -> &'static str {
         match self {
@@ -126,39 +158,11 @@ impl fmt::Display for HoldReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.code();
         match self {
-            Self::EmailLinkedTo(other) => write!(
-                f,
-                "{code} {other}: the Intercom contact with this e-mail belongs to another Keap contact"
-            ),
-            Self::EmailInKeap(other) => write!(
-                f,
-                "{code} {other}: another contact in Keap has the e-mail address that Intercom shows"
-            ),
+            Self::EmailLinkedTo(other) | Self::EmailInKeap(other) => {
+                write!(f, "{code} {other}: {}", self.meaning())
+            }
             Self::Refused(why) | Self::LastTry(why) => write!(f, "{code}: {why}"),
-            Self::ExternalIdTaken => {
-                write!(f, "{code}: the Intercom contact found carries another external id")
-            }
-            Self::ExternalIdUnproven => write!(
-                f,
-                "{code}: an Intercom contact has this Keap id as its external id, and neither e-mail, name nor phone agrees"
-            ),
-            Self::SeveralUsers => {
-                write!(f, "{code}: more than one Intercom user has this e-mail")
-            }
-            Self::Archived => {
-                write!(f, "{code}: the Intercom contact is archived and sync.unarchive is off")
-            }
-            Self::NotRestorable => write!(
-                f,
-                "{code}: the archived Intercom contact was merged, blocked or deleted for good"
-            ),
-            Self::DeletedAgain => {
-                write!(f, "{code}: the Intercom contact vanished twice within an hour")
-            }
-            Self::Conflict => write!(
-                f,
-                "{code}: Intercom names another contact with these details and it cannot be settled"
-            ),
+            _ => write!(f, "{code}: {}", self.meaning()),
         }
     }
 }

@@ -107,6 +107,17 @@ struct AnyOwner {
     linked: bool,
 }
 
+/// Up to this number of rows, links are counted one by one.
+const COUNTED_LINKS: i64 = 10_000;
+
+/// How many contacts are linked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkCount {
+    pub links: i64,
+    /// False for an estimate.
+    pub is_exact: bool,
+}
+
 impl Store {
     /// Links, due rows, holds and intents of a page, in five statements.
     pub async fn known(&self, ids: &[KeapId]) -> Result<Known> {
@@ -264,6 +275,24 @@ impl Store {
                 .fetch_one(&mut **tx)
                 .await?)
         })
+    }
+
+    /// The same for a page that must not wait: many links are estimated from Postgres's statistics,
+    /// because counting a million takes too long.
+    pub async fn count_linked_soon(&self) -> Result<LinkCount> {
+        let (counted, looked_at, estimate): (i64, i64, i64) = transaction!(self, tx, {
+            Ok(sqlx::query_as(
+                "select counted.linked, counted.looked_at,
+                        (select greatest(reltuples, 0)::bigint from pg_class where oid = 'contact_link_email_digest'::regclass)
+                   from (select count(*) filter (where state = 'linked') as linked, count(*) as looked_at
+                           from (select state from contact_link limit $1) first_rows) counted",
+            )
+            .bind(COUNTED_LINKS + 1)
+            .fetch_one(&mut **tx)
+            .await?)
+        })?;
+        let is_exact = looked_at <= COUNTED_LINKS;
+        Ok(LinkCount { links: if is_exact { counted } else { estimate.max(counted) }, is_exact })
     }
 }
 

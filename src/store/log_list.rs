@@ -107,4 +107,110 @@ impl Store {
             .await?)
         })
     }
+
+    /// The newest rows behind a place, at most `limit`, the newest first. However rare the wanted
+    /// rows are, a bounded stretch of the log is read: its end says where to go on.
+    pub async fn log_stretch(
+        &self,
+        filter: &LogFilter,
+        before: Option<Place>,
+        limit: usize,
+    ) -> Result<LogStretch> {
+        let mut rows: Vec<StretchRow> = transaction!(self, tx, {
+            let query = match filter.contact {
+                Some(id) => sqlx::query_as(STRETCH_OF_CONTACT).bind(Some(id.to_string())),
+                None => sqlx::query_as(STRETCH).bind(None::<String>),
+            };
+            let (at, id) = before.unzip();
+            Ok(query
+                .bind(at)
+                .bind(id)
+                .bind(filter.since)
+                .bind(READ_ROWS)
+                .bind(&filter.action)
+                .bind(&filter.feed)
+                .bind(filter.run_id)
+                .bind(&filter.reason)
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1))
+                .fetch_all(&mut **tx)
+                .await?)
+        })?;
+        // A full page goes on behind its last row, and a stretch without enough rows behind its end.
+        let next = if rows.len() > limit {
+            rows.truncate(limit);
+            rows.last().map(|row| (row.entry.at, row.entry.id))
+        } else {
+            let last = rows.last().filter(|row| row.ends_stretch);
+            last.map(|row| (row.entry.at, row.entry.id))
+        };
+        let entries = rows.into_iter().filter(|row| row.is_wanted).map(|row| row.entry).collect();
+        Ok(LogStretch { entries, next })
+    }
 }
+
+/// The rows of the log that one page reads at most.
+const READ_ROWS: i64 = 20_000;
+
+/// Some rows of the log.
+#[derive(Debug, Clone)]
+pub struct LogStretch {
+    pub entries: Vec<LogEntry>,
+    /// The place behind which older rows may follow.
+    pub next: Option<Place>,
+}
+
+#[derive(FromRow)]
+struct StretchRow {
+    #[sqlx(flatten)]
+    entry: LogEntry,
+    is_wanted: bool,
+    /// It is the last row that one page reads.
+    ends_stretch: bool,
+}
+
+/// Wanted rows, and the last row of a stretch that is read in full. The place and the time stand in
+/// forms that an index serves under every plan.
+macro_rules! stretch {
+    ($rows:literal) => {
+        concat!(
+            "with numbered as (
+                 select rows.*, row_number() over (order by rows.at desc, rows.id desc) as place
+                   from (",
+            $rows,
+            ") rows),
+             judged as (
+                 select numbered.*, place = $5 as ends_stretch,
+                        coalesce(($6::text is null or action = $6) and ($7::text is null or feed = $7)
+                                 and ($8::uuid is null or run_id = $8)
+                                 and ($9::text is null or starts_with(reason, $9)), false) as is_wanted
+                   from numbered)
+             select id, at, keap_contact_id, status, action, reason, intercom_contact_id, feed, run_id, is_wanted, ends_stretch
+               from judged where is_wanted or ends_stretch
+              order by at desc, id desc limit $10"
+        )
+    };
+}
+
+const STRETCH: &str = stretch!(
+    "select id, created_at as at, keap_contact_id, sync_status as status, action, error_message as reason,
+            intercom_contact_id, feed, run_id
+       from keap_intercom_sync_logs
+      where $1::text is null
+        and (created_at, id) < (coalesce($2::timestamptz, 'infinity'), coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+        and created_at >= coalesce($4::timestamptz, '-infinity')
+      order by created_at desc, id desc limit $5"
+);
+
+// The contact's rows come first: else Postgres may read the whole log by age for a contact without
+// a row.
+const STRETCH_OF_CONTACT: &str = stretch!(
+    "select * from (
+         with of_contact as materialized (
+             select id, created_at as at, keap_contact_id, sync_status as status, action, error_message as reason,
+                    intercom_contact_id, feed, run_id
+               from keap_intercom_sync_logs where keap_contact_id = $1)
+         select * from of_contact
+          where (at, id) < (coalesce($2::timestamptz, 'infinity'), coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+            and at >= coalesce($4::timestamptz, '-infinity')
+          order by at desc, id desc limit $5) newest"
+);

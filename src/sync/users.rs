@@ -61,7 +61,9 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
         let Found { changed, settled } = found;
         let seen = SeenUsers { changed: changed.iter().map(|sight| sight.keap).collect(), settled };
         store.record_users(&context.fence()?, &seen, cursor).await?;
-        changed.iter().for_each(|sight| sight.note(context));
+        for sight in &changed {
+            sight.note(context);
+        }
         if is_whole {
             return Ok(walk);
         }

@@ -1,5 +1,6 @@
 //! `GET /` and the lists: they have keys to go on, and every refusal has a code.
 
+use chrono::{DateTime, Utc};
 use keap_intercom_sync::feed::{Feed, RunReason};
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -72,7 +73,8 @@ async fn every_list_is_read_page_by_page(pool: PgPool) {
 
     let log = pages(&daemon, "/sync/log", "log", 2).await;
     assert_eq!(log.len(), 7);
-    let times: Vec<_> = log.iter().map(|row| row["at"].as_str().unwrap().to_owned()).collect();
+    let times = log.iter().map(|row| row["at"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap());
+    let times: Vec<_> = times.collect();
     assert!(times.is_sorted_by(|newer, older| newer >= older), "{times:?}");
     assert_eq!(pages(&daemon, "/sync/log?action=held", "log", 1).await.len(), 2);
     let one = pages(&daemon, &format!("/sync/log?keapContactId={}", ids[0]), "log", 10).await;

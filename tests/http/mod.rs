@@ -5,7 +5,7 @@ mod document;
 mod hooks;
 mod hostile;
 mod lists;
-mod outages;
+pub(crate) mod outages;
 mod start;
 mod sync;
 mod watch;

@@ -135,13 +135,13 @@ async fn a_panic_becomes_a_500_answer_and_a_log_line() {
 }
 
 /// Closes and opens the database of a world, over a connection to another one.
-struct Door {
+pub(crate) struct Door {
     outside: PgConnection,
     name: String,
 }
 
 impl Door {
-    async fn find(world: &World) -> Self {
+    pub(crate) async fn find(world: &World) -> Self {
         let outside = std::env::var("DATABASE_URL").unwrap();
         let name = world.pool.connect_options().get_database().unwrap().to_owned();
         let outside = PgConnection::connect(&outside).await.unwrap();
@@ -149,7 +149,7 @@ impl Door {
     }
 
     /// Refuses new connections and ends the existing ones.
-    async fn close(&mut self) {
+    pub(crate) async fn close(&mut self) {
         self.allow(false).await;
         sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
             .bind(&self.name)
@@ -158,7 +158,7 @@ impl Door {
             .unwrap();
     }
 
-    async fn allow(&mut self, allowed: bool) {
+    pub(crate) async fn allow(&mut self, allowed: bool) {
         let sql = format!("alter database \"{}\" allow_connections {allowed}", self.name);
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut self.outside).await.unwrap();
     }

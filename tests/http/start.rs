@@ -149,6 +149,8 @@ async fn a_start_that_takes_too_long_is_named_in_the_answer(pool: PgPool) {
         remotes: Box::new(Vec::new),
         changed_in_intercom: Box::new(|_| Box::pin(async { Ok(None) })),
         poll_age_limit: Duration::from_secs(1),
+        max_attempts: 1,
+        is_https: false,
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -241,6 +241,9 @@ impl<'ast> Visit<'ast> for Found {
         }
     }
 
+    /// `pub(in crate::room)` says who may see an item, and imports nothing.
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Vec<String> =
             path.segments.iter().map(|segment| segment.ident.to_string()).collect();
@@ -349,6 +352,8 @@ mod tests {
             ("room/mod.rs", "mod a; mod b; pub use a::A; pub use b::B; pub struct Shared;"),
             ("room/a.rs", "use super::{B, Shared};"),
             ("room/b.rs", "use super::Shared; #[cfg(test)] mod tests { use super::super::A; }"),
+            ("other/mod.rs", "mod c; use c::C;"),
+            ("other/c.rs", "pub(in crate::other) struct C;"),
         ];
 
         assert_eq!(cycle_of(&files), None);

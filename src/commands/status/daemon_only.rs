@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::show::show_todo;
-use super::troubles::Trouble;
 use crate::commands::look::{self, BAD, styled};
 use crate::commands::{Ended, SOME_FAILED, ask, exit};
 use crate::config::Settings;
+use crate::report::Trouble;
 use crate::store::StoreError;
 
 /// The parts that the daemon tells of, in the order in which they are shown.
@@ -25,11 +25,7 @@ pub(super) async fn run(settings: &Settings, error: StoreError, json: bool) -> E
             return Err(anyhow::anyhow!("{error}; {why}"));
         }
     };
-    let troubles = [Trouble::new(
-        true,
-        error.to_string(),
-        "see whether the server runs and DATABASE_URL is right; the daemon goes on by itself when it answers",
-    )];
+    let troubles = [Trouble::of_database(&error)];
     if json {
         outln!("{}", document(&daemon, &troubles));
     } else {

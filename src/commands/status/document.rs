@@ -2,13 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::snapshot::{Snapshot, is_counted, lag_seconds};
-use super::troubles::Trouble;
 use crate::contact::KeapId;
 use crate::feed::{Cursor, Walk};
+use crate::report::{Status, Trouble, is_counted, lag_seconds};
 
-/// The document. `stale`: whether the last poll is older than the caller allows.
-pub(super) fn document(snapshot: &Snapshot, troubles: &[Trouble], stale: Option<bool>) -> Value {
+/// The document. `linked`: linked contacts. `stale`: whether the last poll is older than the caller
+/// allows.
+pub(super) fn document(
+    status: &Status,
+    linked: i64,
+    troubles: &[Trouble],
+    stale: Option<bool>,
+) -> Value {
     let feed = |cursor: &Option<Cursor>| {
         cursor.as_ref().map(|cursor| {
             json!({
@@ -20,16 +25,16 @@ pub(super) fn document(snapshot: &Snapshot, troubles: &[Trouble], stale: Option<
             })
         })
     };
-    let lease = snapshot.lease.as_ref().map(
-        |lease| json!({ "holder": lease.holder, "epoch": lease.epoch, "live": !snapshot.is_free }),
+    let lease = status.lease.as_ref().map(
+        |lease| json!({ "holder": lease.holder, "epoch": lease.epoch, "live": !status.is_free }),
     );
     json!({
-        "database": if snapshot.read_only { "read_only" } else { "ok" },
+        "database": if status.read_only { "read_only" } else { "ok" },
         "working": troubles.iter().all(|trouble| !trouble.stops), "troubles": troubles,
-        "lease": lease, "changed": feed(&snapshot.changed), "backfill": feed(&snapshot.backfill), "sweep": snapshot.sweep.as_ref().map(swept),
-        "due": snapshot.due, "held": snapshot.held, "linked": snapshot.linked, "keap": snapshot.state_of("keap"), "intercom": snapshot.state_of("intercom"),
-        "webhooks": snapshot.state_of("webhooks"), "runs": snapshot.runs, "stale": stale,
-        "mapping": { "heldFields": snapshot.mapping.unfit, "waits": snapshot.mapping.braked() },
+        "lease": lease, "changed": feed(&status.changed), "backfill": feed(&status.backfill), "sweep": status.sweep.as_ref().map(swept),
+        "due": status.due, "held": status.held, "linked": linked, "keap": status.parts.keap, "intercom": status.parts.intercom,
+        "webhooks": status.parts.webhooks, "runs": status.runs, "stale": stale,
+        "mapping": { "heldFields": status.mapping.unfit, "waits": status.mapping.braked() },
     })
 }
 

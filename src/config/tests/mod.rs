@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::keys::{self, KEYS};
 use super::*;
 
-const SECRETS: [(&str, &str); 7] = [
+const SECRETS: [(&str, &str); 8] = [
     ("DATABASE_URL", "postgres://app:canary-db@db/app"),
     ("KEAP_API_KEY", "canary-keap"),
     ("KEAP_WEBHOOK_SECRET", "canary-hook-one-0123456789,canary-hook-two-0123456789"),
@@ -22,6 +22,7 @@ const SECRETS: [(&str, &str); 7] = [
     ("INTERCOM_CLIENT_SECRET", "canary-client-secret"),
     ("NETWORK__PROXY", "http://canary:canary-proxy@proxy:3128"),
     ("API_TOKEN", "canary-api-0123456789"),
+    ("UI_PASSWORD", "canary page word"),
 ];
 
 fn env(pairs: &[(&str, &str)]) -> Sources {
@@ -54,6 +55,7 @@ fn secret(settings: &Settings, name: &str) -> Option<String> {
         "INTERCOM_CLIENT_SECRET" => &settings.intercom.client_secret,
         "NETWORK__PROXY" => &settings.network.proxy,
         "API_TOKEN" => &settings.http.api_token,
+        "UI_PASSWORD" => &settings.http.ui_password,
         other => panic!("{other} is no secret"),
     };
     value.as_ref().map(|value| value.expose_secret().to_owned())

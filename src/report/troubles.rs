@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::snapshot::{Snapshot, lag_seconds};
-use crate::commands::look::{count, span};
+use super::status::{Status, lag_seconds};
+use super::words::{count, span};
 use crate::feed::{Ahead, Feed, stands_still};
 use crate::outcome::RunFailure;
-use crate::store::{MappingState, RunState};
+use crate::store::{MappingState, RunState, StoreError};
 
 /// Something that is wrong, and what to do.
 #[derive(Debug, Serialize)]
-pub(super) struct Trouble {
+pub struct Trouble {
     pub what: String,
     pub todo: String,
     /// It keeps contacts from flowing.
@@ -20,14 +20,23 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    pub(super) fn new(stops: bool, what: impl Into<String>, todo: impl Into<String>) -> Self {
+    pub fn new(stops: bool, what: impl Into<String>, todo: impl Into<String>) -> Self {
         Self { what: what.into(), todo: todo.into(), stops }
+    }
+
+    /// The database does not answer.
+    pub fn of_database(error: &StoreError) -> Self {
+        Self::new(
+            true,
+            error.to_string(),
+            "see whether the server runs and DATABASE_URL is right; the daemon goes on by itself when it answers",
+        )
     }
 }
 
-impl Snapshot {
+impl Status {
     /// What is wrong, the worst first.
-    pub(super) fn troubles(&self) -> Vec<Trouble> {
+    pub fn troubles(&self) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         if self.read_only {
             troubles.push(Trouble::new(
@@ -43,8 +52,8 @@ impl Snapshot {
                 "start one: `systemctl start keap-intercom-sync`, or `keap-intercom-sync run`",
             ));
         }
-        troubles.extend(self.remote_trouble("keap", "Keap", "KEAP_API_KEY"));
-        troubles.extend(self.remote_trouble("intercom", "Intercom", "INTERCOM_ACCESS_TOKEN"));
+        troubles.extend(remote_trouble(&self.parts.keap, "Keap", "KEAP_API_KEY"));
+        troubles.extend(remote_trouble(&self.parts.intercom, "Intercom", "INTERCOM_ACCESS_TOKEN"));
         troubles.extend(self.poll_trouble());
         troubles.extend(self.walk_troubles());
         troubles.extend(self.ahead_trouble());
@@ -60,7 +69,7 @@ impl Snapshot {
             ));
         }
         troubles.extend(self.mapping_troubles());
-        if self.state_of("webhooks") == Some("incomplete") {
+        if self.parts.webhooks.as_deref() == Some("incomplete") {
             troubles.push(Trouble::new(
                 false,
                 "subscriptions in Keap are missing or not verified; polls find the changes",
@@ -81,27 +90,6 @@ impl Snapshot {
             )
         });
         waits.into_iter().chain(held).collect()
-    }
-
-    fn remote_trouble(&self, part: &str, name: &str, setting: &str) -> Option<Trouble> {
-        match self.state_of(part)? {
-            "refused" => Some(Trouble::new(
-                true,
-                format!("{name} refuses this program"),
-                format!("`keap-intercom-sync check` says why; renew {setting} if it is refused"),
-            )),
-            "failing" => Some(Trouble::new(
-                true,
-                format!("{name} is failing"),
-                "nothing: the daemon tries again by itself and catches up; see the status page of the service",
-            )),
-            "limited" => Some(Trouble::new(
-                false,
-                format!("the limit of {name} is used up for now"),
-                "nothing: the daemon goes on by itself; if this lasts, see who else uses the account",
-            )),
-            _ => None,
-        }
     }
 
     fn poll_trouble(&self) -> Option<Trouble> {
@@ -173,5 +161,27 @@ impl Snapshot {
             }
         }
         troubles
+    }
+}
+
+/// What is wrong with a remote, by the word of the daemon.
+fn remote_trouble(state: &Option<String>, name: &str, setting: &str) -> Option<Trouble> {
+    match state.as_deref()? {
+        "refused" => Some(Trouble::new(
+            true,
+            format!("{name} refuses this program"),
+            format!("`keap-intercom-sync check` says why; renew {setting} if it is refused"),
+        )),
+        "failing" => Some(Trouble::new(
+            true,
+            format!("{name} is failing"),
+            "nothing: the daemon tries again by itself and catches up; see the status page of the service",
+        )),
+        "limited" => Some(Trouble::new(
+            false,
+            format!("the limit of {name} is used up for now"),
+            "nothing: the daemon goes on by itself; if this lasts, see who else uses the account",
+        )),
+        _ => None,
     }
 }

@@ -1,0 +1,21 @@
+//! The operator's page: what a person sees and does without a shell. It is rendered here, needs no
+//! script, and is off while no secret opens it. The API and its document know nothing of it.
+
+mod attempts;
+mod contact;
+mod door;
+mod entrance;
+mod form;
+mod frame;
+mod gauge;
+mod held;
+mod log;
+mod overview;
+mod routes;
+mod runs;
+mod sessions;
+mod sign_in;
+
+pub(super) use entrance::{Entrance, Peer};
+pub(super) use routes::router;
+pub use routes::table;
