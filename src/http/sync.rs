@@ -21,7 +21,7 @@ use super::state::HttpState;
 use crate::contact::{IntercomId, KeapId};
 use crate::feed::DueReason;
 
-/// The contact to sync. One of the two ids is given.
+/// The contact to sync, by one of the two ids. If both are given, they must be linked to each other.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", try_from = "Given")]
 pub(super) struct ContactRequest {
@@ -109,7 +109,7 @@ pub(super) struct Synced {
         (status = 202, description = "Stored, but not done within the wait", body = Synced, example = json!({ "success": true, "action": "queued", "keapContactId": 12345, "statusUrl": "/sync/contacts/12345" })),
         (status = 400, description = "The body names no contact", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "The token is missing or wrong", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "Keap does not have the contact", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "Keap does not have the contact, or the ids are not linked", body = ProblemBody, content_type = "application/problem+json"),
         (status = 408, description = "The body did not come in time", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "The contact cannot be synced", body = ProblemBody, content_type = "application/problem+json"),
@@ -126,15 +126,22 @@ pub(super) async fn contact(
     let wait = query(wait)?;
     let body: ContactRequest = json::body(&body, &CONTACT_FIELDS, "{\"keapContactId\": 12345}")?;
     let by_intercom = body.intercom_contact_id.is_some();
-    let id = match &body.intercom_contact_id {
-        Some(intercom) if body.keap_contact_id.is_null() => linked(&state, intercom).await?,
-        Some(_) => {
-            let why = "keapContactId and intercomContactId name one contact; give one of them";
-            return Err(Problem::new(Code::DuplicateField, why));
+    let linked = match &body.intercom_contact_id {
+        Some(intercom) => Some(linked(&state, intercom).await?),
+        None => None,
+    };
+    let given = json::keap_id(&body.keap_contact_id);
+    let id = match (given, linked) {
+        (None, Some(linked)) if body.keap_contact_id.is_null() => linked,
+        (None, _) => {
+            let why = "keapContactId is not a Keap contact id: expected a positive whole number, for example 12345";
+            return Err(Problem::new(Code::InvalidId, why));
         }
-        None => json::keap_id(&body.keap_contact_id).ok_or_else(|| {
-            Problem::new(Code::InvalidId, "keapContactId is not a Keap contact id: expected a positive whole number, for example 12345")
-        })?,
+        (Some(given), Some(linked)) if given != linked => {
+            let why = "keapContactId and intercomContactId are not linked to each other; give one of them";
+            return Err(Problem::new(Code::UnknownContact, why));
+        }
+        (Some(given), _) => given,
     };
     let since = request(&state, &[id], DueReason::Manual).await?;
     let mut replies = wait_for_outcomes(&state, &[id], since, arrived.left_of(wait.time())).await?;

@@ -186,7 +186,9 @@ async fn a_caller_names_the_intercom_contact_and_hears_of_the_direction(pool: Pg
         (json!({ "intercomContactId": "0123456789abcdef01234567" }), 404),
         (json!({ "intercomContactId": "../x" }), 400),
         (json!({ "intercomContactId": 7 }), 400),
-        (json!({ "intercomContactId": user, "keapContactId": id }), 400),
+        (json!({ "intercomContactId": user, "keapContactId": "x" }), 400),
+        (json!({ "intercomContactId": user, "keapContactId": id + 1 }), 404),
+        (json!({ "intercomContactId": user, "keapContactId": id }), 200),
         (json!({}), 400),
     ] {
         assert_eq!(ask(body.clone()).await.status, status, "{body}");
