@@ -85,7 +85,7 @@ impl Demo<'_> {
         let before = self.writes();
         self.settings.extend(SETTINGS.map(|(name, value)| (name, value.to_owned())));
         let process = daemon::start(&self.settings)?;
-        let sql = "select exists (select from intercom_cursor where feed = 'backfill' and walked_at is not null)
+        let sql = "select exists (select from intercom_cursor where feed = 'audit' and walked_at is not null)
                       and not exists (select from contact_due where not held)";
         self.wait(&process, "the users are not compared", async || {
             Ok(sqlx::query_scalar(sql).fetch_one(&self.database.pool).await?)
