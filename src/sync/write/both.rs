@@ -6,7 +6,7 @@ use super::target::{End, Target};
 use crate::contact::{Bases, Candidate, Contact, FieldName, FieldRule, IntercomId, Owner, Reading};
 use crate::intercom::Found;
 use crate::store::FoundIntent;
-use crate::sync::merge::{Side, Sides, Since, Verdict, merge};
+use crate::sync::merge::{Direction, Merged, Side, Sides, Since, Verdict, merge};
 
 /// What the merge of one contact leads to.
 #[derive(Default)]
@@ -29,6 +29,31 @@ pub(super) struct Merge {
     pub is_settled: bool,
     /// It does not show the contact, and nothing in Keap asks for one.
     pub is_missing: bool,
+}
+
+impl Merge {
+    /// Takes the decision on a field in. `intercom`: what Intercom shows of it.
+    fn take(&mut self, name: &FieldName, intercom: &Reading, merged: Merged, direction: Direction) {
+        match merged.verdict {
+            Verdict::ToIntercom => self.is_settled = false,
+            Verdict::Settle => self.kept.push(name.clone()),
+            Verdict::Hold => {
+                self.kept.push(name.clone());
+                self.held.push(name.clone());
+            }
+            Verdict::ToKeap => {
+                self.kept.push(name.clone());
+                self.to_keap.push((name.clone(), intercom.clone()));
+            }
+        }
+        let to_intercom = merged.verdict == Verdict::ToIntercom;
+        if merged.conflict && (direction.to_keap || !to_intercom) {
+            self.conflicts.push(name.clone());
+        }
+        if merged.restores && to_intercom {
+            self.restored.push(name.clone());
+        }
+    }
 }
 
 /// What Intercom showed of a contact.
@@ -113,11 +138,17 @@ impl Look {
     }
 
     fn decide(self, target: &Target<'_>, shown: Shown, must_write: bool) -> Merge {
+        let (key, order) = (&target.context.key, &target.context.fields);
         let direction = target.context.policy.direction;
+        let now = Now {
+            in_keap: key.bases_shown(order, target.contact),
+            in_intercom: key.bases_shown(order, &shown.contact),
+            at: shown.at,
+        };
         let is_settled = direction.to_keap && !must_write;
         let mut merge_of_all = Merge { is_settled, ..Merge::default() };
         for (name, keap) in target.contact.fields.iter() {
-            let Some(rule) = target.context.fields.rule(name.as_str()) else {
+            let Some(rule) = order.rule(name.as_str()) else {
                 continue;
             };
             // With one direction, Keap's own fields are written as they are.
@@ -129,57 +160,47 @@ impl Look {
             if rule.owner == Owner::Either && rule.to_keap && *intercom != Reading::Empty {
                 merge_of_all.opted_out = Some((name.clone(), intercom.clone()));
             }
-            let (keap_since, intercom_since) = self.since(target, rule, &shown);
-            let merged = merge(
-                &Sides {
-                    rule,
-                    keap: Side {
-                        shows: keap,
-                        since: keap_since,
-                        had_value: had_value(target, &self.keap_before, name),
-                        at: target.contact.updated_at,
-                    },
-                    intercom: Side {
-                        shows: intercom,
-                        since: intercom_since,
-                        had_value: self
-                            .intercom_before
-                            .as_ref()
-                            .is_some_and(|before| had_value(target, before, name)),
-                        at: shown.at,
-                    },
-                    equal: keap.is_same(intercom),
-                },
-                direction,
-            );
-            match merged.verdict {
-                Verdict::ToIntercom => merge_of_all.is_settled = false,
-                Verdict::Settle => merge_of_all.kept.push(name.clone()),
-                Verdict::Hold => {
-                    merge_of_all.kept.push(name.clone());
-                    merge_of_all.held.push(name.clone());
-                }
-                Verdict::ToKeap => {
-                    merge_of_all.kept.push(name.clone());
-                    merge_of_all.to_keap.push((name.clone(), intercom.clone()));
-                }
-            }
-            if merged.conflict && (direction.to_keap || merged.verdict != Verdict::ToIntercom) {
-                merge_of_all.conflicts.push(name.clone());
-            }
-            if merged.restores && merged.verdict == Verdict::ToIntercom {
-                merge_of_all.restored.push(name.clone());
-            }
+            let merged = self.merge_field(target, rule, (keap, intercom), &now);
+            merge_of_all.take(name, intercom, merged, direction);
         }
         Merge { shown: Some(shown), ..merge_of_all }
     }
 
+    /// Decides one field by what each side shows: Keap, Intercom.
+    fn merge_field(
+        &self,
+        target: &Target<'_>,
+        rule: &FieldRule,
+        (keap, intercom): (&Reading, &Reading),
+        now: &Now,
+    ) -> Merged {
+        let (keap_since, intercom_since) = self.since(target, rule, now);
+        let had_value = |before: &Bases| {
+            target.context.key.has_value(target.contact.id, before, rule.name.as_str())
+        };
+        let sides = Sides {
+            rule,
+            keap: Side {
+                shows: keap,
+                since: keap_since,
+                had_value: had_value(&self.keap_before),
+                at: target.contact.updated_at,
+            },
+            intercom: Side {
+                shows: intercom,
+                since: intercom_since,
+                had_value: self.intercom_before.as_ref().is_some_and(had_value),
+                at: now.at,
+            },
+            equal: keap.is_same(intercom),
+        };
+        merge(&sides, target.context.policy.direction)
+    }
+
     /// What has happened to a field on each side since it was settled.
-    fn since(&self, target: &Target<'_>, rule: &FieldRule, shown: &Shown) -> (Since, Since) {
-        let (key, order) = (&target.context.key, &target.context.fields);
+    fn since(&self, target: &Target<'_>, rule: &FieldRule, now: &Now) -> (Since, Since) {
+        let Now { in_keap, in_intercom, at } = now;
         let name = rule.name.as_str();
-        let in_keap = key.bases_shown(order, target.contact);
-        let in_intercom = key.bases_shown(order, &shown.contact);
         let of = |before: Option<&Bases>, now: &Bases| match before {
             Some(before) if before.has(name) => {
                 if before.agrees_on(name, now) {
@@ -190,33 +211,35 @@ impl Look {
             }
             _ => Since::First,
         };
-        let mut keap = of(Some(&self.keap_before), &in_keap);
+        let mut keap = of(Some(&self.keap_before), in_keap);
         // With one direction, nobody remembers what Intercom showed: it was what Keap had.
         let mut intercom = match &self.intercom_before {
-            Some(before) => of(Some(before), &in_intercom),
+            Some(before) => of(Some(before), in_intercom),
             None if target.context.policy.direction.to_keap => Since::First,
             // A field that is only filled may differ for ever.
             None if rule.owner == Owner::Fill => Since::Same,
-            None => of(Some(&self.keap_before), &in_intercom),
+            None => of(Some(&self.keap_before), in_intercom),
         };
         // An opt-out in Keap is one of the address. A new address is a first match.
-        let email = FieldName::EMAIL;
-        if rule.owner == Owner::Either && !self.keap_before.agrees_on(email, &in_keap) {
+        if rule.owner == Owner::Either && !self.keap_before.agrees_on(FieldName::EMAIL, in_keap) {
             keap = Since::First;
         }
         for intent in target.found {
-            judge(intent, name, &in_intercom, shown.at, (&mut intercom, &mut keap));
+            judge(intent, name, in_intercom, *at, (&mut intercom, &mut keap));
         }
         for intent in target.found_in_keap {
-            judge(intent, name, &in_keap, target.contact.updated_at, (&mut keap, &mut intercom));
+            judge(intent, name, in_keap, target.contact.updated_at, (&mut keap, &mut intercom));
         }
         (keap, intercom)
     }
 }
 
-/// Whether the side had a value of the field.
-fn had_value(target: &Target<'_>, before: &Bases, name: &FieldName) -> bool {
-    target.context.key.has_value(target.contact.id, before, name.as_str())
+/// What both sides show of a contact now.
+struct Now {
+    in_keap: Bases,
+    in_intercom: Bases,
+    /// When the contact last changed in Intercom, as far as it says.
+    at: Option<DateTime<Utc>>,
 }
 
 /// What an intent says of a field. `written`: the side that it was written to; `origin`: the other
