@@ -1,7 +1,6 @@
 //! Fields that one side renames, archives or deletes while the daemon runs.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -75,7 +74,9 @@ async fn an_archived_attribute_is_held_and_heals_without_losing_an_edit(pool: Pg
     assert_eq!(world.intercom.kinds().get("update"), Some(&3), "{:?}", world.intercom.kinds());
     assert!(!world.intercom.statuses().contains_key(&400));
     world.keap.set_custom(2, plan, "new plan 2");
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // The second poll from now on begins after the edit, and the third after its pass.
+    let lists = world.keap.count("list");
+    until("the edit is polled", async || world.keap.count("list") >= lists + 3).await;
 
     world.intercom.edit_attribute("plan", |attribute| attribute.archived = false);
     arrives(&world, 1, "plan", "new plan 1").await;

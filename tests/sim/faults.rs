@@ -85,6 +85,11 @@ impl Fault {
         Fault { kind, key: None, text: None, skip: 0, left: Some(1), what: What::Refuse }
     }
 
+    /// The kind of calls; `None`: every kind.
+    pub(crate) fn kind(&self) -> Option<&'static str> {
+        (self.kind != "any").then_some(self.kind)
+    }
+
     /// Limits the fault to calls with this key or external id.
     pub(crate) fn key(mut self, key: impl Into<String>) -> Fault {
         self.key = Some(key.into());

@@ -30,8 +30,9 @@ pub(crate) struct Call {
     pub authorization_ok: bool,
 }
 
-#[derive(Default)]
 pub(crate) struct Ledger {
+    /// All kinds of calls. A test that asks for another one would always find none.
+    known: &'static [&'static str],
     inner: Mutex<Inner>,
 }
 
@@ -59,12 +60,23 @@ impl Default for Inner {
 }
 
 impl Ledger {
+    /// The ledger of a stand-in that takes calls of these kinds.
+    pub(crate) fn of(known: &'static [&'static str]) -> Self {
+        Self { known, inner: Mutex::default() }
+    }
+
+    /// Fails if no call can have this kind.
+    pub(crate) fn expect_kind(&self, kind: &str) {
+        assert!(self.known.contains(&kind), "no call has the kind {kind:?}: {:?}", self.known);
+    }
+
     fn with<T>(&self, run: impl FnOnce(&mut Inner) -> T) -> T {
         run(&mut self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// Notes a call that arrives, and numbers it.
     pub(crate) fn open(&self, mut call: Call) -> Call {
+        self.expect_kind(call.kind);
         self.with(|inner| {
             inner.next += 1;
             call.n = inner.next;
@@ -95,6 +107,7 @@ impl Ledger {
     }
 
     pub(crate) fn count(&self, kind: &str) -> usize {
+        self.expect_kind(kind);
         self.with(|inner| inner.kinds.get(kind).copied().unwrap_or(0))
     }
 

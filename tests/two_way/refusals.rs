@@ -97,7 +97,7 @@ async fn a_held_contact_is_not_looked_at_again_by_every_poll(pool: PgPool) {
     stage.world.only_held(stage.id).await;
     stage.clear();
     stage.settle().await;
-    assert_eq!(stage.world.intercom.count("get"), 0);
+    assert_eq!(stage.world.intercom.count("read"), 0);
     assert_eq!(stage.writes(), (0, 0));
 
     // What is new is looked at: the agent gives up.

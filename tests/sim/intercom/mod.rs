@@ -86,7 +86,7 @@ impl Intercom {
             shared: Arc::new(Shared {
                 door,
                 clock: Clock::default(),
-                ledger: Ledger::default(),
+                ledger: Ledger::of(&routes::KINDS),
                 faults: Faults::default(),
                 state: Mutex::new(state),
             }),
@@ -171,6 +171,9 @@ impl Intercom {
     }
 
     pub(crate) fn fault(&self, fault: Fault) {
+        if let Some(kind) = fault.kind() {
+            self.shared.ledger.expect_kind(kind);
+        }
         self.shared.faults.add(fault);
     }
 

@@ -16,6 +16,35 @@ const VERSIONS: [&str; 20] = [
     "2.13", "2.14", "2.15", "2.16", "2.17", "Preview", "Unstable",
 ];
 
+/// What [`Route::kind`] may answer.
+pub(super) const KINDS: [&str; 25] = [
+    "create",
+    "update",
+    "read",
+    "find",
+    "search",
+    "list",
+    "me",
+    "archive",
+    "unarchive",
+    "delete",
+    "merge",
+    "attributes",
+    "create_attribute",
+    "update_attribute",
+    "admins",
+    "tags",
+    "write_tag",
+    "contact_tags",
+    "tag",
+    "untag",
+    "write_company",
+    "contact_companies",
+    "attach_company",
+    "detach_company",
+    "unknown",
+];
+
 enum Route {
     Create,
     Update(String),

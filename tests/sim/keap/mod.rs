@@ -111,7 +111,7 @@ impl Keap {
             shared: Arc::new(Shared {
                 door,
                 clock: Clock::default(),
-                ledger: Ledger::default(),
+                ledger: Ledger::of(&routes::KINDS),
                 faults: Faults::default(),
                 runtime: Handle::current(),
                 state: Mutex::new(state),
@@ -185,6 +185,9 @@ impl Keap {
     }
 
     pub(crate) fn fault(&self, fault: Fault) {
+        if let Some(kind) = fault.kind() {
+            self.shared.ledger.expect_kind(kind);
+        }
         self.shared.faults.add(fault);
     }
 

@@ -12,6 +12,28 @@ use super::users::KEY_OWNER;
 use super::{Keap, State};
 use crate::sim::message::{Answer, Described, Request, decoded};
 
+/// What [`Route::kind`] may answer.
+pub(super) const KINDS: [&str; 18] = [
+    "list",
+    "read",
+    "write",
+    "model",
+    "users",
+    "tags",
+    "contact_tags",
+    "tag_contacts",
+    "apply_tag",
+    "companies",
+    "opt_statuses",
+    "opt_status",
+    "set_opt_status",
+    "userinfo",
+    "list_v1",
+    "read_v1",
+    "hooks",
+    "unknown",
+];
+
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Route {
     List,
