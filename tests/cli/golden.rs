@@ -17,22 +17,27 @@ fn golden(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// The commands that a help lists.
+fn listed(help: &str) -> Vec<String> {
+    let after = help.split_once("\nCommands:\n").map_or("", |(_, after)| after);
+    let lines = after.lines().take_while(|line| !line.is_empty());
+    // A longer indent is the rest of the line before.
+    let names = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    names.filter(|name| !["", "help"].contains(name)).map(str::to_owned).collect()
+}
+
 #[sqlx::test]
 async fn the_help_of_every_command_is_as_recorded(pool: PgPool) {
     let world = quiet_world(pool, 0).await;
-    let mut all = command(&world, &["--help"]).await.expect(0).stdout;
-    for arguments in [
-        &["sync", "--help"] as &[&str],
-        &["status", "--help"],
-        &["held", "--help"],
-        &["held", "retry", "--help"],
-        &["runs", "--help"],
-        &["log", "--help"],
-        &["config", "--help"],
-        &["init", "--help"],
-    ] {
-        let help = command(&world, arguments).await.expect(0).stdout;
-        all += &format!("\n=== {}\n{help}", arguments.join(" "));
+    let mut all = String::new();
+    let mut ahead = vec![Vec::<String>::new()];
+    while let Some(words) = ahead.pop() {
+        let arguments: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+        let help = command(&world, &arguments).await.expect(0).stdout;
+        all += &format!("=== {}\n{help}\n", arguments.join(" "));
+        for name in listed(&help).into_iter().rev() {
+            ahead.push([words.as_slice(), &[name]].concat());
+        }
     }
     insta::assert_snapshot!("help", all.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
 }

@@ -1,6 +1,7 @@
 //! The command line: what each command prints and its exit status.
 
 mod check;
+mod documents;
 mod exits;
 mod golden;
 mod held;
