@@ -53,9 +53,16 @@ impl HoldReason {
     }
 
     /// Whether the hold can end without any change in Keap that the daemon would notice: a person
-    /// corrects or archives the contact in Intercom. It is looked at again from time to time.
+    /// corrects, merges or archives a contact in Intercom. It is looked at again from time to time.
     pub fn ends_in_intercom(&self) -> bool {
-        matches!(self, Self::ExternalIdUnproven | Self::EmailInKeap(_))
+        matches!(
+            self,
+            Self::EmailInKeap(_)
+                | Self::ExternalIdTaken
+                | Self::ExternalIdUnproven
+                | Self::SeveralUsers
+                | Self::Conflict
+        )
     }
 
     /// What a remote or the database answered, if the code alone does not say it.

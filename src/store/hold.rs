@@ -62,6 +62,8 @@ pub struct HoldRow {
     pub email_digest: Option<Digest>,
     /// The version of the due row that was looked at. A later request wins.
     pub version: Option<i64>,
+    /// It is looked at again from time to time.
+    pub is_rechecked: bool,
 }
 
 /// The stored parts of a hold's reason.
@@ -286,13 +288,13 @@ async fn upsert(tx: &mut Transaction, rows: &[&HoldRow]) -> Result<()> {
     sqlx::query(
         "insert into contact_hold as hold (keap_contact_id, code, about, detail, candidates, attempts, sighting, recheck_at, keap_updated_at)
          select id, code, about, detail, string_to_array(candidates, ','), attempts, sighting,
-                case when ends_in_intercom or (about is not null and not exists (
+                case when is_rechecked or (about is not null and not exists (
                               select from contact_link link
                                where link.keap_contact_id = about and link.state = 'linked' and link.email_digest = email))
                      then now() + make_interval(secs => $10) end,
                 stamp
            from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::integer[], $7::bytea[], $8::boolean[], $9::bytea[], $12::timestamptz[])
-             as new (id, code, about, detail, candidates, attempts, sighting, ends_in_intercom, email, stamp)
+             as new (id, code, about, detail, candidates, attempts, sighting, is_rechecked, email, stamp)
          on conflict (keap_contact_id) do update
             set code = excluded.code, about = excluded.about, detail = excluded.detail, candidates = excluded.candidates,
                 attempts = excluded.attempts, sighting = excluded.sighting,
@@ -311,7 +313,7 @@ async fn upsert(tx: &mut Transaction, rows: &[&HoldRow]) -> Result<()> {
     .bind(rows.iter().map(candidates).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.attempts).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.sighting.map(|digest| digest.as_bytes().to_vec())).collect::<Vec<_>>())
-    .bind(rows.iter().map(|row| row.reason.ends_in_intercom()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.is_rechecked).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.email_digest.map(|digest| digest.as_bytes().to_vec())).collect::<Vec<_>>())
     .bind(RECHECK_AFTER.0)
     .bind(RECHECK_AFTER.1)

@@ -38,6 +38,8 @@ pub(super) struct Hold {
     pub candidates: Vec<IntercomId>,
     /// The candidate's external id, if Keap was asked and has no contact of that id.
     pub not_in_keap: Option<KeapId>,
+    /// The candidate is archived: each look makes it live for a moment.
+    pub is_archived: bool,
 }
 
 impl Hold {
@@ -45,7 +47,8 @@ impl Hold {
         reason: HoldReason,
         candidates: impl IntoIterator<Item = IntercomId>,
     ) -> Self {
-        Self { reason, candidates: candidates.into_iter().collect(), not_in_keap: None }
+        let candidates = candidates.into_iter().collect();
+        Self { reason, candidates, not_in_keap: None, is_archived: false }
     }
 }
 

@@ -223,6 +223,7 @@ pub(super) fn refused(recorded: &Recorded, feed: Feed, run_id: Option<Uuid>) -> 
             .done
             .or_else(|| recorded.retry.as_ref().and_then(|retry| retry.version))
             .or_else(|| recorded.hold.as_ref().and_then(|hold| hold.version)),
+        is_rechecked: false,
     };
     Recorded {
         log: Some(log),
@@ -293,7 +294,7 @@ impl Entry<'_> {
             Outcome::Again { why, delay: None } => {
                 let attempts = self.attempts() + 1;
                 if attempts >= self.recording.retries.max_attempts {
-                    self.hold(HoldReason::LastTry(why), Vec::new(), attempts);
+                    self.hold(Hold::new(HoldReason::LastTry(why), []), attempts);
                 } else {
                     self.retry(why, attempts, self.recording.retries.delay(attempts));
                 }
@@ -472,10 +473,11 @@ impl Entry<'_> {
         let held_before = self.planned.hold.as_ref().map_or(0, |hold| hold.attempts);
         let attempts =
             self.planned.waiting.as_ref().map_or(held_before, |waiting| waiting.attempts);
-        self.hold(hold.reason, hold.candidates, attempts + 1);
+        self.hold(hold, attempts + 1);
     }
 
-    fn hold(&mut self, reason: HoldReason, candidates: Vec<IntercomId>, attempts: i32) {
+    fn hold(&mut self, hold: Hold, attempts: i32) {
+        let Hold { reason, candidates, is_archived, .. } = hold;
         self.count(Action::Held);
         if !self.is_held_as_before(&reason) {
             self.log(Action::Held, candidates.first().cloned(), Some(Reason::Hold(reason.clone())));
@@ -483,6 +485,7 @@ impl Entry<'_> {
         if !self.is_left_to_the_request() {
             self.recorded.hold = Some(HoldRow {
                 id: self.planned.contact.id,
+                is_rechecked: reason.ends_in_intercom() && !is_archived,
                 reason,
                 candidates,
                 attempts,

@@ -129,6 +129,35 @@ async fn the_hold_ends_by_itself_when_the_two_agree_or_the_stranger_goes(pool: P
     assert_eq!(left.name.as_deref(), Some("Someone Else"));
 }
 
+/// Each case: how the users are at first, the reason of the hold, and what a person does about it in
+/// Intercom. Nothing changes in Keap.
+#[sqlx::test]
+async fn every_hold_that_a_person_ends_in_intercom_ends_by_itself(pool: PgPool) {
+    let world = World::new(pool).await;
+    let [taken, several, other] = [1, 2, 3].map(|id| world.keap.add(person(id)));
+    let address = |id: i64| world.keap.person(id).unwrap().first_email().unwrap().to_owned();
+    let with = |id: i64| Seed::with_email(&address(id));
+    let carries = world.intercom.add_user(with(taken).external_id("app-1"));
+    let twice = [0, 1].map(|_| world.intercom.add_user(with(several)));
+    let number = world.intercom.add_user(with(other).external_id("900001"));
+    let worker = world.worker().await;
+    worker.sync().await;
+    let codes: Vec<String> = world.held().await.into_iter().map(|held| held.code).collect();
+    assert_eq!(codes, ["external_id_taken", "several_users", "external_id_taken"]);
+
+    world.intercom.edit(&carries, |contact| contact.external_id = None);
+    world.intercom.archive(&twice[1]);
+    world.intercom.edit(&number, |contact| contact.email = Some("new@elsewhere.example".into()));
+    world.intercom.reindex_now();
+    recheck_now(&world).await;
+    worker.sync().await;
+    worker.work_off().await;
+
+    assert!(world.held().await.is_empty(), "{:?}", world.held().await);
+    assert_eq!((world.user(taken).id, world.user(several).id), (carries, twice[0].clone()));
+    assert_ne!(world.user(other).id, number);
+}
+
 #[sqlx::test]
 async fn a_hold_is_looked_at_again_ever_more_seldom_and_is_logged_once(pool: PgPool) {
     let world = World::new(pool).await;

@@ -159,9 +159,12 @@ async fn after_archived_conflict(target: &Target<'_>, id: IntercomId) -> Result<
             );
         }
     }
-    let decided = look_at_restored(target, &id, former).await;
+    let mut decided = look_at_restored(target, &id, former).await;
     if !matches!(decided, Ok(Decision::Link(_))) {
         target.give_back(&id).await?;
+    }
+    if let Ok(Decision::Hold(hold)) = &mut decided {
+        hold.is_archived = true;
     }
     decided
 }
