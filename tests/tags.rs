@@ -294,3 +294,39 @@ async fn who_is_let_in_by_another_filter_comes_without_a_change_in_keap(pool: Pg
     until("the other one comes", async || is_there(outside) == 1).await;
     daemon.stop().await.1.unwrap();
 }
+
+#[sqlx::test]
+async fn a_tag_that_is_taken_from_many_archives_nobody_until_a_person_lifts_the_brake(
+    pool: PgPool,
+) {
+    let mut world = World::new(pool).await;
+    world.file(&format!("{CUSTOMERS}left = \"archive\"\n"));
+    let customer = world.keap.add_tag("Customer");
+    world.keap.add_tag("Do not sync");
+    let ids: Vec<i64> = (0..130)
+        .map(|n| world.keap.add(Person::named("P", "Lee").email(&format!("p{n}@example.org"))))
+        .collect();
+    for id in &ids {
+        world.keap.apply_tag(*id, customer);
+    }
+    let worker = world.worker().await;
+    worker.backfill().await;
+    assert_eq!(world.intercom.live_users().len(), 130);
+
+    world.keap.clock().advance_ms(2_000);
+    for id in &ids[..120] {
+        world.keap.remove_tag(*id, customer);
+    }
+    for _ in 0..2 {
+        worker.backfill().await;
+        assert_eq!(world.intercom.live_users().len(), 130, "nobody is archived");
+    }
+    let leaving = world.store().leaving().await.unwrap().unwrap();
+    assert!(leaving.in_words().starts_with("120 of 130"), "{leaving:?}");
+    worker.stop().await;
+
+    let ended = crate::process::command(&world, &["sync", "--all", "--force"]).await;
+    ended.expect(0);
+    assert_eq!(world.intercom.live_users().len(), 10);
+    assert_eq!(world.store().leaving().await.unwrap(), None);
+}

@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::{
-    self, FieldClears, FieldOwner, FieldTable, FieldTooLong, Left, OptOut, Settings, SettingsError,
-    TagTable,
+    self, Archived, FieldClears, FieldOwner, FieldTable, FieldTooLong, Left, OptOut, Settings,
+    SettingsError, TagTable,
 };
 use crate::contact::{FieldName, Form, OnEmpty, Owner, TooLong};
 use crate::intercom::{self, IntercomClient, IntercomModel, attribute_name};
 use crate::keap::{self, KeapClient, KeapModel};
-use crate::mapping::{COMPANY, Filter, Fitted, Holds, Mapping, Rule, TAG, Unfit};
+use crate::mapping::{ARCHIVED, COMPANY, Filter, Fitted, Holds, Mapping, Rule, TAG, Unfit};
 use crate::remote::Failure;
 
-/// Our name of the rule by which an opt-out travels.
-const OPT_OUT: &str = "opt_out";
 const UNSUBSCRIBED: &str = "unsubscribed_from_emails";
 const OWNER_ID: &str = "owner_id";
 
@@ -58,7 +56,10 @@ fn rules(settings: &Settings) -> Vec<(String, Rule)> {
     for (_, rule) in &mut rules {
         rule.both_ways = settings.intercom_to_keap.enabled;
     }
-    rules.extend(settings.tags.iter().map(|table| (table.origin.clone(), tag(table))));
+    let both_ways = settings.intercom_to_keap.enabled;
+    rules.extend(
+        settings.tags.iter().map(|table| (table.origin.clone(), Rule { both_ways, ..tag(table) })),
+    );
     if settings.company.object {
         rules.push(own(Rule::new("company object", COMPANY, COMPANY)));
     }
@@ -68,8 +69,22 @@ fn rules(settings: &Settings) -> Vec<(String, Rule)> {
         let left = Rule::new("left", keap::LEFT, &format!("{TAG}{name}"));
         rules.push(own(Rule { travels_always: true, ..left }));
     }
+    rules.extend(gone_in_intercom(settings).map(own));
     rules.extend(opt_out(settings).map(own));
     rules
+}
+
+/// The rule by which contacts that are archived or deleted in Intercom get a tag in Keap. It is never
+/// taken off again: a person looks at them.
+fn gone_in_intercom(settings: &Settings) -> Option<Rule> {
+    let config::IntercomToKeap { enabled, archived, archived_tag, .. } = &settings.intercom_to_keap;
+    let tag = archived_tag.as_ref().filter(|_| *enabled && *archived == Archived::Tag)?;
+    Some(Rule {
+        owner: Owner::Intercom,
+        clears: OnEmpty::Never,
+        both_ways: true,
+        ..Rule::new(FieldName::GONE_IN_INTERCOM, &format!("{TAG}{tag}"), ARCHIVED)
+    })
 }
 
 /// The rule by which opt-outs travel, if they do.
@@ -78,7 +93,7 @@ fn opt_out(settings: &Settings) -> Option<Rule> {
     let rule = Rule {
         clears: OnEmpty::Never,
         travels_always: true,
-        ..Rule::new(OPT_OUT, keap::OPT_OUT, UNSUBSCRIBED)
+        ..Rule::new(FieldName::OPT_OUT, keap::OPT_OUT, UNSUBSCRIBED)
     };
     match settings.consent.opt_out {
         OptOut::Off => None,
@@ -156,7 +171,7 @@ fn misnamed(rule: &Rule) -> Option<String> {
     if rule.intercom == "email" && !is_email(rule) {
         return Some("only Keap's own e-mail goes to email in Intercom, because contacts are found by it; write keap = \"email\", or name an attribute".to_owned());
     }
-    let is_taken = [FieldName::EMAIL, OPT_OUT].contains(&name) && !is_own;
+    let is_taken = [FieldName::EMAIL, FieldName::OPT_OUT].contains(&name) && !is_own;
     is_taken.then(|| format!("the name {name} is taken; give the field another one"))
 }
 
@@ -173,6 +188,8 @@ pub struct Needs {
     pub fields: bool,
     pub attributes: bool,
     pub tags: bool,
+    /// The tags in Intercom, whose names its contacts do not show.
+    pub tags_in_intercom: bool,
     /// Users and teammates.
     pub owners: bool,
 }
@@ -186,6 +203,7 @@ impl Needs {
             attributes: any(&|rule| attribute_name(&rule.intercom).is_some()),
             tags: any(&|rule| keap::needs_tags(&rule.keap))
                 || !(filter.keap_tags_any.is_empty() && filter.keap_tags_none.is_empty()),
+            tags_in_intercom: any(&|rule| rule.is_tag() && rule.both_ways),
             owners: any(&is_owner),
         }
     }
@@ -196,7 +214,8 @@ impl Needs {
     }
 
     /// Everything there is to know.
-    pub const ALL: Self = Self { fields: true, attributes: true, tags: true, owners: true };
+    pub const ALL: Self =
+        Self { fields: true, attributes: true, tags: true, tags_in_intercom: false, owners: true };
 }
 
 fn is_owner(rule: &Rule) -> bool {
@@ -220,6 +239,9 @@ impl Models {
         }
         if needs.tags {
             of_keap.tags = keap.tags().await?;
+        }
+        if needs.tags_in_intercom {
+            intercom.learn_tags().await?;
         }
         if needs.owners {
             of_keap.users = keap.users().await?;
@@ -270,6 +292,9 @@ impl Models {
         }
         if rule.keap == COMPANY {
             return Ok(Holds::of(COMPANY, "a company", &[Form::Text]));
+        }
+        if rule.intercom == ARCHIVED {
+            return Ok(Holds::of(ARCHIVED, "archived or deleted", &[Form::YesNo]));
         }
         intercom::holds(&rule.intercom, self.intercom.as_ref())
     }

@@ -70,7 +70,7 @@ impl Parts {
             matching: settings.r#match.clone(),
             left: settings.filter.left,
             direction: direction(&settings.intercom_to_keap),
-            audit_brake_percent: settings.mapping.brake_percent,
+            brake_percent: settings.mapping.brake_percent,
             poll: settings.poll.clone(),
             sweep: settings.sweep.clone(),
             sync: settings.sync.clone(),

@@ -5,7 +5,7 @@ use crate::config::{OptOut, Settings};
 use crate::contact::Owner;
 use crate::intercom::MOST_ATTRIBUTES;
 use crate::keap;
-use crate::mapping::{COMPANY, Field, Rule};
+use crate::mapping::{COMPANY, Field, Rule, TAG};
 
 /// What a check found. An error also says what to do.
 pub(super) type Finding = Result<String, String>;
@@ -78,14 +78,31 @@ fn direction(settings: &Settings) -> String {
             && !keap::holds(&rule.keap, None).is_ok_and(|holds| holds.is_read_only)
     };
     let names: Vec<&str> = rules.iter().filter(writes).map(|rule| rule.name.as_str()).collect();
-    let fields = if names.is_empty() { "no field".to_owned() } else { names.join(", ") };
-    if settings.intercom_to_keap.enabled {
-        format!("both: Intercom may change {fields} in Keap; no contact is made or deleted there")
+    let tags: Vec<&str> =
+        rules.iter().filter(|rule| rule.tags_in_keap()).map(tag_in_keap).collect();
+    let tags = if tags.is_empty() {
+        String::new()
     } else {
         format!(
-            "from Keap to Intercom only; with intercom_to_keap.enabled, Intercom could change {fields} in Keap"
+            ", and apply or remove the tags {}, which can start campaigns there",
+            tags.join(", ")
+        )
+    };
+    let fields = if names.is_empty() { "no field".to_owned() } else { names.join(", ") };
+    if settings.intercom_to_keap.enabled {
+        format!(
+            "both: Intercom may change {fields} in Keap{tags}; no contact is made or deleted there"
+        )
+    } else {
+        format!(
+            "from Keap to Intercom only; with intercom_to_keap.enabled, Intercom could change {fields} in Keap{tags}"
         )
     }
+}
+
+/// The name of a tag, as the settings have it.
+fn tag_in_keap(rule: &Rule) -> &str {
+    rule.keap.strip_prefix(TAG).unwrap_or(&rule.keap)
 }
 
 /// What becomes of opt-outs.

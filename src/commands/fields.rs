@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::missing_tags::{make_tags, missing_tags};
 use super::{Ended, NOTHING_DONE, WELL, exit};
 use crate::app::{self, Fitting, Models, Needs};
 use crate::config::{Needed, Settings};
@@ -185,7 +186,8 @@ struct Missing<'a> {
 
 async fn create(fitting: &Fitting, models: &Models, yes: bool) -> Ended {
     let missing = missing(fitting, models)?;
-    if missing.is_empty() {
+    let tags = missing_tags(&fitting.mapping, models);
+    if missing.is_empty() && tags.is_empty() {
         outln!(
             "No attribute is missing. Only a [[field]] with create_attribute = true can have one made."
         );
@@ -198,9 +200,14 @@ async fn create(fitting: &Fitting, models: &Models, yes: bool) -> Ended {
             missing.len()
         );
     }
-    outln!("These attributes will be made in Intercom:");
+    if !missing.is_empty() {
+        outln!("These attributes will be made in Intercom:");
+    }
     for Missing { rule, name, kind } in &missing {
         outln!("  {name}  {kind}  for {}", rule.keap);
+    }
+    if !tags.is_empty() {
+        outln!("These tags will be made in Keap: {}", tags.join(", "));
     }
     if !yes && !confirmed()? {
         outln!("Nothing was made.");
@@ -210,6 +217,7 @@ async fn create(fitting: &Fitting, models: &Models, yes: bool) -> Ended {
         fitting.intercom.create_attribute(name, kind, None).await?;
         outln!("✓ {name}");
     }
+    make_tags(&fitting.keap, &tags).await?;
     exit(WELL)
 }
 

@@ -18,6 +18,7 @@ pub mod init;
 pub mod log;
 mod look;
 pub mod migrate;
+mod missing_tags;
 pub mod run;
 pub mod runs;
 mod since;

@@ -14,7 +14,7 @@ use super::kinds::Key;
 use super::mapped::{FieldTable, TagTable};
 use super::origin::Origin;
 use super::proxy;
-use super::settings::{Left, Settings};
+use super::settings::{Archived, Left, Settings};
 use super::sources::Sources;
 use super::tables;
 use super::values::Values;
@@ -337,6 +337,10 @@ fn check_together(
     let filter = &settings.filter;
     if filter.left == Left::Tag && filter.left_tag.is_none() {
         problems.push(missing("filter.left_tag"));
+    }
+    let to_keap = &settings.intercom_to_keap;
+    if to_keap.archived == Archived::Tag && to_keap.archived_tag.is_none() {
+        problems.push(missing("intercom_to_keap.archived_tag"));
     }
     SettingsError::unless_empty(problems)
 }

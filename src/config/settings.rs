@@ -153,6 +153,10 @@ settings! {
         put_back: Flag;
         /// Edits on both sides that are no further apart count as made at the same time.
         tie: Seconds<0, 3600>;
+        /// What happens in Keap to a contact that was archived or deleted in Intercom.
+        archived: Choice<Archived>;
+        /// The tag in Keap of such contacts.
+        archived_tag: OptionalText<TagName>;
     }
 
     /// How deletions and merges in Keap are noticed, and what happens then.
@@ -310,6 +314,17 @@ choice! {
         Tag = "tag",
         /// It is archived.
         Archive = "archive",
+    }
+}
+
+choice! {
+    /// What happens in Keap to a contact that was archived or deleted in Intercom. Nothing is ever
+    /// deleted there.
+    Archived {
+        /// It stays as it is.
+        Ignore = "ignore",
+        /// It gets the tag `archived_tag`, for a person to look at.
+        Tag = "tag",
     }
 }
 

@@ -57,6 +57,11 @@ impl FieldOrder {
         !self.identities.iter().map(FieldName::as_str).eq(BUILT_IN)
     }
 
+    /// The rule by which opt-outs travel.
+    pub fn opt_out(&self) -> Option<&FieldRule> {
+        self.rule(FieldName::OPT_OUT)
+    }
+
     /// Whether opt-outs travel to Keap.
     pub fn has_consent_to_keap(&self) -> bool {
         self.rules.iter().any(|rule| rule.owner == Owner::Either && rule.to_keap)
@@ -80,6 +85,10 @@ impl FieldOrder {
     pub fn identity(&self, field: &str) -> Option<&FieldName> {
         let at = self.rules.iter().position(|rule| rule.name.as_str() == field)?;
         self.identities.get(at)
+    }
+
+    pub fn rules(&self) -> impl Iterator<Item = &FieldRule> {
+        self.rules.iter()
     }
 
     pub fn rule(&self, field: &str) -> Option<&FieldRule> {

@@ -24,6 +24,8 @@ pub struct Candidate {
     pub shows: Fields,
     /// The other fields of the mapping. They prove nothing about a person.
     pub rest: Fields,
+    /// It has mapped tags or not, and did not show which: it shows ten of them.
+    pub hides_tags: bool,
     /// Unix seconds.
     pub created_at: i64,
     /// When it last changed, in Unix seconds. `None`: Intercom does not say.

@@ -14,6 +14,10 @@ pub struct FieldName(Arc<str>);
 impl FieldName {
     /// This field finds a contact in Intercom, so the code must know its name.
     pub const EMAIL: &'static str = "email";
+    /// The name of the rule by which an opt-out travels.
+    pub const OPT_OUT: &'static str = "opt_out";
+    /// The name of the rule by which contacts that are gone in Intercom get a tag in Keap.
+    pub const GONE_IN_INTERCOM: &'static str = "gone in Intercom";
 
     pub fn as_str(&self) -> &str {
         &self.0
@@ -68,6 +72,15 @@ impl Fields {
     pub fn only(&self, is_wanted: impl Fn(&FieldName) -> bool) -> Self {
         let wanted = self.0.iter().filter(|(name, _)| is_wanted(name));
         Self(wanted.cloned().collect())
+    }
+
+    /// These fields and other ones. A name must not occur twice.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        if others.is_empty() {
+            return self;
+        }
+        self.0.into_iter().chain(others.0).collect()
     }
 
     /// The same fields, with these instead of those of the same names.

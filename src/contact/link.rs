@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Bases, Digest, IntercomId};
+use super::{Bases, Digest, IntercomId, Writes};
 
 /// What the last decision made of a contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub struct Link {
     pub intercom_updated_at: Option<DateTime<Utc>>,
     /// When the daemon last replaced an Intercom contact that had vanished.
     pub replaced_at: Option<DateTime<Utc>>,
+    /// Intercom does not show the contact: it was archived or deleted there.
+    pub gone_in_intercom: bool,
+    /// How often each side was written lately.
+    pub writes: Writes,
 }
 
 impl Link {

@@ -12,6 +12,7 @@ mod id;
 mod link;
 mod rule;
 mod text;
+mod writes;
 
 pub use as_shown::AsShown;
 pub use base::{Bases, Clears, FieldOrder};
@@ -24,6 +25,7 @@ pub use id::{IntercomId, KeapId};
 pub use link::{Link, LinkState};
 pub use rule::{FieldRule, OnEmpty, Owner};
 pub use text::tidy;
+pub use writes::Writes;
 
 use chrono::{DateTime, Utc};
 

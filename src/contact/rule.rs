@@ -39,6 +39,8 @@ pub struct FieldRule {
     pub clears: OnEmpty,
     /// A call of its own writes it.
     pub is_relation: bool,
+    /// Intercom shows it as well, and is asked for it.
+    pub is_read_in_intercom: bool,
     /// It is the linked company.
     pub is_company: bool,
     /// It travels for a contact out of scope, too.
@@ -59,6 +61,7 @@ impl FieldRule {
             owner: Owner::Keap,
             clears: OnEmpty::AfterFirst,
             is_relation: false,
+            is_read_in_intercom: false,
             is_company: false,
             travels_always: false,
             to_intercom: true,
@@ -70,6 +73,11 @@ impl FieldRule {
     /// Whether Intercom is read before its value is replaced, because it may count more.
     pub fn looks_first(&self) -> bool {
         !matches!(self.owner, Owner::Keap | Owner::Never)
+    }
+
+    /// Whether it is a tag that both sides show.
+    pub fn is_tag_of_both(&self) -> bool {
+        self.is_relation && self.is_read_in_intercom
     }
 
     /// Whether an empty value never travels.

@@ -9,6 +9,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::known_tags::KnownTags;
 use super::limits::IntercomLimits;
 use super::model::{Done, Found, Refused, Unarchived, Workspace, Written};
 use super::places::{AdminsWire, Attribute, AttributesWire};
@@ -19,7 +20,7 @@ use crate::config;
 use crate::contact::{Clears, Contact, FieldPlace, IntercomId, KeapId};
 use crate::remote::{
     BuildError, Call, Credential, Failure, Guard, Kind, Lane, Proxy, Remote, RemoteOptions, Reply,
-    TransportOptions,
+    Together, TransportOptions,
 };
 
 const VERSION: HeaderName = HeaderName::from_static("intercom-version");
@@ -33,7 +34,10 @@ pub struct IntercomClient {
     may_write: OnceLock<Box<Guard>>,
     pub(super) recent: Arc<Recent>,
     pub(super) tag_ids: Made,
+    pub(super) known_tags: Arc<KnownTags>,
     pub(super) companies: Made,
+    /// Tags that are about to be given to contacts.
+    pub(super) tagging: Together<(Lane, String), (IntercomId, KeapId), Result<bool, Failure>>,
 }
 
 impl IntercomClient {
@@ -55,6 +59,7 @@ impl IntercomClient {
         fields: &[FieldPlace],
         credential: Credential,
     ) -> Result<Self, BuildError> {
+        let known_tags = Arc::<KnownTags>::default();
         let version = HeaderValue::from_str(&intercom.version)
             .map_err(|_| BuildError::Header("INTERCOM_VERSION"))?;
         let remote = Remote::new(RemoteOptions {
@@ -80,13 +85,15 @@ impl IntercomClient {
         })?;
         Ok(Self {
             remote,
-            places: RwLock::new(Arc::new(wire::Places::new(fields))),
+            places: RwLock::new(Arc::new(wire::Places::new(fields, Arc::clone(&known_tags)))),
+            known_tags,
             emails_per_search: intercom.emails_per_search,
             refused_forms: AtomicU8::new(0),
             may_write: OnceLock::new(),
             recent: Arc::default(),
             tag_ids: Made::default(),
             companies: Made::default(),
+            tagging: Together::default(),
         })
     }
 
@@ -96,7 +103,8 @@ impl IntercomClient {
 
     /// Takes Intercom's half of the mapping, once it fits the workspace.
     pub fn write_these(&self, fields: &[FieldPlace]) {
-        let places = Arc::new(wire::Places::new(fields));
+        let places = wire::Places::new(fields, Arc::clone(&self.known_tags));
+        let places = Arc::new(places);
         *self.places.write().unwrap_or_else(PoisonError::into_inner) = places;
     }
 
@@ -251,8 +259,20 @@ impl IntercomClient {
         whose: KeapId,
         body: &impl Serialize,
     ) -> Result<Reply, Failure> {
+        self.write_about(lane, call, &[whose], body).await
+    }
+
+    /// The same for a write that is about these contacts.
+    pub(super) async fn write_about(
+        &self,
+        lane: Lane,
+        call: Call<'_>,
+        whose: &[KeapId],
+        body: &impl Serialize,
+    ) -> Result<Reply, Failure> {
         let only_while = self.may_write.get().map(|guard| &**guard);
-        self.send(lane, Call { only_while, about: vec![whose.get()], ..call }, body).await
+        let about = whose.iter().map(|id| id.get()).collect();
+        self.send(lane, Call { only_while, about, ..call }, body).await
     }
 
     pub(super) async fn send(

@@ -119,7 +119,8 @@ fn create_again((keap, id): Bystander) -> Harmless {
 fn is_user(reply: &Reply, keap: KeapId) -> bool {
     let shown = serde_json::from_slice::<wire::ContactWire>(&reply.body).ok();
     // Only the id and the external id count.
-    let candidate = shown.and_then(|shown| shown.candidate(&wire::Places::new(&[])));
+    let candidate =
+        shown.and_then(|shown| shown.candidate(&wire::Places::new(&[], std::sync::Arc::default())));
     reply.is_success() && candidate.is_some_and(|candidate| candidate.belongs_to(keap))
 }
 

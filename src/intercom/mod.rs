@@ -3,6 +3,7 @@
 mod client;
 mod companies;
 mod harmless;
+mod known_tags;
 mod limits;
 mod model;
 mod places;

@@ -83,7 +83,7 @@ pub struct UsersPage {
 #[derive(Debug)]
 pub enum Hinted {
     User(Box<Candidate>),
-    /// Archived or deleted: nothing else is shown.
+    /// Archived, deleted or merged: nothing else is shown.
     Gone(IntercomId),
 }
 

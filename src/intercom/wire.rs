@@ -3,19 +3,21 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
+use super::known_tags::KnownTags;
 use super::model::{Conflict, UserOrder, Wanted};
 use super::places::ATTRIBUTE;
 use crate::contact::{
     self, Candidate, Clears, Contact, Email, FieldName, FieldPlace, Fields, Form, IntercomId,
     KeapId, Reading, Role,
 };
-use crate::mapping::{COMPANY, TAG};
+use crate::mapping::{ARCHIVED, COMPANY, TAG};
 use crate::remote::lenient;
 
 /// The places of the mapped fields in an Intercom contact.
@@ -24,6 +26,9 @@ pub(super) struct Places {
     attributes: Vec<Place>,
     /// The names of the mapped tags.
     tags: Vec<(FieldName, String)>,
+    /// Those of them that Intercom's contacts are asked for.
+    read_tags: Vec<FieldName>,
+    known_tags: Arc<KnownTags>,
     /// What Intercom shows after a write is remembered.
     pub(super) remembers: bool,
 }
@@ -37,20 +42,23 @@ struct Place {
 
 impl Places {
     /// `attribute:<name>` is a custom attribute. Any other place is the name of a property.
-    pub(super) fn new(fields: &[FieldPlace]) -> Self {
+    pub(super) fn new(fields: &[FieldPlace], known_tags: Arc<KnownTags>) -> Self {
         let mut places = Self {
             properties: Vec::new(),
             attributes: Vec::new(),
             tags: Vec::new(),
+            read_tags: Vec::new(),
+            known_tags,
             remembers: fields.iter().any(|field| field.both_ways),
         };
         for half in fields {
             let FieldPlace { field, place, .. } = half;
-            if place == COMPANY {
+            if place == COMPANY || place == ARCHIVED {
                 continue;
             }
             if let Some(name) = place.strip_prefix(TAG) {
                 places.tags.push((field.clone(), name.to_owned()));
+                places.read_tags.extend(half.both_ways.then(|| field.clone()));
                 continue;
             }
             let (list, key) = match place.strip_prefix(ATTRIBUTE) {
@@ -65,6 +73,39 @@ impl Places {
     /// The name of the tag that a field means.
     pub(super) fn tag(&self, field: &FieldName) -> Option<String> {
         self.tags.iter().find(|(known, _)| known == field).map(|(_, name)| name.clone())
+    }
+
+    /// Whether contacts are asked for their tags.
+    pub(super) fn reads_tags(&self) -> bool {
+        !self.read_tags.is_empty()
+    }
+
+    /// What a contact shows of the mapped tags, and whether it hides some of them. A tag that the
+    /// workspace does not have says nothing about anybody: it may have been deleted or renamed.
+    fn of_tags(&self, wire: &ContactWire) -> (Fields, bool) {
+        let Some(list) = wire.tags.as_ref().filter(|_| self.reads_tags()) else {
+            return (Fields::default(), false);
+        };
+        let names: Vec<Option<String>> =
+            list.data.iter().map(|tag| self.known_tags.name(&tag.id)).collect();
+        let is_cut = list.has_more == Some(true)
+            || list.total_count.as_deref().and_then(|count| count.parse().ok()) > Some(names.len());
+        let is_whole = !is_cut && names.iter().all(Option::is_some);
+        let names: Vec<String> = names.into_iter().flatten().collect();
+        let shown = self.tag_readings(&names, is_whole);
+        let hides = !is_whole && shown.iter().count() < self.read_tags.len();
+        (shown, hides)
+    }
+
+    /// The readings of the mapped tags of a contact with tags of these names, in lower case.
+    pub(super) fn tag_readings(&self, names: &[String], is_whole: bool) -> Fields {
+        let each = self.read_tags.iter().filter_map(|field| {
+            let name = self.tag(field)?;
+            let has = names.contains(&name.to_lowercase());
+            let is_known = has || is_whole && self.known_tags.has(&name);
+            is_known.then(|| (field.clone(), Form::YesNo.read(has.then_some("true"))))
+        });
+        each.collect()
     }
 
     /// The fields that tell one person from another, as an Intercom contact shows them.
@@ -279,12 +320,49 @@ pub(super) struct ContactWire {
     last_seen_at: Option<Value>,
     #[serde(default)]
     unsubscribed_from_emails: Option<Value>,
+    #[serde(default, deserialize_with = "lenient::readable")]
+    tags: Option<TagListWire>,
+}
+
+/// The first ten tags of a contact.
+#[derive(Deserialize)]
+struct TagListWire {
+    #[serde(default, deserialize_with = "lenient::filled")]
+    data: Vec<TagWire>,
+    #[serde(default, deserialize_with = "lenient::text")]
+    total_count: Option<String>,
+    #[serde(default, deserialize_with = "lenient::readable")]
+    has_more: Option<bool>,
+}
+
+/// A tag. A contact shows only its id.
+#[derive(Deserialize)]
+pub(super) struct TagWire {
+    #[serde(deserialize_with = "lenient::needed_text")]
+    pub id: String,
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub name: Option<String>,
+}
+
+/// A list of tags.
+#[derive(Deserialize)]
+pub(super) struct TagsWire {
+    #[serde(deserialize_with = "lenient::filled")]
+    data: Vec<TagWire>,
+}
+
+impl TagsWire {
+    /// Each id with its name.
+    pub(super) fn tags(self) -> Vec<(String, String)> {
+        self.data.into_iter().filter_map(|tag| Some((tag.id, tag.name?))).collect()
+    }
 }
 
 impl ContactWire {
     /// `None`: the id is not safe in a URL path.
     pub(super) fn candidate(self, places: &Places) -> Option<Candidate> {
-        let (shows, rest) = (places.of_person(&self), places.of_rest(&self));
+        let (tags, hides_tags) = places.of_tags(&self);
+        let (shows, rest) = (places.of_person(&self), places.of_rest(&self).and(tags));
         let role = if self.role.as_deref() == Some("lead") { Role::Lead } else { Role::User };
         // Unix seconds here, ISO texts in webhooks (`docs/api/intercom.md`, "Fields of a contact").
         let created_at = self.created_at.as_deref().and_then(lenient::instant);
@@ -301,6 +379,7 @@ impl ContactWire {
                 .map(|email| email.folded().to_owned()),
             shows,
             rest,
+            hides_tags,
             created_at: created_at.map_or(0, |at| at.timestamp()),
             updated_at: updated_at.map(|at| at.timestamp()),
         })
@@ -335,6 +414,12 @@ struct Next {
 }
 
 impl Found {
+    /// The ids of the tags that its contacts show.
+    pub(super) fn tag_ids(&self) -> impl Iterator<Item = &str> {
+        let lists = self.data.iter().filter_map(|contact| contact.tags.as_ref());
+        lists.flat_map(|list| list.data.iter().map(|tag| tag.id.as_str()))
+    }
+
     pub(super) fn cursor(&mut self) -> Option<String> {
         self.pages.take()?.next?.starting_after.filter(|cursor| !cursor.is_empty())
     }

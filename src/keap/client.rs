@@ -11,13 +11,14 @@ use serde::de::DeserializeOwned;
 use super::limits::{KeapLimits, KeapQuota};
 use super::model::{Account, Newest, Page, PageQuery, Place, Row, Show, TaggedPage};
 use super::places::{CustomField, ModelWire, Tag, TaggedWire, TagsWire, UsersWire};
+use super::tagged::TaggedAll;
 use super::wire;
 use crate::config;
 use crate::contact::{Email, FieldName, FieldPlace, KeapId};
 use crate::mapping::{Filter, TAG};
 use crate::remote::{
     BuildError, Call, Credential, Failure, Guard, Lane, Proxy, Remote, RemoteOptions, Reply, Says,
-    TransportOptions,
+    Together, TransportOptions,
 };
 
 const CONTACTS: &[&str] = &["v2", "contacts"];
@@ -45,6 +46,8 @@ pub struct KeapClient {
     /// "Filters and bounds").
     old_ids_filter: AtomicBool,
     pub(super) may_write: OnceLock<Box<Guard>>,
+    /// Writes of tags that are about to be made.
+    pub(super) tagging: Together<(Lane, String, bool), KeapId, Result<TaggedAll, Failure>>,
     /// The custom fields that Keap may show masked.
     pub(super) masked: RwLock<Vec<String>>,
 }
@@ -98,6 +101,7 @@ impl KeapClient {
             few_places: RwLock::new(Arc::new(wire::Places::relations(fields, Filter::default()))),
             old_ids_filter: AtomicBool::new(false),
             may_write: OnceLock::new(),
+            tagging: Together::default(),
             masked: RwLock::default(),
         })
     }
@@ -348,7 +352,7 @@ impl KeapClient {
 }
 
 /// Whether Keap has another page.
-fn is_token(token: &str) -> bool {
+pub(super) fn is_token(token: &str) -> bool {
     !matches!(token, "" | "0")
 }
 

@@ -4,14 +4,18 @@ mod client;
 mod hooks;
 mod limits;
 mod model;
+mod opt_outs;
 mod places;
+mod tag;
+mod tagged;
 mod update;
 mod wire;
 
 pub use client::KeapClient;
 pub use hooks::{Hook, HookState};
 pub use model::{
-    Account, Applied, Newest, OptedOut, Page, PageQuery, Place, Row, Show, TaggedPage, Updated,
+    Account, Applied, Newest, OptOuts, OptedOut, Page, PageQuery, Place, Row, Show, Tagged,
+    TaggedPage, Updated,
 };
 pub use places::{
     CustomField, KeapModel, Tag, holds, needs_fields, needs_tags, needs_users, standard_places, tag,

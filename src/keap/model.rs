@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::contact::{Contact, KeapId};
+use crate::contact::{Contact, Email, KeapId};
 
 /// Where a page begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,4 +127,21 @@ impl Row {
             Self::Unreadable { updated_at, .. } => *updated_at,
         }
     }
+}
+
+/// What came of applying or removing a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tagged {
+    Done,
+    /// The contact or the tag is not there.
+    Missing,
+    Refused(String),
+    /// The key may not write.
+    Forbidden,
+}
+
+/// A page of addresses that have opted out.
+pub struct OptOuts {
+    pub emails: Vec<Email>,
+    pub next: Option<String>,
 }

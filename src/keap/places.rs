@@ -388,11 +388,11 @@ pub(super) struct TagsWire {
 }
 
 #[derive(Deserialize)]
-struct TagWire {
+pub(super) struct TagWire {
     #[serde(deserialize_with = "lenient::needed_text")]
-    id: String,
+    pub id: String,
     #[serde(default, deserialize_with = "lenient::text")]
-    name: Option<String>,
+    pub name: Option<String>,
 }
 
 impl TagsWire {

@@ -133,6 +133,15 @@ impl Places {
         Self::new(&relations.cloned().collect::<Vec<_>>(), filter)
     }
 
+    /// The id of the tag that a field is read from, if it may be written.
+    pub(super) fn tag_of(&self, field: &FieldName) -> Option<String> {
+        let place = self.fields.iter().find(|known| known.place.field == *field)?;
+        match &place.source {
+            Source::Tag(id) if place.place.is_written => Some(id.clone()),
+            _ => None,
+        }
+    }
+
     /// The fields that are read from tags, each with the id of the tag.
     pub(super) fn mapped_tags(&self) -> impl Iterator<Item = (&FieldName, &str)> {
         self.fields.iter().filter_map(|field| match &field.source {
@@ -423,7 +432,8 @@ impl ContactWire<'_> {
 
 /// The statuses by which a person has opted out (`docs/api/keap.md`, "Consent"). An address that
 /// bounces, or that may not be mailed yet, has not opted out.
-const OPTED_OUT: [&str; 6] = ["MANUAL", "ADMIN", "SYSTEM", "LIST_UNSUBSCRIBE", "FEEDBACK", "SPAM"];
+pub(super) const OPTED_OUT: [&str; 6] =
+    ["MANUAL", "ADMIN", "SYSTEM", "LIST_UNSUBSCRIBE", "FEEDBACK", "SPAM"];
 
 /// The status of an address.
 #[derive(Deserialize)]

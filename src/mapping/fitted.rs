@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::filter::Filter;
 use super::holds::{Holds, Unfit};
-use super::rule::{COMPANY, Rule};
+use super::rule::{ARCHIVED, COMPANY, Rule};
 use super::rules::Mapping;
 use crate::contact::{FieldName, FieldOrder, FieldPlace, FieldRule, Form};
 
@@ -66,7 +66,8 @@ impl Field {
 
     /// Whether Intercom's value may be written to Keap.
     pub fn writes_to_keap(&self) -> bool {
-        self.rule.writes_to_keap() && !self.keap.is_read_only && !self.rule.is_relation()
+        let may_be = !self.rule.is_relation() || self.rule.tags_in_keap();
+        self.rule.writes_to_keap() && !self.keap.is_read_only && may_be
     }
 
     fn intercom_place(&self) -> FieldPlace {
@@ -181,6 +182,7 @@ impl Fitted {
             rules.push(FieldRule {
                 name: rule.name.clone(),
                 is_relation: rule.is_relation(),
+                is_read_in_intercom: rule.both_ways && rule.intercom != ARCHIVED && field.is_ok(),
                 is_company: rule.intercom == COMPANY,
                 travels_always: rule.travels_always,
                 owner: rule.owner,

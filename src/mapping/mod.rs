@@ -11,5 +11,5 @@ mod tests;
 pub use filter::Filter;
 pub use fitted::{Field, Fitted};
 pub use holds::{Holds, Unfit, nearest};
-pub use rule::{COMPANY, Rule, TAG};
+pub use rule::{ARCHIVED, COMPANY, Rule, TAG};
 pub use rules::Mapping;

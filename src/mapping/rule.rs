@@ -8,6 +8,10 @@ pub const TAG: &str = "tag:";
 /// The place of the linked company, on both sides. No operator's field can name it.
 pub const COMPANY: &str = "(company)";
 
+/// The place in Intercom that says whether a contact was archived or deleted there. No operator's
+/// field can name it.
+pub const ARCHIVED: &str = "(archived)";
+
 /// A place is a plain text. Only the room of its side knows what it means.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
@@ -60,7 +64,17 @@ impl Rule {
 
     /// Whether it is written by a call of its own, and not with the fields of the contact.
     pub fn is_relation(&self) -> bool {
-        self.intercom.starts_with(TAG) || self.intercom == COMPANY
+        self.intercom.starts_with(TAG) || [COMPANY, ARCHIVED].contains(&self.intercom.as_str())
+    }
+
+    /// Whether it is a tag on both sides.
+    pub fn is_tag(&self) -> bool {
+        self.keap.starts_with(TAG) && self.intercom.starts_with(TAG)
+    }
+
+    /// Whether its place in Keap is a tag that Intercom may apply.
+    pub fn tags_in_keap(&self) -> bool {
+        self.writes_to_keap() && self.keap.starts_with(TAG)
     }
 
     /// Whether Keap's value may be written to Intercom at all.

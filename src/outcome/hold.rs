@@ -7,6 +7,13 @@ use crate::contact::KeapId;
 /// The stored word of the hold that a value of Intercom causes.
 pub const EMAIL_IN_KEAP: &str = "email_in_keap";
 
+/// The stored word of the hold that two programs cause which change a contact in turn.
+pub const PING_PONG: &str = "ping_pong";
+
+/// What the hold says of the side that was written too often.
+const TO_KEAP: &str = "Keap was written more than six times within an hour";
+const TO_INTERCOM: &str = "Intercom was written more than six times within an hour";
+
 /// Why a contact needs a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HoldReason {
@@ -22,6 +29,10 @@ pub enum HoldReason {
     NotRestorable,
     DeletedAgain,
     Conflict,
+    /// One side was written again and again within an hour.
+    PingPong {
+        in_keap: bool,
+    },
     Refused(String),
     LastTry(String),
 }
@@ -39,6 +50,7 @@ impl HoldReason {
             Self::NotRestorable => "not_restorable",
             Self::DeletedAgain => "deleted_again",
             Self::Conflict => "conflict",
+            Self::PingPong { .. } => PING_PONG,
             Self::Refused(_) => "refused",
             Self::LastTry(_) => "last_try",
         }
@@ -69,6 +81,7 @@ impl HoldReason {
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Refused(why) | Self::LastTry(why) => Some(why),
+            Self::PingPong { in_keap } => Some(if *in_keap { TO_KEAP } else { TO_INTERCOM }),
             _ => None,
         }
     }
@@ -86,6 +99,7 @@ impl HoldReason {
             "not_restorable" => Self::NotRestorable,
             "deleted_again" => Self::DeletedAgain,
             "conflict" => Self::Conflict,
+            PING_PONG => Self::PingPong { in_keap: detail() != TO_INTERCOM },
             "refused" => Self::Refused(detail()),
             "last_try" => Self::LastTry(detail()),
             _ => return None,
@@ -128,6 +142,9 @@ impl HoldReason {
             Self::Conflict => {
                 "Intercom names another contact with these details and it cannot be settled"
             }
+            Self::PingPong { .. } => {
+                "another program changes the contact again and again, and each change is written to the other side"
+            }
             Self::Refused(_) => "Intercom refuses the contact",
             Self::LastTry(_) => "it failed at every attempt",
         }
@@ -155,6 +172,9 @@ impl HoldReason {
             }
             Self::DeletedAgain => "Find out who deletes the contact in Intercom.",
             Self::Conflict => "Compare the two contacts in Intercom, and correct one of them.",
+            Self::PingPong { .. } => {
+                "Find the program or automation that changes the contact again and again, and stop it or give the field another owner; then retry the contact, or wait: it is tried again when the hour is over."
+            }
             Self::Refused(_) => "Correct the field in Keap: its next change is tried by itself.",
             Self::LastTry(_) => "Settle the last error, then retry the contact.",
         }
@@ -169,6 +189,7 @@ impl fmt::Display for HoldReason {
                 write!(f, "{code} {other}: {}", self.meaning())
             }
             Self::Refused(why) | Self::LastTry(why) => write!(f, "{code}: {why}"),
+            Self::PingPong { .. } => write!(f, "{code}: {}", self.detail().unwrap_or_default()),
             _ => write!(f, "{code}: {}", self.meaning()),
         }
     }

@@ -10,7 +10,7 @@ mod run;
 mod skip;
 
 pub use action::{Action, SyncStatus};
-pub use hold::{EMAIL_IN_KEAP, HoldReason};
+pub use hold::{EMAIL_IN_KEAP, HoldReason, PING_PONG};
 pub use run::{BRAKE, RunFailure};
 pub use skip::SkipReason;
 
@@ -76,6 +76,7 @@ impl Reason {
                 SkipReason::NoEmail { logged: true },
                 SkipReason::NotInKeap,
                 SkipReason::OutOfScope,
+                SkipReason::GoneInIntercom,
             ]
             .into_iter()
             .find(|reason| starts_with_code(text, reason.code()))
@@ -151,6 +152,8 @@ mod tests {
             HoldReason::NotRestorable,
             HoldReason::DeletedAgain,
             HoldReason::Conflict,
+            HoldReason::PingPong { in_keap: true },
+            HoldReason::PingPong { in_keap: false },
             HoldReason::Refused("Intercom refuses it (400: parameter_invalid)".into()),
             HoldReason::LastTry("Intercom failed with 500".into()),
         ]

@@ -18,6 +18,8 @@ pub enum SkipReason {
     NotInKeap,
     /// The filter of the settings leaves it out.
     OutOfScope,
+    /// Its Intercom contact was archived or deleted there.
+    GoneInIntercom,
 }
 
 impl SkipReason {
@@ -30,6 +32,7 @@ impl SkipReason {
             Self::RetryLater => "retry_later",
             Self::NotInKeap => "not_in_keap",
             Self::OutOfScope => "out_of_scope",
+            Self::GoneInIntercom => "gone_in_intercom",
         }
     }
 
@@ -46,6 +49,9 @@ impl SkipReason {
             Self::OutOfScope => {
                 "Change [filter] in the settings, or the tags of the contact in Keap."
             }
+            Self::GoneInIntercom => {
+                "Nothing has to be done; the next change in Keap brings it back if sync.unarchive is on."
+            }
         }
     }
 }
@@ -58,6 +64,9 @@ impl fmt::Display for SkipReason {
             }
             Self::NotInKeap => "not_in_keap: Keap answers 404 for this contact",
             Self::OutOfScope => "out_of_scope: the filter of the settings leaves this contact out",
+            Self::GoneInIntercom => {
+                "gone_in_intercom: the Intercom contact was archived or deleted there"
+            }
             Self::StillHeld => "held, and unchanged since: see `keap-intercom-sync held`",
             Self::RetryLater => "failed before; its next try comes later",
             Self::Unchanged => self.code(),

@@ -11,6 +11,7 @@ pub mod lenient;
 mod pacer;
 mod proxy;
 mod stop;
+mod together;
 mod transport;
 mod unknown;
 mod weigh;
@@ -24,6 +25,7 @@ pub use failure::{BuildError, Failure};
 pub use harmless::{Condition, Harmless, Prover};
 pub use pacer::{Admission, Answered, Headroom, LARGEST_LIMIT, Limits, Pacer, number, retry_after};
 pub use proxy::Proxy;
+pub use together::Together;
 pub use transport::TransportOptions;
 pub use unknown::UnknownWrites;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::feed::{Cursor, Feed, Phase};
-use crate::store::{LeaseHolder, MappingState, Run, Store, StoreError};
+use crate::store::{LeaseHolder, Leaving, MappingState, Run, Store, StoreError};
 use crate::tasks::lease;
 
 /// Runs that are shown, newest first.
@@ -33,6 +33,8 @@ pub struct Status {
     pub held: i64,
     pub runs: Vec<Run>,
     pub mapping: MappingState,
+    /// Contacts that have left the scope and wait for a person.
+    pub leaving: Option<Leaving>,
     pub parts: PartStates,
     /// The last successful poll is late when it is older than this.
     pub poll_age_limit: Duration,
@@ -57,6 +59,7 @@ impl Status {
             held,
             runs: store.last_runs(RUNS).await?,
             mapping: store.mapping_state().await?.unwrap_or_default(),
+            leaving: store.leaving().await?,
             parts,
             poll_age_limit,
         })

@@ -8,7 +8,7 @@ use super::status::{Status, lag_seconds};
 use super::words::{count, span};
 use crate::feed::{Ahead, Feed, stands_still};
 use crate::outcome::RunFailure;
-use crate::store::{MappingState, RunState, StoreError};
+use crate::store::{Leaving, MappingState, RunState, StoreError};
 
 /// Something that is wrong, and what to do.
 #[derive(Debug, Serialize)]
@@ -81,6 +81,8 @@ impl Status {
 
     /// A changed mapping that waits, and each field that is held for every contact.
     fn mapping_troubles(&self) -> Vec<Trouble> {
+        let leaves =
+            self.leaving.map(|leaving| Trouble::new(false, leaving.in_words(), Leaving::REMEDY));
         let waits = self.mapping.braked().map(|why| Trouble::new(false, why, MappingState::REMEDY));
         let held = self.mapping.unfit.iter().map(|field| {
             Trouble::new(
@@ -89,7 +91,7 @@ impl Status {
                 "correct it on that side or in the settings; the other fields are synced, and the daemon looks again by itself (mapping.check_seconds)",
             )
         });
-        waits.into_iter().chain(held).collect()
+        waits.into_iter().chain(leaves).chain(held).collect()
     }
 
     fn poll_trouble(&self) -> Option<Trouble> {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::listen::{Request, announce};
-use super::{Result, Store, StoreError, Transaction, intent, keap_id, keap_ids, seconds};
+use super::{Fence, Result, Store, StoreError, Transaction, intent, keap_id, keap_ids, seconds};
 use crate::contact::{Digest, KeapId};
 use crate::feed::DueReason;
 
@@ -122,6 +122,17 @@ impl Store {
             .await?)
         })?;
         Ok(time.map(seconds))
+    }
+
+    /// Makes contacts due once more, because something of them may have changed in Keap.
+    pub async fn look_again(&self, fence: &Fence, ids: &[KeapId]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        transaction!(self, tx, {
+            fence.check(tx).await?;
+            put_again(tx, ids).await
+        })
     }
 
     /// How many contacts are due now or later, and how many are held.

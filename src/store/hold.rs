@@ -11,7 +11,7 @@ use super::due::{RetryRow, put_requests};
 use super::{Result, Store, Transaction, blocked, due, keap_id, keap_ids};
 use crate::contact::{Digest, IntercomId, KeapId};
 use crate::feed::DueReason;
-use crate::outcome::{EMAIL_IN_KEAP, HoldReason};
+use crate::outcome::{EMAIL_IN_KEAP, HoldReason, PING_PONG};
 
 /// A contact that waits for a person, as people see it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -42,9 +42,9 @@ impl KnownHold {
         self.code == reason.code() && self.about == reason.about()
     }
 
-    /// Whether a value of Intercom is held, and not one of Keap.
+    /// Whether Intercom may have caused it: both sides are looked at when it ends.
     pub fn is_of_intercom(&self) -> bool {
-        self.code == EMAIL_IN_KEAP
+        self.code == EMAIL_IN_KEAP || self.code == PING_PONG
     }
 }
 
@@ -60,6 +60,8 @@ pub struct HoldRow {
     pub keap_updated_at: Option<DateTime<Utc>>,
     /// The contact's e-mail. It shows whether the blocking contact still has that address.
     pub email_digest: Option<Digest>,
+    /// The hold ends by itself after this time.
+    pub ends_in: Option<Duration>,
     /// The version of the due row that was looked at. A later request wins.
     pub version: Option<i64>,
     /// It is looked at again from time to time.
@@ -288,18 +290,19 @@ async fn upsert(tx: &mut Transaction, rows: &[&HoldRow]) -> Result<()> {
     sqlx::query(
         "insert into contact_hold as hold (keap_contact_id, code, about, detail, candidates, attempts, sighting, recheck_at, keap_updated_at)
          select id, code, about, detail, string_to_array(candidates, ','), attempts, sighting,
-                case when is_rechecked or (about is not null and not exists (
+                case when ends_in is not null then now() + make_interval(secs => ends_in)
+                     when is_rechecked or (about is not null and not exists (
                               select from contact_link link
                                where link.keap_contact_id = about and link.state = 'linked' and link.email_digest = email))
                      then now() + make_interval(secs => $10) end,
                 stamp
-           from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::integer[], $7::bytea[], $8::boolean[], $9::bytea[], $12::timestamptz[])
-             as new (id, code, about, detail, candidates, attempts, sighting, is_rechecked, email, stamp)
+           from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::integer[], $7::bytea[], $8::boolean[], $9::bytea[], $12::timestamptz[], $13::float8[])
+             as new (id, code, about, detail, candidates, attempts, sighting, is_rechecked, email, stamp, ends_in)
          on conflict (keap_contact_id) do update
             set code = excluded.code, about = excluded.about, detail = excluded.detail, candidates = excluded.candidates,
                 attempts = excluded.attempts, sighting = excluded.sighting,
                 keap_updated_at = excluded.keap_updated_at, copied = false, updated_at = now(),
-                recheck_at = case when excluded.recheck_at is null then null
+                recheck_at = case when excluded.recheck_at is null or excluded.code = $14 then excluded.recheck_at
                                   when hold.code = excluded.code and hold.about is not distinct from excluded.about
                                   then now() + greatest(make_interval(secs => $10), least(now() - hold.held_at, make_interval(secs => $11)))
                                   else excluded.recheck_at end,
@@ -318,6 +321,8 @@ async fn upsert(tx: &mut Transaction, rows: &[&HoldRow]) -> Result<()> {
     .bind(RECHECK_AFTER.0)
     .bind(RECHECK_AFTER.1)
     .bind(rows.iter().map(|row| row.keap_updated_at).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.ends_in.map(|time| time.as_secs_f64())).collect::<Vec<_>>())
+    .bind(PING_PONG)
     .execute(&mut **tx)
     .await?;
     Ok(())

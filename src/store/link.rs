@@ -13,7 +13,7 @@ use super::mapping::{self, Mappings};
 use super::{
     Result, Store, StoreError, Transaction, blocked, due, hold, intent, keap_id, keap_ids,
 };
-use crate::contact::{Bases, Digest, IntercomId, KeapId, Link, LinkState};
+use crate::contact::{Bases, Digest, IntercomId, KeapId, Link, LinkState, Writes};
 
 /// What the store knows about the contacts of a page.
 #[derive(Debug, Default)]
@@ -57,6 +57,10 @@ struct StoredLink {
     keap_base: Option<Vec<u8>>,
     intercom_base: Option<Vec<u8>>,
     intercom_updated_at: Option<DateTime<Utc>>,
+    writes_to_keap: i16,
+    writes_to_intercom: i16,
+    writes_since: Option<DateTime<Utc>>,
+    gone_in_intercom: bool,
 }
 
 impl StoredLink {
@@ -78,6 +82,12 @@ impl StoredLink {
                 .and_then(|bytes| mappings.bases(self.mapping_id, bytes)),
             intercom_updated_at: self.intercom_updated_at,
             replaced_at: self.replaced_at,
+            gone_in_intercom: self.gone_in_intercom,
+            writes: Writes {
+                keap: self.writes_to_keap,
+                intercom: self.writes_to_intercom,
+                since: self.writes_since,
+            },
         };
         Ok((self.keap_contact_id, link))
     }
@@ -125,7 +135,8 @@ impl Store {
         transaction!(self, tx, {
             let links: Vec<StoredLink> = sqlx::query_as(
                 "select keap_contact_id, intercom_contact_id, fingerprint, sighting, keap_updated_at, replaced_at,
-                        mapping_id, intercom_updated_at,
+                        mapping_id, intercom_updated_at, writes_to_keap, writes_to_intercom, writes_since,
+                        gone_in_intercom_at is not null as gone_in_intercom,
                         case when based_at = updated_at then keap_base end as keap_base,
                         case when based_at = updated_at then intercom_base end as intercom_base
                    from contact_link where keap_contact_id = any($1)",
@@ -157,6 +168,27 @@ impl Store {
             .await?)
         })?;
         Ok(rows.into_iter().map(|row| (row.email_digest, row.keap_contact_id)).collect())
+    }
+
+    /// The linked contacts that have one of these e-mails, each with what Keap showed when it was
+    /// settled.
+    pub async fn links_with(&self, digests: &[Digest]) -> Result<Vec<(KeapId, Option<Bases>)>> {
+        let digests: Vec<Vec<u8>> =
+            digests.iter().map(|digest| digest.as_bytes().to_vec()).collect();
+        transaction!(self, tx, {
+            let rows: Vec<(i64, Option<i32>, Option<Vec<u8>>)> = sqlx::query_as(
+                "select keap_contact_id, mapping_id, case when based_at = updated_at then keap_base end
+                   from contact_link where email_digest = any($1) and state = 'linked'",
+            )
+            .bind(&digests)
+            .fetch_all(&mut **tx)
+            .await?;
+            let mappings = Mappings::read(tx).await?;
+            let link = |(id, mapping, base): (i64, Option<i32>, Option<Vec<u8>>)| {
+                Ok((keap_id(id)?, base.and_then(|base| mappings.bases(mapping, base))))
+            };
+            rows.into_iter().map(link).collect()
+        })
     }
 
     /// Which Keap contacts these Intercom contacts are linked to.
@@ -339,18 +371,21 @@ pub(super) async fn put(tx: &mut Transaction, mut rows: Vec<&LinkRow>) -> Result
     sqlx::query(
         "insert into contact_link as link
                 (keap_contact_id, intercom_contact_id, state, fingerprint, sighting, email_digest, keap_updated_at, replaced_at,
-                 mapping_id, keap_base, intercom_base, intercom_updated_at, based_at)
+                 mapping_id, keap_base, intercom_base, intercom_updated_at, writes_to_keap, writes_to_intercom, writes_since, based_at)
          select id, intercom, case when intercom is null then 'skipped' else 'linked' end, fingerprint, sighting, email, stamp, replaced,
-                case when base <> '' or intercom_base <> '' then $9::integer end, base, intercom_base, intercom_stamp, now()
+                case when base <> '' or intercom_base <> '' then $9::integer end, base, intercom_base, intercom_stamp,
+                to_keap, to_intercom, writes_since, now()
            from unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::timestamptz[], $7::timestamptz[], $8::bytea[],
-                       $10::bytea[], $11::timestamptz[])
-             as new (id, intercom, fingerprint, sighting, email, stamp, replaced, base, intercom_base, intercom_stamp)
+                       $10::bytea[], $11::timestamptz[], $12::smallint[], $13::smallint[], $14::timestamptz[])
+             as new (id, intercom, fingerprint, sighting, email, stamp, replaced, base, intercom_base, intercom_stamp, to_keap, to_intercom, writes_since)
          on conflict (keap_contact_id) do update
             set intercom_contact_id = excluded.intercom_contact_id, state = excluded.state,
                 fingerprint = excluded.fingerprint, sighting = excluded.sighting, email_digest = excluded.email_digest,
                 keap_updated_at = excluded.keap_updated_at, replaced_at = coalesce(excluded.replaced_at, link.replaced_at),
                 mapping_id = excluded.mapping_id, keap_base = excluded.keap_base, intercom_base = excluded.intercom_base,
-                intercom_updated_at = excluded.intercom_updated_at, based_at = excluded.based_at,
+                intercom_updated_at = excluded.intercom_updated_at,
+                writes_to_keap = excluded.writes_to_keap, writes_to_intercom = excluded.writes_to_intercom,
+                writes_since = excluded.writes_since, gone_in_intercom_at = null, left_at = null, based_at = excluded.based_at,
                 updated_at = now()",
     )
     .bind(&ids)
@@ -364,6 +399,9 @@ pub(super) async fn put(tx: &mut Transaction, mut rows: Vec<&LinkRow>) -> Result
     .bind(mapping)
     .bind(bytes(1))
     .bind(rows.iter().map(|row| row.link.intercom_updated_at).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.link.writes.keap).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.link.writes.intercom).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.link.writes.since).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -9,7 +9,9 @@ use super::former_link::FormerLink;
 use super::hold::HoldRow;
 use super::link::{LinkRow, Restamp};
 use super::log::LogRow;
-use super::{Fence, Result, Store, cursor, due, former_link, hold, intent, link, log, run, sweep};
+use super::{
+    Fence, Result, Store, cursor, due, former_link, gone, hold, intent, link, log, run, sweep,
+};
 use crate::contact::KeapId;
 use crate::feed::{Counts, Cursor, Feed};
 
@@ -22,6 +24,8 @@ pub struct Recorded {
     /// The link that is removed because Keap no longer has the contact.
     pub former: Option<FormerLink>,
     pub link: Option<LinkRow>,
+    /// Intercom does not show its contact.
+    pub gone_in_intercom: bool,
     /// It has moved its stamp, and nothing else.
     pub restamp: Option<Restamp>,
     pub log: Option<LogRow>,
@@ -54,6 +58,7 @@ impl Recorded {
             forget: false,
             former: None,
             link: None,
+            gone_in_intercom: false,
             restamp: None,
             log: None,
             log_to_keap: None,
@@ -134,6 +139,7 @@ impl Store {
             link::remove(tx, &group.ids(|outcome| outcome.forget)).await?;
             former_link::put(tx, group.rows(|outcome| outcome.former.as_ref())).await?;
             link::put(tx, group.rows(|outcome| outcome.link.as_ref())).await?;
+            gone::note(tx, &group.ids(|outcome| outcome.gone_in_intercom)).await?;
             link::restamp(tx, group.rows(|outcome| outcome.restamp.as_ref())).await?;
             log::put(tx, group.rows(|outcome| outcome.log.as_ref())).await?;
             log::put(tx, group.rows(|outcome| outcome.log_to_keap.as_ref())).await?;

@@ -27,7 +27,7 @@ const MIGRATIONS_TABLE: &str = "create table if not exists _sqlx_migrations (
 )";
 
 /// The tables that passes write.
-const WRITTEN: [&str; 16] = [
+const WRITTEN: [&str; 17] = [
     "keap_intercom_sync_logs",
     "contact_link",
     "contact_due",
@@ -44,6 +44,7 @@ const WRITTEN: [&str; 16] = [
     "sync_batch",
     "keap_hook",
     "sweep_candidate",
+    "scope_brake",
 ];
 
 /// The tables and views that passes read only.

@@ -30,8 +30,9 @@ pub struct Policy {
     pub left: config::Left,
     /// Whether Intercom's values travel to Keap.
     pub direction: Direction,
-    /// If a larger share of the linked contacts differs in Intercom, an audit changes none.
-    pub audit_brake_percent: i64,
+    /// The largest share of the linked contacts that differs in Intercom, or leaves the scope, without
+    /// a person.
+    pub brake_percent: i64,
     pub poll: config::Poll,
     pub sweep: config::Sweep,
     pub sync: config::Sync,

@@ -65,6 +65,8 @@ pub(super) struct Seen<'a> {
     pub retry_as: Option<Option<Digest>>,
     /// Relations differ from what was settled.
     pub relates: bool,
+    /// One of them is a tag that Intercom may decide: Intercom is read first.
+    pub looks_at_tags: bool,
     /// The contact has changed in Intercom, as far as it is known.
     pub changed_in_intercom: bool,
     /// Who leaves the scope is archived.
@@ -109,6 +111,7 @@ fn decide_by_record(contact: &Contact, seen: &Seen<'_>) -> Decision {
             (true, _) if seen.changed_in_intercom => Decision::Update(id.clone()),
             (true, false) if !contact.in_scope => Decision::Skip(SkipReason::OutOfScope),
             (true, false) => Decision::Skip(SkipReason::Unchanged),
+            (true, true) if seen.looks_at_tags => Decision::Update(id.clone()),
             (true, true) => Decision::Relate(id.clone()),
             (false, _) => Decision::Update(id.clone()),
         };
@@ -127,7 +130,7 @@ fn decide_by_record(contact: &Contact, seen: &Seen<'_>) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contact::{Fields, Form, Reading};
+    use crate::contact::{Fields, Form, Reading, Writes};
 
     fn keap(n: i64) -> KeapId {
         KeapId::new(n).unwrap()
@@ -154,6 +157,8 @@ mod tests {
             replaced_at: None,
             intercom_base: None,
             intercom_updated_at: None,
+            gone_in_intercom: false,
+            writes: Writes::default(),
         }
     }
 
@@ -166,6 +171,7 @@ mod tests {
             held_as: None,
             retry_as: None,
             relates: false,
+            looks_at_tags: false,
             changed_in_intercom: false,
             archives_left: false,
             unknown: false,
@@ -184,6 +190,8 @@ mod tests {
         let tagged = |link| Seen { relates: true, ..seen(Some(link)) };
         assert_eq!(decide(&ann(), &tagged(&same)), Decision::Relate(id.clone()));
         assert_eq!(decide(&ann(), &tagged(&differs)), Decision::Update(id.clone()));
+        let looks = Seen { looks_at_tags: true, ..tagged(&same) };
+        assert_eq!(decide(&ann(), &looks), Decision::Update(id.clone()));
         let edited = Seen { changed_in_intercom: true, ..seen(Some(&same)) };
         assert_eq!(decide(&ann(), &edited), Decision::Update(id.clone()));
         let unknown = Seen { unknown: true, ..tagged(&same) };

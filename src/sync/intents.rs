@@ -91,7 +91,8 @@ fn surely_sent<'a>(context: &Context, planned: &'a Planned) -> Cow<'a, Contact> 
     let is_sent = |name: &FieldName| {
         context.fields.rule(name.as_str()).is_some_and(|rule| !rule.looks_first())
     };
-    Cow::Owned(Contact { fields: contact.fields.only(is_sent), ..contact.clone() })
+    let (fields, relations) = (contact.fields.only(is_sent), contact.relations.only(is_sent));
+    Cow::Owned(Contact { fields, relations, ..contact.clone() })
 }
 
 /// What the decision may write at Intercom, and to which contact.

@@ -139,6 +139,7 @@ mod tests {
     /// A user with Ann's e-mail.
     fn user(id: &str, external_id: Option<&str>) -> Candidate {
         Candidate {
+            hides_tags: false,
             id: intercom(id),
             role: Role::User,
             external_id: external_id.map(str::to_owned),

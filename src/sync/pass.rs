@@ -15,6 +15,7 @@ use super::claims::{Claim, OpenPage};
 use super::context::Context;
 use super::decide::Decision;
 use super::intents::Intents;
+use super::leaving;
 use super::page::Page;
 use super::plan::{Planned, Planner};
 use super::recorder::{Gate, Recorder, Written};
@@ -45,6 +46,7 @@ pub(super) async fn run(context: &Context, mut page: Page) -> Result<Counts, Hal
 
     let looking = Box::pin(vanished::look(context, page.lane, &mut planned));
     context.unless_cancelled(looking).await?;
+    leaving::brake(context, &fence, &mut planned).await?;
     let intents = Intents::store(context, &fence, &mut planned).await?;
     let mut recorder = Recorder::new(context, fence, recording, intents);
     let halted = AtomicBool::new(false);
@@ -129,6 +131,7 @@ impl Writer<'_> {
             found: &planned.found,
             found_in_keap: &planned.found_in_keap,
             looks_at_intercom: planned.looks_at_intercom,
+            writes: planned.writes(),
             to_keap: Mutex::default(),
             intent: planned.intent,
             borrows: AtomicBool::new(false),
@@ -167,7 +170,10 @@ impl Writer<'_> {
             SkipReason::NoEmail { logged } => !logged || has_row,
             SkipReason::Unchanged => has_row || planned.settles.is_some(),
             SkipReason::OutOfScope => has_row,
-            SkipReason::StillHeld | SkipReason::RetryLater | SkipReason::NotInKeap => false,
+            SkipReason::StillHeld
+            | SkipReason::RetryLater
+            | SkipReason::NotInKeap
+            | SkipReason::GoneInIntercom => false,
         };
         let skipped = Outcome::Skipped { reason, forget: false };
         if !changes_a_row {

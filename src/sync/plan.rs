@@ -17,7 +17,8 @@ use super::result::Halt;
 use super::write::KeapIntent;
 use crate::config::{Deleted, Left};
 use crate::contact::{
-    Bases, Candidate, Contact, Digest, DigestKey, Email, FieldName, Fields, KeapId, Link, LinkState,
+    Bases, Candidate, Contact, Digest, DigestKey, Email, FieldName, FieldRule, Fields, KeapId,
+    Link, LinkState, Writes,
 };
 use crate::feed::{DueReason, Feed, Lane};
 use crate::intercom::Wanted;
@@ -96,6 +97,14 @@ impl Planned {
             self.email_digest = contact.email().map(|email| key.email(email));
         }
         self.contact = contact;
+    }
+
+    /// How often each side was written lately. Who asks for the contact by name begins anew.
+    pub(super) fn writes(&self) -> Writes {
+        let is_asked_for =
+            self.waiting.as_ref().is_some_and(|waiting| waiting.reason == DueReason::Manual);
+        let link = self.link.as_ref().filter(|_| !is_asked_for);
+        link.map(|link| link.writes).unwrap_or_default()
     }
 
     /// Whether it waits for a person. While it has a due row, its hold does not count.
@@ -231,6 +240,7 @@ impl<'a> Planner<'a> {
                 .filter(|waiting| self.retry_waits(waiting))
                 .map(|waiting| waiting.sighting),
             relates: self.relates(&contact, link.as_ref()),
+            looks_at_tags: self.looks_at_tags(&contact, link.as_ref()),
             changed_in_intercom: looks_at_intercom,
             archives_left: self.context.policy.left == Left::Archive,
             unknown: !found.is_empty(),
@@ -344,12 +354,29 @@ impl<'a> Planner<'a> {
 
     /// Whether a linked contact has relations that differ from what was settled.
     fn relates(&self, contact: &Contact, link: Option<&Link>) -> bool {
+        self.unsettled_relations(contact, link)
+            .any(|rule| rule.to_intercom || rule.is_tag_of_both())
+    }
+
+    /// Whether one of them is a tag that Intercom may decide.
+    fn looks_at_tags(&self, contact: &Contact, link: Option<&Link>) -> bool {
+        let is_careful = |rule: &FieldRule| rule.is_tag_of_both() && rule.looks_first();
+        self.unsettled_relations(contact, link).any(is_careful)
+    }
+
+    fn unsettled_relations<'b>(
+        &'b self,
+        contact: &Contact,
+        link: Option<&Link>,
+    ) -> impl Iterator<Item = &'b FieldRule> {
         let Context { key, fields, .. } = self.context;
-        let nothing = Bases::nothing();
-        link.is_some_and(|link| {
+        let unsettled = link.map(|link| {
+            let nothing = Bases::nothing();
             let before = link.keap_base.as_ref().unwrap_or(&nothing);
-            !key.unsettled_relations(fields, contact, before).is_empty()
-        })
+            key.unsettled_relations(fields, contact, before)
+        });
+        let names = unsettled.unwrap_or_default().into_iter();
+        names.filter_map(|name| fields.rule(name.as_str()))
     }
 
     /// Of each linked contact that this mapping rewrites and another one had linked: the fields. The

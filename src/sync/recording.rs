@@ -10,7 +10,9 @@ use super::decide::Hold;
 use super::plan::Planned;
 use super::result::{Both, Outcome};
 use crate::config;
-use crate::contact::{Bases, Digest, FieldName, IntercomId, KeapId, Link, LinkState, Reading};
+use crate::contact::{
+    Bases, Digest, FieldName, IntercomId, KeapId, Link, LinkState, Reading, Writes,
+};
 use crate::feed::{Counts, Cursor, DueReason, Feed};
 use crate::outcome::{Action, HoldReason, Reason, SkipReason};
 use crate::store::{FormerLink, Group, HoldRow, LinkRow, LogRow, Recorded, Restamp, RetryRow};
@@ -132,6 +134,7 @@ fn has_looked(outcome: &Outcome) -> Option<bool> {
         Outcome::Synced { .. }
         | Outcome::Gone { .. }
         | Outcome::Adopted { .. }
+        | Outcome::GoneInIntercom { .. }
         | Outcome::HeldWith { .. }
         | Outcome::Skipped { .. } => Some(true),
     }
@@ -178,6 +181,8 @@ fn transfer(planned: &Planned, outcome: &Outcome) -> Option<Recorded> {
         replaced_at: None,
         intercom_base: None,
         intercom_updated_at: None,
+        gone_in_intercom: false,
+        writes: Writes::default(),
     };
     Some(Recorded {
         link: Some(LinkRow { id: *new_owner, link, email_digest: None }),
@@ -219,6 +224,7 @@ pub(super) fn refused(recorded: &Recorded, feed: Feed, run_id: Option<Uuid>) -> 
         sighting: None,
         keap_updated_at: None,
         email_digest: None,
+        ends_in: None,
         version: recorded
             .done
             .or_else(|| recorded.retry.as_ref().and_then(|retry| retry.version))
@@ -262,11 +268,18 @@ impl Entry<'_> {
                 if let Some(both) = both.as_deref() {
                     self.log_to_keap(both);
                 }
+                // A first write undoes nobody's.
+                let is_first = matches!(action, Action::Created | Action::Linked);
+                let wrote = (
+                    both.as_ref().is_some_and(|both| both.keap.is_some()),
+                    !is_first && both.as_ref().is_none_or(|both| both.wrote_intercom),
+                );
                 let state = LinkState::Linked(intercom);
                 self.link(state, Some(keap_base), replaced.then_some(now));
                 self.remember(both);
                 let has_email = !left_out.iter().any(|field| field.as_str() == FieldName::EMAIL);
                 if let Some(row) = &mut self.recorded.link {
+                    row.link.writes = row.link.writes.and(now, wrote.0, wrote.1);
                     if !has_email {
                         // Nobody has an address that Intercom refuses: it blocks no other contact.
                         row.email_digest = None;
@@ -281,6 +294,9 @@ impl Entry<'_> {
                 self.gone(action, intercom, new_owner);
             }
             Outcome::Adopted { intercom } => self.adopted(intercom),
+            Outcome::GoneInIntercom { intercom, tagged } => {
+                self.gone_in_intercom(intercom, tagged);
+            }
             Outcome::Skipped { reason, forget } => self.skipped(reason, forget),
             Outcome::Requeue => {
                 // The other look counts it.
@@ -400,6 +416,22 @@ impl Entry<'_> {
         self.done();
     }
 
+    /// The link stays: the next change in Keap brings the contact back.
+    fn gone_in_intercom(&mut self, intercom: IntercomId, tagged: bool) {
+        self.count(Action::Skipped);
+        self.recorded.gone_in_intercom = true;
+        self.recorded.restamp = restamp(self.planned);
+        let is_known = self.planned.link.as_ref().is_some_and(|link| link.gone_in_intercom);
+        if !is_known || self.is_answered() {
+            let reason = Reason::Skip(SkipReason::GoneInIntercom);
+            self.log(Action::Skipped, Some(intercom), Some(reason));
+        }
+        if let Some(log) = &mut self.recorded.log {
+            log.to_keap = tagged;
+        }
+        self.done();
+    }
+
     fn skipped(&mut self, reason: SkipReason, forget: bool) {
         let logged = Some(Reason::Skip(reason));
         match reason {
@@ -436,7 +468,7 @@ impl Entry<'_> {
                 }
                 self.done();
             }
-            SkipReason::NotInKeap => {
+            SkipReason::NotInKeap | SkipReason::GoneInIntercom => {
                 self.count(Action::Skipped);
                 self.log(Action::Skipped, None, logged);
                 self.done();
@@ -482,6 +514,8 @@ impl Entry<'_> {
         if !self.is_held_as_before(&reason) {
             self.log(Action::Held, candidates.first().cloned(), Some(Reason::Hold(reason.clone())));
         }
+        let ends_in = matches!(reason, HoldReason::PingPong { .. })
+            .then(|| self.planned.writes().count_for(Utc::now()).to_std().unwrap_or_default());
         if !self.is_left_to_the_request() {
             self.recorded.hold = Some(HoldRow {
                 id: self.planned.contact.id,
@@ -492,6 +526,7 @@ impl Entry<'_> {
                 sighting: Some(self.planned.sighting),
                 keap_updated_at: self.planned.contact.updated_at,
                 email_digest: self.planned.email_digest,
+                ends_in,
                 version: self.version(),
             });
         }
@@ -565,6 +600,8 @@ impl Entry<'_> {
             replaced_at,
             intercom_base: known.and_then(|link| link.intercom_base.clone()),
             intercom_updated_at: known.and_then(|link| link.intercom_updated_at),
+            gone_in_intercom: false,
+            writes: planned.writes(),
         };
         self.recorded.link =
             Some(LinkRow { id: planned.contact.id, link, email_digest: planned.email_digest });

@@ -41,6 +41,12 @@ pub(super) enum Outcome {
     Adopted {
         intercom: IntercomId,
     },
+    /// Its Intercom contact was archived or deleted in Intercom, and nothing in Keap asks for one.
+    GoneInIntercom {
+        intercom: IntercomId,
+        /// It has got a tag in Keap.
+        tagged: bool,
+    },
     /// `forget`: its former Intercom contact has vanished, and it cannot be matched again.
     Skipped {
         reason: SkipReason,

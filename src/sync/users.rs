@@ -47,9 +47,9 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
         let found = if before.position.is_none() {
             Found::default()
         } else {
-            let (mut compared, count) = compare_page(context, &page).await?;
+            let (mut compared, seen) = compare_page(context, &page).await?;
             compared.changed.retain(|sight| !sight.is_known(context));
-            walk.compared += count;
+            walk.compared += seen.len();
             walk.changed += compared.changed.len();
             compared
         };
@@ -72,18 +72,25 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
     Err(Halt::Feed("the list of Intercom's users does not end".into()))
 }
 
-/// The next page of a walk over all users: stores what is settled, and returns the linked contacts
-/// that differ, how many were compared, and where the walk goes on.
-pub(super) async fn next_page(
-    context: &Context,
-    from: Option<&str>,
-) -> Result<(Vec<KeapId>, usize, Option<String>), Halt> {
+/// A page of a walk over all users.
+pub(super) struct WalkedPage {
+    /// The linked contacts that it shows.
+    pub seen: Vec<KeapId>,
+    /// Those of them that differ from what was settled.
+    pub differ: Vec<KeapId>,
+    /// Where the walk goes on.
+    pub next: Option<String>,
+}
+
+/// The next page of a walk over all users. What is settled by it is stored.
+pub(super) async fn next_page(context: &Context, from: Option<&str>) -> Result<WalkedPage, Halt> {
     let page = read(context, UserOrder::AsCreated, from).await?;
-    let (found, compared) = compare_page(context, &page).await?;
+    let (found, seen) = compare_page(context, &page).await?;
     let settled = SeenUsers { changed: Vec::new(), settled: found.settled };
     context.store.record_users(&context.fence()?, &settled, None).await?;
     let next = page.next.filter(|next| Some(next.as_str()) != from);
-    Ok((found.changed.iter().map(|sight| sight.keap).collect(), compared, next))
+    let differ = found.changed.iter().map(|sight| sight.keap).collect();
+    Ok(WalkedPage { seen, differ, next })
 }
 
 /// Compares all users and changes nothing. `show` is told each linked contact that differs.
@@ -116,26 +123,28 @@ pub async fn hint(context: &Context, item: serde_json::Value) -> Result<bool, St
     if !context.policy.direction.to_keap {
         return Ok(false);
     }
-    let Some(hinted) = context.intercom.hinted(item) else {
-        return Ok(false);
-    };
-    let links = context.store.linked_users(std::slice::from_ref(hinted.id())).await?;
-    let Some(link) = links.get(hinted.id()) else {
-        return Ok(false);
-    };
-    let sight = match &hinted {
-        Hinted::User(user) => match compare(context, user, link) {
-            Compared::Changed(sight) if !sight.is_known(context) => Some(sight),
-            _ => return Ok(false),
-        },
-        // It was archived or deleted.
-        Hinted::Gone(_) => None,
-    };
-    context.store.hint_of_intercom(link.keap).await?;
-    if let Some(sight) = sight {
-        sight.note(context);
+    let hinted = context.intercom.hinted(item);
+    let ids: Vec<IntercomId> = hinted.iter().map(|hinted| hinted.id().clone()).collect();
+    let links = context.store.linked_users(&ids).await?;
+    let mut is_news = false;
+    for hinted in &hinted {
+        let Some(link) = links.get(hinted.id()) else {
+            continue;
+        };
+        let sight = match hinted {
+            Hinted::User(user) => match compare(context, user, link) {
+                Compared::Changed(sight) if !sight.is_known(context) => Some(sight),
+                _ => continue,
+            },
+            Hinted::Gone(_) => None,
+        };
+        context.store.hint_of_intercom(link.keap).await?;
+        if let Some(sight) = sight {
+            sight.note(context);
+        }
+        is_news = true;
     }
-    Ok(true)
+    Ok(is_news)
 }
 
 async fn read(context: &Context, order: UserOrder, from: Option<&str>) -> Result<UsersPage, Halt> {
@@ -146,11 +155,11 @@ async fn read(context: &Context, order: UserOrder, from: Option<&str>) -> Result
         .await
 }
 
-/// Compares one page, and says how many of its users are linked.
-async fn compare_page(context: &Context, page: &UsersPage) -> Result<(Found, usize), Halt> {
+/// Compares one page, and says which linked contacts it shows.
+async fn compare_page(context: &Context, page: &UsersPage) -> Result<(Found, Vec<KeapId>), Halt> {
     let mut found = Found::default();
     let linked = linked(context, page).await?;
-    let compared = linked.len();
+    let seen = linked.iter().map(|(_, keap, _)| *keap).collect();
     for (_, _, compared) in linked {
         match compared {
             Compared::Same => {}
@@ -158,7 +167,7 @@ async fn compare_page(context: &Context, page: &UsersPage) -> Result<(Found, usi
             Compared::Changed(sight) => found.changed.push(sight),
         }
     }
-    Ok((found, compared))
+    Ok((found, seen))
 }
 
 /// The linked users of a page, each compared with what was settled. It costs no call.
@@ -221,6 +230,8 @@ fn compare(context: &Context, user: &Candidate, link: &LinkedUser) -> Compared {
     let mut is_settled = true;
     // Somebody may have taken back the value that holds the contact.
     let mut is_changed = link.is_held;
+    // It shows some of its tags, and may have changed another one.
+    is_changed |= user.hides_tags && updated_at(user) > link.intercom_updated_at;
     for (name, _) in shown.fields.iter() {
         let name = name.as_str();
         let known = in_intercom.as_ref().filter(|base| base.has(name));

@@ -102,6 +102,17 @@ fn shows(evidence: &Evidence, id: i64, code: &str, address: &str) -> bool {
             let carriers = evidence.intercom.by_external_id(&id.to_string());
             carriers.iter().any(|contact| evidence.is_as_at_start(contact))
         }
+        "ping_pong" => {
+            let number = id.to_string();
+            let of_contact = |call: &crate::sim::Call| {
+                call.external_id.as_ref() == Some(&number) || call.key.as_ref() == Some(&number)
+            };
+            let count = |calls: Vec<crate::sim::Call>, kind: &str| {
+                calls.iter().filter(|call| call.kind == kind && of_contact(call)).count()
+            };
+            count(evidence.keap.ledger(), "write") >= 6
+                || count(evidence.intercom.ledger(), "update") >= 6
+        }
         _ => false,
     }
 }

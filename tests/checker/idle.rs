@@ -16,8 +16,8 @@ impl Mark {
             .fetch_one(&evidence.pool)
             .await?;
         Ok(Mark {
-            intercom_calls: evidence.intercom.calls(),
-            keap_writes: evidence.keap.count("write"),
+            intercom_calls: evidence.intercom.calls() - polls(evidence),
+            keap_writes: KEAP_WRITES.map(|kind| evidence.keap.count(kind)).iter().sum(),
             log_rows,
         })
     }
@@ -35,6 +35,14 @@ impl Mark {
             .map(|(what, number)| Finding::new(Claim::IdleIsFree, format!("{number} {what}")))
             .collect())
     }
+}
+
+/// The ways to write to Keap.
+const KEAP_WRITES: [&str; 3] = ["write", "apply_tag", "set_opt_status"];
+
+/// The calls to Intercom that ask who has changed there.
+fn polls(evidence: &Evidence) -> usize {
+    if evidence.owners.is_two_way() { evidence.intercom.count("search") } else { 0 }
 }
 
 impl Evidence {

@@ -7,6 +7,7 @@
 mod history;
 mod holds;
 mod idle;
+mod owners;
 mod remotes;
 pub(crate) mod tables;
 
@@ -21,6 +22,7 @@ use sqlx::PgPool;
 use crate::sim::{Intercom, Keap, StoredContact};
 pub(crate) use history::History;
 pub(crate) use idle::Mark;
+pub(crate) use owners::Owners;
 
 /// What must be true. The words stand in the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +35,8 @@ pub(crate) enum Claim {
     NoOrphan,
     /// No older version of a contact was written over a newer one.
     NoOlder,
+    /// Both sides show what the owner of a field keeps of all that people have typed.
+    OwnersDecide,
     /// No run is open, and no walk is under way.
     NoRunOpen,
     /// No contact waits to be looked at.
@@ -83,6 +87,8 @@ pub(crate) struct Evidence {
     pub at_start: Vec<StoredContact>,
     /// The ids of those that are none of the daemon's business.
     pub strangers: Vec<String>,
+    /// What people have typed into fields that both sides may change.
+    pub owners: Owners,
     /// Addresses, in small letters, that several Intercom contacts have from the start.
     pub shared: BTreeSet<String>,
 }
@@ -103,6 +109,7 @@ impl Evidence {
         let holds = holds::read(self).await?;
         let mut findings = remotes::check(self, &holds);
         findings.extend(holds::check(&holds));
+        findings.extend(self.owners.check(self, &holds));
         findings.extend(tables::check(self, &holds).await?);
         for what in self.history.older_over_newer(&self.intercom.ledger()) {
             findings.push(Finding::new(Claim::NoOlder, what));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool};
 
-use super::{Claim, Evidence, History, Mark};
+use super::{Claim, Evidence, History, Mark, Owners};
 use crate::process::world;
 use crate::sim::{Seed, client};
 use crate::world::World;
@@ -23,6 +23,7 @@ async fn quiet_world(pool: PgPool) -> (World, Evidence) {
         at_start: world.intercom.contacts(),
         strangers: vec![stranger],
         shared: BTreeSet::new(),
+        owners: Owners::default(),
     };
     world.sync().await;
     assert_eq!(evidence.check().await.unwrap(), []);
@@ -274,4 +275,14 @@ async fn a_time_without_changes_that_costs_something_is_named(pool: PgPool) {
     )
     .await;
     assert_eq!(mark.cost(&evidence).await.unwrap().len(), 1);
+}
+
+#[sqlx::test]
+async fn a_value_that_an_owner_keeps_and_a_side_does_not_show_is_named(pool: PgPool) {
+    let (world, mut evidence) = quiet_world(pool).await;
+    evidence.owners = Owners::add_to(&world.keap, &world.intercom);
+    evidence.owners.settle(&evidence);
+    // The field of the owner keap, in Keap: nobody brings it to Intercom.
+    assert!(evidence.owners.type_word(&evidence, 2, 0).is_some());
+    assert_eq!(named(&evidence).await, [Claim::OwnersDecide]);
 }

@@ -32,6 +32,8 @@ pub(crate) enum Phase {
     First,
     /// Everybody was synced. Now many have changed, some are deleted, and a sweep runs.
     Changes,
+    /// Both directions are on, and people edit both sides.
+    Both,
 }
 
 /// What is counted.
@@ -76,6 +78,7 @@ impl fmt::Display for Case {
         let phase = match phase {
             Phase::First => "first",
             Phase::Changes => "changes",
+            Phase::Both => "both",
         };
         let place = match place {
             Place::Keap => "keap",
@@ -103,7 +106,8 @@ impl FromStr for Case {
                 phase: match *phase {
                     "first" => Phase::First,
                     "changes" => Phase::Changes,
-                    _ => anyhow::bail!("{phase} is no phase: first, changes"),
+                    "both" => Phase::Both,
+                    _ => anyhow::bail!("{phase} is no phase: first, changes, both"),
                 },
                 place: match *place {
                     "keap" => Place::Keap,

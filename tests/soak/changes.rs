@@ -54,6 +54,25 @@ impl Changes {
         self.add(scene);
     }
 
+    /// Edits on both sides of about half of the people.
+    pub(crate) fn on_both_sides(&mut self, scene: &Evidence) {
+        for (at, id) in scene.keap.ids().into_iter().enumerate() {
+            match at % 8 {
+                0 | 2 | 3 | 5 => self.type_word(scene, id),
+                6 => self.rename(scene, id),
+                _ => {}
+            }
+        }
+    }
+
+    /// Somebody types a word into a field that both sides may change.
+    fn type_word(&mut self, scene: &Evidence, id: i64) {
+        let number = self.rng.random_range(0..1_000);
+        if let Some(what) = scene.owners.type_word(scene, id, number) {
+            self.note(id, what);
+        }
+    }
+
     /// Some changes, to contacts drawn from everybody.
     pub(crate) fn some(&mut self, scene: &Evidence, number: usize) {
         for _ in 0..number {
@@ -78,7 +97,20 @@ impl Changes {
                 break;
             }
         }
+        if scene.owners.is_two_way() {
+            let calls = scene.keap.ledger().into_iter().rev();
+            let writes = calls.filter(|call| call.kind == "write");
+            let ids = writes.filter_map(|call| call.key?.parse().ok());
+            let mut in_keap: Vec<i64> = ids.take(number * 3).collect();
+            in_keap.dedup();
+            in_keap.truncate(number);
+            last.extend(in_keap.into_iter().filter(|id| !last.contains(id)).collect::<Vec<_>>());
+        }
         for id in last {
+            if scene.owners.is_two_way() {
+                self.type_word(scene, id);
+                continue;
+            }
             if self.rng.random_bool(0.5) {
                 self.back(scene, id);
             } else {
@@ -106,6 +138,14 @@ impl Changes {
 
     /// One change, of a kind that is drawn.
     fn one(&mut self, scene: &Evidence, id: i64) {
+        if scene.owners.is_two_way() {
+            return match self.rng.random_range(0..8) {
+                0 => self.rename(scene, id),
+                1 => self.phone(scene, id),
+                2 => self.agent(scene, id),
+                _ => self.type_word(scene, id),
+            };
+        }
         let other = scene.keap.ids().choose(&mut self.rng).copied().unwrap_or(id);
         match self.rng.random_range(0..16) {
             0 | 1 => self.rename(scene, id),

@@ -231,8 +231,15 @@ impl Life {
     /// Waits until the daemon has polled this often more. A poll that finds nothing is one call.
     async fn polls(&self, number: usize) -> anyhow::Result<()> {
         let began = Instant::now();
-        let before = self.scene.evidence.keap.count("list");
-        while self.scene.evidence.keap.count("list") < before + number {
+        let evidence = &self.scene.evidence;
+        let count = || (evidence.keap.count("list"), evidence.intercom.count("search"));
+        let before = count();
+        // Where both directions are on, both sides are polled.
+        let is_two_way = evidence.owners.is_two_way();
+        let is_over = |(keap, intercom): (usize, usize)| {
+            keap >= before.0 + number && (!is_two_way || intercom >= before.1 + number)
+        };
+        while !is_over(count()) {
             anyhow::ensure!(began.elapsed() < HANGS, "the daemon does not poll");
             tokio::time::sleep(LOOK_EVERY).await;
         }

@@ -13,11 +13,11 @@ pub(crate) const HELP: &str = "the options are kills, commits, worlds, --sample,
 const WORLDS: u64 = 150;
 const JOBS: usize = 8;
 /// How many of each kind a sample has.
-const SAMPLE_KILLS: usize = 7;
-const SAMPLE_COMMITS: usize = 4;
+const SAMPLE_KILLS: usize = 9;
+const SAMPLE_COMMITS: usize = 6;
 const SAMPLE_WORLDS: u64 = 4;
 
-pub(crate) const PHASES: [Phase; 2] = [Phase::First, Phase::Changes];
+pub(crate) const PHASES: [Phase; 3] = [Phase::First, Phase::Changes, Phase::Both];
 
 pub(crate) struct Options {
     kills: bool,
@@ -116,12 +116,9 @@ impl Options {
                 at if at % 4 == 0 => Place::Keap,
                 _ => Place::Intercom,
             };
-            let (phase, sizes) = if at % 3 == 0 {
-                (Phase::First, sizes.first())
-            } else {
-                (Phase::Changes, sizes.last())
-            };
-            let most = sizes.map_or(1, |sizes| sizes.of(place)).max(1);
+            let number = at % PHASES.len();
+            let phase = PHASES[number];
+            let most = sizes.get(number).map_or(1, |sizes| sizes.of(place)).max(1);
             let how = How::ALL.choose(&mut rng).copied().unwrap_or(How::ALL[0]);
             let nth = rng.random_range(1..=most);
             cases.push(Case::Strike(Strike { phase, place, nth, how, seed: rng.random() }));

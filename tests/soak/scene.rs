@@ -8,7 +8,7 @@ use keap_intercom_sync::feed::{Feed, RunReason};
 use keap_intercom_sync::store::{Store, StoreOptions};
 
 use crate::cast::Cast;
-use crate::checker::{Evidence, Finding};
+use crate::checker::{Evidence, Finding, Owners};
 use crate::daemon::{self, Settings};
 use crate::database::Database;
 use crate::postgres_proxy::PostgresProxy;
@@ -53,6 +53,8 @@ pub(crate) struct Scene {
     pub proxy: PostgresProxy,
     pub settings: Settings,
     database: Arc<Database>,
+    /// The settings file, where both directions are on.
+    file: Option<tempfile::NamedTempFile>,
     /// What every process has logged, and every answer of its routes.
     outputs: Vec<(String, String)>,
 }
@@ -76,8 +78,30 @@ impl Scene {
         let mut settings = daemon::settings_for(proxy.url.as_str(), &keap, &intercom);
         settings.extend(SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let pool = database.pool.clone();
-        let evidence = Evidence { keap, intercom, pool, history, at_start, strangers, shared };
-        Ok(Scene { evidence, proxy, settings, database, outputs: Vec::new() })
+        let owners = Owners::default();
+        let evidence =
+            Evidence { keap, intercom, pool, history, at_start, strangers, shared, owners };
+        Ok(Scene { evidence, proxy, settings, database, file: None, outputs: Vec::new() })
+    }
+
+    /// The same with both directions on, and a field for each owner.
+    pub(crate) async fn two_way(
+        mixed: usize,
+        template: Option<&Database>,
+    ) -> anyhow::Result<Scene> {
+        let mut scene = Scene::new(mixed, template).await?;
+        let (keap, intercom) = (&scene.evidence.keap, &scene.evidence.intercom);
+        intercom.knobs(|knobs| knobs.search_lag_ms = 0);
+        let owners = Owners::add_to(keap, intercom);
+        let mut file = tempfile::Builder::new().suffix(".toml").tempfile()?;
+        std::io::Write::write_all(&mut file, owners.settings_file().as_bytes())?;
+        let path = file.path().display().to_string();
+        scene.evidence.owners = owners;
+        scene.file = Some(file);
+        scene.set(daemon::SETTINGS_FILE, path);
+        scene.set("INTERCOM_TO_KEAP__ENABLED", "true");
+        scene.set("INTERCOM_TO_KEAP__SCHEDULE", "* * * * * *");
+        Ok(scene)
     }
 
     /// Replaces a setting.

@@ -42,7 +42,7 @@ pub(crate) async fn measure(phase: Phase, template: &Database) -> anyhow::Result
     let mut life = begin(phase, template, 0).await?;
     let before = match phase {
         Phase::First => Sizes::default(),
-        Phase::Changes => Sizes::now(&life),
+        Phase::Changes | Phase::Both => Sizes::now(&life),
     };
     set_off(&mut life, phase).await?;
     let findings = life.quiet().await?;
@@ -64,12 +64,17 @@ pub(crate) async fn measure(phase: Phase, template: &Database) -> anyhow::Result
 
 /// The time before the fault.
 async fn begin(phase: Phase, template: &Database, seed: u64) -> anyhow::Result<Life> {
-    let template = (phase == Phase::Changes).then_some(template);
-    let mut life = Life::new(Scene::new(MIXED, template).await?, seed);
-    if phase == Phase::Changes {
+    let template = (phase != Phase::First).then_some(template);
+    let scene = match phase {
+        Phase::First | Phase::Changes => Scene::new(MIXED, template).await?,
+        Phase::Both => Scene::two_way(MIXED, template).await?,
+    };
+    let mut life = Life::new(scene, seed);
+    if phase != Phase::First {
         life.start()?;
         let findings = life.quiet().await?;
         anyhow::ensure!(findings.is_empty(), "the first run does not end: {findings:?}");
+        life.scene.evidence.owners.settle(&life.scene.evidence);
     }
     Ok(life)
 }
@@ -80,6 +85,10 @@ async fn set_off(life: &mut Life, phase: Phase) -> anyhow::Result<()> {
         Phase::First => life.start(),
         Phase::Changes => {
             life.changes.many(&life.scene.evidence);
+            life.scene.request_sweep().await
+        }
+        Phase::Both => {
+            life.changes.on_both_sides(&life.scene.evidence);
             life.scene.request_sweep().await
         }
     }

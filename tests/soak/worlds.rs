@@ -23,9 +23,25 @@ pub(crate) async fn play(seed: u64, template: &Database) -> anyhow::Result<Playe
     let mut rng = StdRng::seed_from_u64(seed);
     let people = rng.random_range(60..90);
     let template = rng.random_bool(0.7).then_some(template);
-    let mut scene = Scene::new(people, template).await?;
+    let is_two_way = rng.random_bool(0.4);
+    let mut scene = if is_two_way {
+        Scene::two_way(people, template).await?
+    } else {
+        Scene::new(people, template).await?
+    };
     scene.evidence.keap.knobs(|knobs| draw_keap(&mut rng, knobs));
     scene.evidence.intercom.knobs(|knobs| draw_intercom(&mut rng, knobs));
+    if is_two_way {
+        scene.evidence.keap.knobs(|knobs| {
+            knobs.patch_keeps_entries = rng.random();
+            knobs.unchanged_write_bumps = rng.random();
+        });
+        scene.evidence.intercom.knobs(|knobs| {
+            knobs.unchanged_put_bumps = rng.random();
+            // A poll of the test must see what was typed last.
+            knobs.search_lag_ms = knobs.search_lag_ms.min(500);
+        });
+    }
     draw_settings(&mut rng, &mut scene);
     let mut life = Life::new(scene, rng.random());
     let lived = rounds(&mut life, &mut rng).await;

@@ -1,5 +1,6 @@
 //! Consent: an opt-out travels in both directions, an opt-in in none.
 
+use keap_intercom_sync::feed::RunReason;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use sqlx::PgPool;
@@ -223,4 +224,26 @@ async fn in_any_order_nobody_is_subscribed_by_us_and_the_last_opt_out_counts(poo
     }
     assert_eq!(stage.world.keap.could_subscribe(), [""; 0]);
     assert_eq!(stage.world.intercom.could_subscribe(), [""; 0]);
+}
+
+/// Whether an opt-out moves Keap's stamp is unknown.
+#[sqlx::test]
+async fn an_opt_out_in_keap_that_moves_no_stamp_arrives_by_the_audit(pool: PgPool) {
+    let stage = stage(pool, "both").await;
+    stage.world.keap.knobs(|knobs| knobs.opt_status_bumps = false);
+    stage.world.keap.unsubscribe(ADDRESS);
+    stage.world.keap.unsubscribe("nobody@example.org");
+    stage.clear();
+    let run = stage.audit(RunReason::Schedule).await;
+    assert_eq!(stage.world.keap.count("opt_statuses"), 1);
+    assert_eq!(run.counts.keap_calls, 1);
+    stage.worker.work_off().await;
+    assert!(is_out_in_intercom(&stage), "no poll of Keap was made");
+    stage.assert_quiet().await;
+
+    // What was brought costs the list alone.
+    stage.clear();
+    stage.audit(RunReason::Schedule).await;
+    stage.worker.work_off().await;
+    assert_eq!((stage.world.keap.calls(), stage.world.intercom.calls()), (1, 1));
 }

@@ -2,14 +2,17 @@
 
 mod consent;
 mod echo;
+mod gone;
 mod intents;
 mod lists;
 mod off;
 mod owners;
+mod ping_pong;
 mod polls;
 mod privacy;
 mod random;
 mod refusals;
+mod tags;
 mod webhook;
 
 use chrono::TimeDelta;
@@ -152,5 +155,11 @@ impl Stage {
         self.look().await;
         self.look().await;
         assert_eq!(self.writes(), (0, 0), "it is not quiet");
+        for kind in ["apply_tag", "set_opt_status"] {
+            assert_eq!(self.world.keap.count(kind), 0, "{kind}");
+        }
+        for kind in ["tag", "untag", "write_tag", "archive", "unarchive"] {
+            assert_eq!(self.world.intercom.count(kind), 0, "{kind}");
+        }
     }
 }

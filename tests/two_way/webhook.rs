@@ -222,3 +222,38 @@ async fn without_the_secret_or_the_database_it_is_answered_503(pool: PgPool) {
     lock.rollback().await.unwrap();
     daemon.stop().await.1.unwrap();
 }
+
+#[sqlx::test]
+async fn who_is_archived_deleted_or_merged_is_looked_at_at_once(pool: PgPool) {
+    let (world, ann) = world(pool).await;
+    let [bob, cleo] = ["bob", "cleo"].map(|name| {
+        let address = format!("{name}@example.org");
+        world.keap.add(crate::sim::Person::named(name, "Ray").email(&address))
+    });
+    let daemon = started(&world, ann).await;
+    until("all are linked", async || world.last_action(cleo).await == "created").await;
+    let [of_ann, of_bob, of_cleo] = [ann, bob, cleo].map(|id| world.user(id).id);
+    world.intercom.archive(&of_ann);
+    world.intercom.delete(&of_bob);
+    let survivor = world.intercom.add_user(crate::sim::Seed::with_email("c@example.org"));
+    world.intercom.merge(&of_cleo, &survivor);
+
+    let gone = |id: &str, how: &str| json!({ "topic": format!("contact.{how}"), "data": { "item": { "type": "contact", "id": id, how: true } } });
+    let merged = json!({ "topic": "contact.merged", "data": { "item": {
+        "type": "contact", "id": survivor, "role": "user", "email": "c@example.org",
+        "merged_from": { "type": "contact", "id": of_cleo },
+    } } });
+    for body in [gone(&of_ann, "archived"), gone(&of_bob, "deleted"), merged] {
+        assert_eq!(action(&deliver(&daemon, &body).await), "queued", "{body}");
+    }
+    for id in [ann, bob] {
+        until("it is known to be gone", async || world.last_action(id).await == "skipped").await;
+        assert!(world.keap.person(id).is_some(), "nothing is deleted in Keap");
+    }
+    until("the link follows", async || {
+        let users = world.intercom.by_external_id(&cleo.to_string());
+        users.iter().any(|user| user.id == survivor)
+    })
+    .await;
+    daemon.stop().await.1.unwrap();
+}

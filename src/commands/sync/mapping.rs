@@ -30,6 +30,9 @@ pub(super) async fn brake(
     let brake_percent = settings.mapping.brake_percent;
     let wanted = Wanted { fields: fitted.identities(), unfit: Vec::new(), brake_percent };
     let store: &Store = &context.store;
+    if args.force {
+        store.let_them_leave().await?;
+    }
     let (state, counted) = match left(context, &wanted).await? {
         Left::Nothing | Left::Walks => return Ok(Brake::Open),
         Left::Waits => (store.mapping_state().await?.unwrap_or_default(), true),

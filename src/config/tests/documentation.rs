@@ -111,6 +111,9 @@ fn every_documented_name_works_and_fits_its_type() {
             if key.path == "filter.left" {
                 sources.env.insert("FILTER__LEFT_TAG".into(), "left".into());
             }
+            if key.path == "intercom_to_keap.archived" {
+                sources.env.insert("INTERCOM_TO_KEAP__ARCHIVED_TAG".into(), "gone".into());
+            }
             // Keeps the two bounds of a wait in order while one of them is moved.
             if key.path == "sync.retry_cap_seconds" {
                 sources.env.insert("SYNC__RETRY_BASE_MS".into(), "1000".into());

@@ -18,7 +18,7 @@ fn contact_of<const N: usize>(fields: [(&str, Reading); N]) -> Contact {
 
 fn places(places: &[(&str, &str)]) -> Places {
     let place = |(field, place): &(&str, &str)| FieldPlace::new(*field, *place, Form::Text);
-    Places::new(&places.iter().map(place).collect::<Vec<_>>())
+    Places::new(&places.iter().map(place).collect::<Vec<_>>(), Arc::default())
 }
 
 fn created(contact: &Contact, places: &Places) -> Value {

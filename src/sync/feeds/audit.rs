@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::contact::KeapId;
-use crate::feed::{Counts, Feed, RunReason};
+use crate::feed::{Counts, Feed, Lane, RunReason};
 use crate::outcome::RunFailure;
-use crate::store::{Group, IntercomCursor, IntercomFeed, NewRun, SeenUsers};
+use crate::store::{Fence, Group, IntercomCursor, IntercomFeed, NewRun, SeenUsers};
 use crate::sync::context::Context;
+use crate::sync::feeds::missing::{MOST_READ, missing, welcome_back};
+use crate::sync::opt_outs;
 use crate::sync::result::Halt;
-use crate::sync::users::next_page;
+use crate::sync::users::{WalkedPage, next_page};
 
 /// So few contacts are never a mass change.
 const FEW: usize = 100;
@@ -26,13 +28,25 @@ pub(crate) struct AuditFeed {
     walk: Option<Walk>,
 }
 
+/// What a walk reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Intercom's users.
+    Users,
+    /// The addresses that have opted out in Keap.
+    OptOuts,
+}
+
 /// A walk under way. Another process begins it anew.
 struct Walk {
     run: Uuid,
     /// A person asked for it: the brake does not apply.
     forced: bool,
+    began: DateTime<Utc>,
+    part: Part,
     from: Option<String>,
-    compared: usize,
+    /// The linked contacts that were compared.
+    seen: Vec<KeapId>,
     differ: Vec<KeapId>,
 }
 
@@ -53,8 +67,9 @@ impl AuditFeed {
         let fence = self.context.fence()?;
         if self.context.store.begin_run(&fence, &new, &[], None).await? {
             let forced = reason != RunReason::Schedule.as_str();
-            let (compared, differ) = (0, Vec::new());
-            self.walk = Some(Walk { run, forced, from: None, compared, differ });
+            let (began, seen, differ) = (Utc::now(), Vec::new(), Vec::new());
+            let part = Part::Users;
+            self.walk = Some(Walk { run, forced, began, part, from: None, seen, differ });
         }
         Ok(())
     }
@@ -73,51 +88,110 @@ impl AuditFeed {
             self.walk = None;
             return Ok(true);
         }
-        let (differ, compared, next) = next_page(context, walk.from.as_deref()).await?;
-        let signed = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        let cost = Counts {
-            seen: signed(compared),
-            unchanged: signed(compared - differ.len()),
-            late: signed(differ.len()),
-            intercom_calls: 1,
-            ..Counts::default()
+        let before = context.calls(Lane::Bulk);
+        let mut cost = match walk.part {
+            Part::Users => compare_users(context, walk).await?,
+            Part::OptOuts => look_at_opt_outs(context, walk).await?,
         };
+        cost.add(&context.calls(Lane::Bulk).since(before));
         let group = Group { cost, run: Some(walk.run), ..Group::of(Vec::new()) };
         context.store.record(&context.fence()?, &group).await?;
         context.advance(&cost);
-        walk.compared += compared;
-        walk.differ.extend(differ);
-        walk.from = next;
-        if walk.from.is_none() {
-            end(context, walk).await?;
-            self.walk = None;
+        if walk.from.is_some() {
+            return Ok(true);
         }
+        if walk.part == Part::Users && opt_outs::rule(context).is_some() {
+            walk.part = Part::OptOuts;
+            return Ok(true);
+        }
+        end(context, walk).await?;
+        self.walk = None;
         Ok(true)
     }
 }
 
-/// Makes those due that differ, unless they are too many.
-async fn end(context: &Context, walk: &Walk) -> Result<(), Halt> {
+async fn compare_users(context: &Context, walk: &mut Walk) -> Result<Counts, Halt> {
+    let WalkedPage { seen, differ, next } = next_page(context, walk.from.as_deref()).await?;
+    let signed = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let counts = Counts {
+        seen: signed(seen.len()),
+        unchanged: signed(seen.len() - differ.len()),
+        late: signed(differ.len()),
+        ..Counts::default()
+    };
+    walk.seen.extend(seen);
+    walk.differ.extend(differ);
+    walk.from = next;
+    Ok(counts)
+}
+
+async fn look_at_opt_outs(context: &Context, walk: &mut Walk) -> Result<Counts, Halt> {
+    if let Some(rule) = opt_outs::rule(context) {
+        walk.from = opt_outs::look(context, rule, walk.from.as_deref()).await?;
+    }
+    Ok(Counts::default())
+}
+
+/// Makes those due that differ, and those that the list does not show; neither of them if they are
+/// too many.
+async fn end(context: &Context, walk: &mut Walk) -> Result<(), Halt> {
     let (store, fence) = (&context.store, context.fence()?);
-    let percent = usize::try_from(context.policy.audit_brake_percent).unwrap_or(100);
-    let differ = walk.differ.len();
-    let is_braked =
-        !walk.forced && differ > FEW && differ * 100 > walk.compared.saturating_mul(percent);
-    if !is_braked {
-        for part in walk.differ.chunks(DUE_AT_ONCE) {
-            let seen = SeenUsers { changed: part.to_vec(), settled: Vec::new() };
-            store.record_users(&fence, &seen, None).await?;
+    walk.seen.sort_unstable();
+    welcome_back(context, &walk.seen).await?;
+    let mut missing = missing(context, &walk.seen, walk.began).await?;
+    let (seen, gone) = (walk.seen.len(), missing.len());
+    let brakes = [
+        brake(context, walk, (walk.differ.len(), seen), "differ from their Intercom contacts"),
+        brake(context, walk, (gone, seen + gone), "are missing in the list of Intercom's users"),
+    ];
+    if brakes[0].is_none() {
+        make_due(context, &fence, &walk.differ).await?;
+    }
+    if brakes[1].is_none() {
+        let all = missing.len();
+        missing.truncate(MOST_READ);
+        if all > 0 {
+            let read = missing.len();
+            tracing::info!(
+                missing = all,
+                read,
+                "Linked contacts are missing in the list of Intercom's users, and are read by id."
+            );
         }
+        make_due(context, &fence, &missing).await?;
     }
     let cursor = IntercomCursor { position: None, walked_at: Some(Utc::now()) };
     let ended = Some((IntercomFeed::Audit, &cursor));
     store.record_users(&fence, &SeenUsers::default(), ended).await?;
-    if !is_braked {
+    let why: Vec<String> = brakes.into_iter().flatten().collect();
+    if why.is_empty() {
         return Ok(store.end_runs(&fence, &[walk.run]).await?);
     }
-    let why = RunFailure::AuditBrake(format!(
-        "{differ} of {} linked contacts differ from their Intercom contacts, which is more than {percent} % (mapping.brake_percent); none of them is changed",
-        walk.compared
-    ));
+    let why = RunFailure::AuditBrake(format!("{}; none of them is changed", why.join(", and ")));
     Ok(store.refuse_run(&fence, walk.run, &why).await?)
+}
+
+/// What is wrong if so many linked contacts are a mass change that nobody has asked for.
+fn brake(
+    context: &Context,
+    walk: &Walk,
+    (number, all): (usize, usize),
+    what: &str,
+) -> Option<String> {
+    let percent = usize::try_from(context.policy.brake_percent).unwrap_or(100);
+    let is_mass = number > FEW && number * 100 > all.saturating_mul(percent);
+    (is_mass && !walk.forced).then(|| {
+        format!(
+            "{number} of {all} linked contacts {what}, which is more than {percent} % (mapping.brake_percent)"
+        )
+    })
+}
+
+/// Makes contacts due, as changed in Intercom.
+async fn make_due(context: &Context, fence: &Fence, ids: &[KeapId]) -> Result<(), Halt> {
+    for part in ids.chunks(DUE_AT_ONCE) {
+        let seen = SeenUsers { changed: part.to_vec(), settled: Vec::new() };
+        context.store.record_users(fence, &seen, None).await?;
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ pub(super) mod by_id;
 mod changed;
 mod detour;
 mod due;
+mod missing;
 mod poison;
 mod polls;
 mod pulse;

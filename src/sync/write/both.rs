@@ -21,8 +21,12 @@ pub(super) struct Merge {
     pub to_keap: Vec<(FieldName, Reading)>,
     /// The field of the opt-out and its value, if Intercom shows one.
     pub opted_out: Option<(FieldName, Reading)>,
+    /// An opt-out travels.
+    pub brings_opt_out: bool,
     /// Fields that get their owner's value back in Intercom.
     pub restored: Vec<FieldName>,
+    /// The tags that both sides show, and whether Keap's goes to Intercom.
+    pub tags: Vec<(FieldName, bool)>,
     /// What Intercom showed. `None`: it was not read.
     pub shown: Option<Shown>,
     /// Nothing has to be written to Intercom.
@@ -46,6 +50,27 @@ impl Merge {
                 self.to_keap.push((name.clone(), intercom.clone()));
             }
         }
+        self.remark(name, merged, direction);
+    }
+
+    /// The same for a tag. Nothing else is written with it.
+    fn take_tag(
+        &mut self,
+        name: &FieldName,
+        intercom: &Reading,
+        merged: Merged,
+        direction: Direction,
+    ) {
+        self.tags.push((name.clone(), merged.verdict == Verdict::ToIntercom));
+        match merged.verdict {
+            Verdict::ToKeap => self.to_keap.push((name.clone(), intercom.clone())),
+            Verdict::Hold => self.held.push(name.clone()),
+            Verdict::Settle | Verdict::ToIntercom => {}
+        }
+        self.remark(name, merged, direction);
+    }
+
+    fn remark(&mut self, name: &FieldName, merged: Merged, direction: Direction) {
         let to_intercom = merged.verdict == Verdict::ToIntercom;
         if merged.conflict && (direction.to_keap || !to_intercom) {
             self.conflicts.push(name.clone());
@@ -82,10 +107,13 @@ pub(super) async fn merged(
 ) -> Result<Merge, End> {
     let look = Look::of(target, id);
     if !look.reads_intercom(target) {
-        return Ok(Merge { kept: look.careful, ..Merge::default() });
+        let travels = |name: &FieldName| target.context.fields.travels_always(name.as_str());
+        let brings_opt_out = look.changed.iter().any(travels);
+        return Ok(Merge { kept: look.careful, brings_opt_out, ..Merge::default() });
     }
     match target.context.intercom.read(target.lane, id).await? {
         Found::Contact(found) => {
+            let found = look.with_tags(target, found).await?;
             let shown = Shown::of(target, &found);
             let must_write = is_first || !found.belongs_to(target.contact.id);
             Ok(look.decide(target, shown, must_write))
@@ -113,12 +141,19 @@ impl Look {
     fn of(target: &Target<'_>, id: &IntercomId) -> Self {
         let order = &target.context.fields;
         let keap_before = target.shown_before(id).unwrap_or_else(Bases::nothing);
+        let key = &target.context.key;
         let careful =
             |name: &FieldName| order.rule(name.as_str()).is_some_and(FieldRule::looks_first);
-        let names = target.contact.fields.iter().map(|(name, _)| name);
+        let is_tag =
+            |name: &FieldName| order.rule(name.as_str()).is_some_and(FieldRule::is_tag_of_both);
+        let tags = target.contact.relations.iter().filter(|(name, _)| is_tag(name));
+        let names = target.contact.fields.iter().chain(tags).map(|(name, _)| name);
+        let mut changed = key.unsettled(order, target.contact, &keap_before);
+        let relations = key.unsettled_relations(order, target.contact, &keap_before);
+        changed.extend(relations.into_iter().filter(is_tag));
         Self {
             careful: names.filter(|name| careful(name)).cloned().collect(),
-            changed: target.context.key.unsettled(order, target.contact, &keap_before),
+            changed,
             intercom_before: target.intercom_before(id),
             keap_before,
         }
@@ -135,6 +170,23 @@ impl Look {
             || is_unknown
             || moves
             || self.changed.iter().any(|name| is_careful(&name))
+    }
+
+    /// The contact with all that it shows of the mapped tags.
+    async fn with_tags(&self, target: &Target<'_>, found: Candidate) -> Result<Candidate, End> {
+        let (intercom, key) = (&target.context.intercom, &target.context.key);
+        let found = intercom.with_tags(target.lane, found).await?;
+        let is_removed = |rule: &FieldRule| {
+            let name = rule.name.as_str();
+            let had = |before: &Bases| key.has_value(target.contact.id, before, name);
+            rule.is_tag_of_both()
+                && found.field(name) == Some(&Reading::Empty)
+                && self.intercom_before.as_ref().is_some_and(had)
+        };
+        if target.context.fields.rules().any(is_removed) {
+            return Ok(intercom.with_tags_that_exist(found).await?);
+        }
+        Ok(found)
     }
 
     fn decide(self, target: &Target<'_>, shown: Shown, must_write: bool) -> Merge {
@@ -161,7 +213,17 @@ impl Look {
                 merge_of_all.opted_out = Some((name.clone(), intercom.clone()));
             }
             let merged = self.merge_field(target, rule, (keap, intercom), &now);
+            let travels = matches!(merged.verdict, Verdict::ToIntercom | Verdict::ToKeap);
+            merge_of_all.brings_opt_out |= rule.travels_always && travels;
             merge_of_all.take(name, intercom, merged, direction);
+        }
+        for (name, keap) in target.contact.relations.iter() {
+            let rule = order.rule(name.as_str()).filter(|rule| rule.is_tag_of_both());
+            // What it does not show was not changed there.
+            if let (Some(rule), Some(intercom)) = (rule, shown.contact.fields.get(name.as_str())) {
+                let merged = self.merge_field(target, rule, (keap, intercom), &now);
+                merge_of_all.take_tag(name, intercom, merged, direction);
+            }
         }
         Merge { shown: Some(shown), ..merge_of_all }
     }
@@ -265,3 +327,6 @@ fn judge(
         *origin = Since::Changed;
     }
 }
+
+#[cfg(test)]
+mod tests;

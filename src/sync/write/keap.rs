@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::keap_intent::KeapIntent;
 use super::target::{End, Target};
-use crate::contact::{Contact, Email, FieldName, Fields, KeapId, Reading, Value};
-use crate::keap::{Change, OptedOut, Row, Updated};
+use crate::contact::{Contact, Email, FieldName, Fields, Form, KeapId, Reading, Value};
+use crate::keap::{Change, OptedOut, Row, Tagged, Updated};
 use crate::outcome::HoldReason;
 use crate::store::{Intent, IntentKind, IntentSide};
 use crate::sync::result::Outcome;
@@ -38,8 +38,13 @@ pub(super) async fn bring(
     refuse_anothers_address(target, changes).await?;
     intend(target, changes).await?;
     let is_consent = |name: &FieldName| opted_out.is_some_and(|(field, _)| field == name);
+    let is_tag = |name: &FieldName| {
+        target.context.fields.rule(name.as_str()).is_some_and(|rule| rule.is_relation)
+    };
+    let (tags, others): (Vec<_>, Vec<_>) =
+        changes.iter().cloned().partition(|(name, _)| is_tag(name));
     let (consent, fields): (Vec<_>, Vec<_>) =
-        changes.iter().cloned().partition(|(name, _)| is_consent(name));
+        others.into_iter().partition(|(name, _)| is_consent(name));
     let moves = fields.iter().any(|(name, _)| name.as_str() == FieldName::EMAIL);
     // Consent goes first, unless it is about the address that is written.
     if !moves && let [out] = consent.as_slice() {
@@ -49,7 +54,52 @@ pub(super) async fn bring(
     if moves && let Some(out) = opted_out {
         opt_out(target, now.email(), out, &mut brought).await?;
     }
+    for one in &tags {
+        tag(target, one, &mut brought).await?;
+    }
     Ok(brought)
+}
+
+/// Applies a tag in Keap, or removes it. Contacts that need the same share a call.
+async fn tag(
+    target: &Target<'_>,
+    (name, reading): &(FieldName, Reading),
+    brought: &mut InKeap,
+) -> Result<(), End> {
+    target.context.fence()?;
+    let id = target.contact.id;
+    let on = matches!(reading, Reading::Is(_));
+    let why = match target.context.keap.tag(target.lane, id, (name, on)).await? {
+        Tagged::Done => {
+            brought.take_tag(target.contact, name, reading);
+            return Ok(());
+        }
+        Tagged::Forbidden => return Err(forbidden(target)),
+        Tagged::Missing => "Keap does not have the tag, or takes none for the contact".to_owned(),
+        Tagged::Refused(why) => why,
+    };
+    tracing::warn!(
+        keap.contact_id = id.get(),
+        field = name.as_str(),
+        why,
+        "Keap refuses a tag of Intercom's contact and keeps its own."
+    );
+    brought.refused.push(name.clone());
+    Ok(())
+}
+
+/// Tags a contact whose Intercom contact was archived or deleted, once, if the settings say so.
+pub(super) async fn tag_as_gone(target: &Target<'_>) -> Result<bool, End> {
+    let is_known = target.link.is_some_and(|link| link.gone_in_intercom);
+    let rule = target.context.fields.rule(FieldName::GONE_IN_INTERCOM);
+    let Some(rule) = rule.filter(|rule| rule.to_keap && !is_known) else {
+        return Ok(false);
+    };
+    let gone = [(rule.name.clone(), Form::YesNo.read(Some("true")))];
+    if target.contact.relations.get(rule.name.as_str()) == Some(&gone[0].1) {
+        return Ok(false);
+    }
+    Ok(bring(target, &gone, None).await?.refused.is_empty())
 }
 
 /// Opts the address of the contact out.
@@ -142,6 +192,15 @@ fn forbidden(target: &Target<'_>) -> End {
 }
 
 impl InKeap {
+    /// Keap has taken a tag. It answers without the contact.
+    fn take_tag(&mut self, decided: &Contact, name: &FieldName, reading: &Reading) {
+        let before = self.shows.take().unwrap_or_else(|| decided.clone());
+        let written = Fields::from_iter([(name.clone(), reading.clone())]);
+        let relations = before.relations.clone().with(&written);
+        self.shows = Some(Contact { relations, ..before });
+        self.written.push(name.clone());
+    }
+
     /// Takes in what Keap shows of the fields of one write.
     fn take(&mut self, decided: &Contact, shows: &Contact, part: &[(FieldName, Reading)]) {
         let written = shows.fields.only(|name| part.iter().any(|(field, _)| field == name));

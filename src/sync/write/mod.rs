@@ -14,9 +14,9 @@ mod unknown;
 pub(super) use keap_intent::KeapIntent;
 pub(super) use target::Target;
 
-use crate::contact::{Bases, IntercomId, KeapId};
+use crate::contact::{IntercomId, KeapId};
 use crate::intercom::{Found, Written};
-use crate::outcome::{Action, HoldReason, SkipReason};
+use crate::outcome::{Action, HoldReason};
 use crate::sync::decide::Decision;
 use crate::sync::result::{Halt, Outcome};
 use conflict::Named;
@@ -87,8 +87,8 @@ async fn step(
         Decision::Update(id) => {
             Box::pin(left_out.merge(target, &id, false)).await?;
             if left_out.decided().is_some_and(|merge| merge.is_missing) {
-                let reason = SkipReason::Unchanged;
-                return Ok(Next::Done(Outcome::Skipped { reason, forget: false }));
+                let tagged = Box::pin(keap::tag_as_gone(target)).await?;
+                return Ok(Next::Done(Outcome::GoneInIntercom { intercom: id, tagged }));
             }
             (Box::pin(left_out.bring(target, &id)).await?, Action::Updated, Some(id))
         }
@@ -98,8 +98,7 @@ async fn step(
     let next = match written {
         Written::Done(done) => {
             if contact.relations.iter().next().is_some() {
-                let before = target.shown_before(&done.id).unwrap_or_else(Bases::nothing);
-                Box::pin(relations::bring(target, &done.id, &before)).await?;
+                Box::pin(left_out.relate(target, &done.id)).await?;
             }
             return Ok(Next::Done(left_out.synced(target, action, done, *replaced)));
         }
@@ -130,19 +129,10 @@ async fn step_without_fields(
 ) -> Result<Next, End> {
     Ok(match decision {
         Decision::Relate(id) => {
-            let before = target.shown_before(&id).unwrap_or_else(Bases::nothing);
-            relations::bring(target, &id, &before).await?;
-            Next::Done(Outcome::Synced {
-                action: Action::Updated,
-                keap_base: target.keap_base(&id, target.contact),
-                incomplete: false,
-                intercom: id,
-                request_id: None,
-                replaced: false,
-                left_out: Vec::new(),
-                conflicts: Vec::new(),
-                both: None,
-            })
+            target.refuse_ping_pong(false, true)?;
+            let mut related = LeftOut::default();
+            related.relate(target, &id).await?;
+            Next::Done(related.related(target, id))
         }
         Decision::Archive(id) => {
             target.context.intercom.archive(target.lane, &id, target.contact.id).await?;

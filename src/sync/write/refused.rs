@@ -5,8 +5,9 @@ use chrono::DateTime;
 
 use super::both::{self, Merge};
 use super::keap::{self, InKeap};
+use super::relations;
 use super::target::{End, Target};
-use crate::contact::{Bases, Clears, Contact, FieldName, IntercomId, Reading};
+use crate::contact::{Bases, Clears, Contact, FieldName, FieldRule, IntercomId, Reading};
 use crate::intercom::{Done, Refused, Written};
 use crate::outcome::{Action, HoldReason};
 use crate::sync::result::{Both, Outcome};
@@ -25,6 +26,8 @@ pub(super) struct LeftOut {
     gone: Vec<FieldName>,
     /// What the owners of the mapping decide, once that is known of an Intercom contact.
     merge: Option<(IntercomId, Merge)>,
+    /// The tags and the company that were written to Intercom, with what Keap shows of them.
+    related: Vec<(FieldName, Reading)>,
     /// What came of the writes to Keap, once they were made.
     in_keap: Option<InKeap>,
 }
@@ -118,6 +121,7 @@ impl LeftOut {
             (None, Some(read)) => bases(read.contact.fields.clone()),
             (None, None) => Bases::nothing(),
         };
+        let base = self.with_related(target, base);
         let stamp = done.shows.as_ref().and_then(|shows| shows.updated_at);
         let stamp = stamp.and_then(|at| DateTime::from_timestamp(at, 0));
         let before = target.link.and_then(|link| link.intercom_updated_at);
@@ -127,7 +131,8 @@ impl LeftOut {
             .fields
             .iter()
             .filter(|(name, reading)| !is_left_out(name) && **reading != Reading::Invalid);
-        let wrote_intercom = merge.is_none_or(|merge| !merge.is_settled);
+        let wrote_intercom =
+            merge.is_none_or(|merge| !merge.is_settled) || !self.related.is_empty();
         let in_keap = self.in_keap.as_ref();
         let held = merge.iter().flat_map(|merge| &merge.held);
         let is_of_intercom =
@@ -140,8 +145,52 @@ impl LeftOut {
             wrote_intercom,
             only_restored: wrote_intercom
                 && !restored.is_empty()
-                && sent.map(|(name, _)| name).all(|name| restored.contains(name)),
+                && sent
+                    .map(|(name, _)| name)
+                    .chain(self.related.iter().map(|(name, _)| name))
+                    .all(|name| restored.contains(name)),
             refused_in_keap: refused.chain(held.filter(is_of_intercom)).cloned().collect(),
+        }
+    }
+
+    /// The bases, with those of the tags that were written.
+    fn with_related(&self, target: &Target<'_>, base: Bases) -> Bases {
+        let (key, order) = (&target.context.key, &target.context.fields);
+        let is_tag =
+            |name: &FieldName| order.rule(name.as_str()).is_some_and(FieldRule::is_tag_of_both);
+        let written = self.related.iter().filter(|(name, _)| is_tag(name)).cloned();
+        let written = Contact::showing(target.contact.id, written.collect());
+        key.bases_now(order, &written).or(Some(&base))
+    }
+
+    /// Brings the tags and the company of the contact to Intercom, as far as they differ there.
+    pub(super) async fn relate(&mut self, target: &Target<'_>, id: &IntercomId) -> Result<(), End> {
+        let decided = self.decided().map(|merge| merge.tags.as_slice()).unwrap_or_default();
+        self.related = relations::bring(target, id, decided).await?;
+        Ok(())
+    }
+
+    /// The outcome of a contact of which nothing but relations was written.
+    pub(super) fn related(&self, target: &Target<'_>, id: IntercomId) -> Outcome {
+        let before = target.intercom_before(&id).unwrap_or_else(Bases::nothing);
+        let both = target.context.policy.direction.to_keap.then(|| Both {
+            intercom_base: self.with_related(target, before),
+            intercom_updated_at: target.link.and_then(|link| link.intercom_updated_at),
+            keap: None,
+            wrote_intercom: true,
+            only_restored: false,
+            refused_in_keap: Vec::new(),
+        });
+        Outcome::Synced {
+            action: Action::Updated,
+            keap_base: target.keap_base(&id, target.contact),
+            incomplete: false,
+            intercom: id,
+            request_id: None,
+            replaced: false,
+            left_out: Vec::new(),
+            conflicts: Vec::new(),
+            both: both.map(Box::new),
         }
     }
 
@@ -180,29 +229,60 @@ impl LeftOut {
         id: &IntercomId,
     ) -> Result<Written, End> {
         if self.in_keap.is_none() {
+            self.refuse_ping_pong(target)?;
             let merge = self.decided();
             let changes = merge.map(|merge| merge.to_keap.as_slice()).unwrap_or_default();
             let out = merge.and_then(|merge| merge.opted_out.as_ref());
             self.in_keap = Some(Box::pin(keap::bring(target, changes, out)).await?);
         }
+        self.intend_exactly(target).await?;
         if self.decided().is_some_and(|merge| merge.is_settled) {
             return Ok(Written::Done(Done { id: id.clone(), request_id: None, shows: None }));
         }
-        let is_read = self.decided().is_some_and(|merge| merge.shown.is_some());
-        if is_read
-            && target.context.policy.direction.to_keap
-            && let Some(intent) = target.intent
-        {
-            let contact = self.less(target.contact);
-            let contact = contact.as_ref().unwrap_or(target.contact);
-            let is_sent =
-                |name: &FieldName| contact.fields.get(name.as_str()) != Some(&Reading::Invalid);
-            let sent = Contact { fields: contact.fields.only(is_sent), ..contact.clone() };
-            let (key, order) = (&target.context.key, &target.context.fields);
-            let sent = key.bases_now(order, &sent);
-            target.context.store.intend_exactly(&target.context.fence()?, intent, &sent).await?;
-        }
         self.write(target, Some(id)).await
+    }
+
+    /// Stores what the write to Intercom really sends, once Intercom was read: what an intent names
+    /// is taken for our own write.
+    async fn intend_exactly(&self, target: &Target<'_>) -> Result<(), End> {
+        let merge = self.decided().filter(|merge| merge.shown.is_some());
+        let is_of_both = target.context.policy.direction.to_keap;
+        let (Some(merge), Some(intent)) = (merge.filter(|_| is_of_both), target.intent) else {
+            return Ok(());
+        };
+        let is_tagged = merge.tags.iter().any(|(_, is_sent)| *is_sent);
+        if merge.is_settled && !is_tagged {
+            return Ok(());
+        }
+        let contact = self.less(target.contact);
+        let contact = contact.as_ref().unwrap_or(target.contact);
+        let is_sent = |name: &FieldName| {
+            !merge.is_settled && contact.fields.get(name.as_str()) != Some(&Reading::Invalid)
+        };
+        let relates = |name: &FieldName| {
+            merge.tags.iter().find(|(tag, _)| tag == name).is_none_or(|(_, is_sent)| *is_sent)
+        };
+        let sent = Contact {
+            fields: contact.fields.only(is_sent),
+            relations: contact.relations.only(relates),
+            ..contact.clone()
+        };
+        let sent = target.context.key.bases_now(&target.context.fields, &sent);
+        let fence = target.context.fence()?;
+        Ok(target.context.store.intend_exactly(&fence, intent, &sent).await?)
+    }
+
+    /// An opt-out is never held back.
+    fn refuse_ping_pong(&self, target: &Target<'_>) -> Result<(), End> {
+        let (to_keap, to_intercom) = match self.decided() {
+            Some(merge) if merge.brings_opt_out => return Ok(()),
+            Some(merge) => {
+                let is_tagged = merge.tags.iter().any(|(_, is_sent)| *is_sent);
+                (!merge.to_keap.is_empty(), !merge.is_settled || is_tagged)
+            }
+            None => (false, true),
+        };
+        target.refuse_ping_pong(to_keap, to_intercom)
     }
 
     /// What the merge has decided.

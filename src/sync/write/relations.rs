@@ -7,10 +7,17 @@ use crate::outcome::HoldReason;
 use crate::sync::result::Outcome;
 
 /// Brings the relations of a contact to its Intercom contact: one call for each that differs from
-/// what was settled. `before`: what Keap had shown when the contact was recorded last.
-pub(super) async fn bring(target: &Target<'_>, id: &IntercomId, before: &Bases) -> Result<(), End> {
+/// what was settled. `decided`: the tags that both sides show, and whether Keap's is written. Returns
+/// what was written.
+pub(super) async fn bring(
+    target: &Target<'_>,
+    id: &IntercomId,
+    decided: &[(FieldName, bool)],
+) -> Result<Vec<(FieldName, Reading)>, End> {
+    let before = &target.shown_before(id).unwrap_or_else(Bases::nothing);
+    let mut brought = Vec::new();
     let (intercom, lane, whose) = (&target.context.intercom, target.lane, target.contact.id);
-    for (field, reading) in differing(target, before) {
+    for (field, reading) in differing(target, before, decided) {
         let value = match reading {
             Reading::Is(value) => Some(value.as_str()),
             Reading::Empty | Reading::Invalid => None,
@@ -22,7 +29,7 @@ pub(super) async fn bring(target: &Target<'_>, id: &IntercomId, before: &Bases) 
             intercom.tag(lane, id, whose, (field, value.is_some())).await?
         };
         match written {
-            Tagged::Done => {}
+            Tagged::Done => brought.push((field.clone(), reading.clone())),
             Tagged::Missing => {
                 let why = "Intercom does not show the contact, or what it is attached to";
                 return Err(Outcome::again(why).into());
@@ -32,7 +39,7 @@ pub(super) async fn bring(target: &Target<'_>, id: &IntercomId, before: &Bases) 
             }
         }
     }
-    Ok(())
+    Ok(brought)
 }
 
 fn is_company(target: &Target<'_>, field: &FieldName) -> bool {
@@ -41,7 +48,11 @@ fn is_company(target: &Target<'_>, field: &FieldName) -> bool {
 
 /// The relations to write, each with what Keap shows of it. While a write has an unknown outcome, all
 /// are written that may differ.
-fn differing<'a>(target: &'a Target<'_>, before: &Bases) -> Vec<(&'a FieldName, &'a Reading)> {
+fn differing<'a>(
+    target: &'a Target<'_>,
+    before: &Bases,
+    decided: &[(FieldName, bool)],
+) -> Vec<(&'a FieldName, &'a Reading)> {
     let (key, order) = (&target.context.key, &target.context.fields);
     let contact = target.contact;
     let unsettled = key.unsettled_relations(order, contact, before);
@@ -56,7 +67,13 @@ fn differing<'a>(target: &'a Target<'_>, before: &Bases) -> Vec<(&'a FieldName, 
         Reading::Invalid => false,
     };
     let relations = contact.relations.iter();
-    relations
-        .filter(|(name, reading)| unsettled.contains(name) || is_doubtful(name, reading))
-        .collect()
+    let is_written =
+        |name: &FieldName, reading: &Reading| match decided.iter().find(|(tag, _)| tag == name) {
+            Some((_, is_written)) => *is_written,
+            None => {
+                order.rule(name.as_str()).is_some_and(|rule| rule.to_intercom)
+                    && (unsettled.contains(name) || is_doubtful(name, reading))
+            }
+        };
+    relations.filter(|(name, reading)| is_written(name, reading)).collect()
 }

@@ -9,7 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::keap_intent::KeapIntent;
-use crate::contact::{Bases, Candidate, Clears, Contact, Email, IntercomId, KeapId, Link, Reading};
+use crate::contact::{
+    Bases, Candidate, Clears, Contact, Email, IntercomId, KeapId, Link, Reading, Writes,
+};
 use crate::feed::Lane;
 use crate::intercom::{Found, Unarchived, Wanted};
 use crate::outcome::{HoldReason, SkipReason};
@@ -36,6 +38,8 @@ pub(crate) struct Target<'a> {
     pub found_in_keap: &'a [FoundIntent],
     /// The contact has changed in Intercom, so Intercom is read in every case.
     pub looks_at_intercom: bool,
+    /// How often each side was written lately.
+    pub writes: Writes,
     /// The intent of the writes to Keap, once they have begun.
     pub to_keap: Mutex<Option<KeapIntent>>,
     /// An archived Intercom contact is live only to be looked at.
@@ -175,6 +179,17 @@ impl Target<'_> {
             Some(_) => Decision::Match,
             None => Decision::Skip(SkipReason::NoEmail { logged: false }),
         }
+    }
+
+    /// Fails if one write more to a side says that another program changes the contact again and
+    /// again. With one direction, no write of ours can be undone by another one.
+    pub(crate) fn refuse_ping_pong(&self, to_keap: bool, to_intercom: bool) -> Result<(), End> {
+        let in_keap = to_keap && self.writes.fill_keap(self.now);
+        let in_intercom = to_intercom && self.writes.fill_intercom(self.now);
+        if self.context.policy.direction.to_keap && (in_keap || in_intercom) {
+            return Err(End::hold(HoldReason::PingPong { in_keap }, []));
+        }
+        Ok(())
     }
 
     /// Fails if the contact's Intercom contact vanished twice within an hour: a person deletes it

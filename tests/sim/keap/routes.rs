@@ -13,13 +13,14 @@ use super::{Keap, State};
 use crate::sim::message::{Answer, Described, Request, decoded};
 
 /// What [`Route::kind`] may answer.
-pub(super) const KINDS: [&str; 18] = [
+pub(super) const KINDS: [&str; 19] = [
     "list",
     "read",
     "write",
     "model",
     "users",
     "tags",
+    "create_tag",
     "contact_tags",
     "tag_contacts",
     "apply_tag",
@@ -42,6 +43,7 @@ pub(super) enum Route {
     Model,
     Users,
     Tags,
+    CreateTag,
     ContactTags(String),
     TagContacts(String),
     ApplyTag {
@@ -75,6 +77,7 @@ impl Route {
             ("GET", ["v2", "users"]) => Route::Users,
             ("GET", ["v2", "companies"]) => Route::Companies,
             ("GET", ["v2", "tags"]) => Route::Tags,
+            ("POST", ["v2", "tags"]) => Route::CreateTag,
             ("GET", ["v2", "tags", id, "contacts"]) => Route::TagContacts((*id).to_owned()),
             ("POST", ["v2", "tags", id, "contacts:applyTags"]) => {
                 Route::ApplyTag { tag: (*id).to_owned(), applies: true }
@@ -107,6 +110,7 @@ impl Route {
             Route::Model => "model",
             Route::Users => "users",
             Route::Tags => "tags",
+            Route::CreateTag => "create_tag",
             Route::ContactTags(_) => "contact_tags",
             Route::TagContacts(_) => "tag_contacts",
             Route::ApplyTag { .. } => "apply_tag",
@@ -160,6 +164,7 @@ impl Keap {
             Route::Model => self.model_call(),
             Route::Users => self.users_call(request),
             Route::Tags => self.tags_call(request),
+            Route::CreateTag => self.create_tag_call(request),
             Route::ContactTags(id) => self.contact_tags_call(&id, request),
             Route::TagContacts(id) => self.tag_contacts_call(&id, request),
             Route::ApplyTag { tag, applies } => self.apply_call(&tag, applies, request),

@@ -142,6 +142,17 @@ impl Keap {
         or_400(list_tags(&state, request))
     }
 
+    /// `POST /v2/tags`
+    pub(super) fn create_tag_call(&self, request: &Request) -> Answer {
+        let name = request.json().and_then(|body| body.get("name")?.as_str());
+        let Some(name) = name.map(str::trim).filter(|name| (1..=255).contains(&name.len())) else {
+            return errors::bad_request("name is required");
+        };
+        let id = self.add_tag(name);
+        let state = self.state();
+        Answer::json(201, state.tags.json(id, &state.knobs).to_string()).applied()
+    }
+
     /// `GET /v2/contacts/{id}/tags`
     pub(super) fn contact_tags_call(&self, contact: &str, request: &Request) -> Answer {
         let state = self.state();
