@@ -1,5 +1,6 @@
 //! Builds the parts that every command uses: clients, database, mapping and policy.
 
+mod creating;
 mod fitting;
 mod mapping;
 
@@ -70,6 +71,7 @@ impl Parts {
             matching: settings.r#match.clone(),
             left: settings.filter.left,
             direction: direction(&settings.intercom_to_keap),
+            creating: creating::creating(settings),
             audit_brake_percent: settings.mapping.brake_percent,
             poll: settings.poll.clone(),
             sweep: settings.sweep.clone(),
@@ -91,6 +93,11 @@ impl Parts {
         self.fitting.apply(&fitted);
         log_unfit(&fitted);
         Ok(fitted)
+    }
+
+    /// Whether users of Intercom without a link may be brought into Keap.
+    pub fn brings_newcomers(&self) -> bool {
+        self.policy.creating.is_on()
     }
 
     /// Gives the running clients the tokens of `settings`. False if a side needs a person: its work

@@ -279,6 +279,29 @@ pub(super) struct ContactWire {
     last_seen_at: Option<Value>,
     #[serde(default)]
     unsubscribed_from_emails: Option<Value>,
+    #[serde(default, deserialize_with = "lenient::readable")]
+    tags: Option<TagsShown>,
+}
+
+/// The tags inside a contact: the ids of ten of them at most.
+#[derive(Deserialize)]
+struct TagsShown {
+    #[serde(deserialize_with = "lenient::filled")]
+    data: Vec<WrittenWire>,
+    #[serde(default)]
+    has_more: Option<Value>,
+    #[serde(default)]
+    total_count: Option<Value>,
+}
+
+impl TagsShown {
+    /// All of them, as far as it is certain.
+    fn all(self) -> Option<Vec<String>> {
+        let has_more = self.has_more == Some(Value::Bool(true));
+        let total = self.total_count.as_ref().and_then(Value::as_u64);
+        let shows_all = !has_more && total.is_none_or(|total| total <= self.data.len() as u64);
+        shows_all.then(|| self.data.into_iter().map(|tag| tag.id).collect())
+    }
 }
 
 impl ContactWire {
@@ -301,9 +324,39 @@ impl ContactWire {
                 .map(|email| email.folded().to_owned()),
             shows,
             rest,
+            tags: self.tags.and_then(TagsShown::all),
             created_at: created_at.map_or(0, |at| at.timestamp()),
             updated_at: updated_at.map(|at| at.timestamp()),
         })
+    }
+}
+
+/// A list of tags.
+#[derive(Deserialize)]
+pub(super) struct NamedTags {
+    #[serde(deserialize_with = "lenient::filled")]
+    data: Vec<NamedTag>,
+}
+
+#[derive(Deserialize)]
+struct NamedTag {
+    #[serde(deserialize_with = "lenient::needed_text")]
+    id: String,
+    #[serde(default, deserialize_with = "lenient::text")]
+    name: Option<String>,
+}
+
+impl NamedTags {
+    /// The tag of this name. Intercom does not mind the case of letters.
+    pub(super) fn id_of(&self, name: &str) -> Option<String> {
+        let wanted = name.trim().to_lowercase();
+        let is_it =
+            |tag: &&NamedTag| tag.name.as_ref().is_some_and(|name| name.to_lowercase() == wanted);
+        self.data.iter().find(is_it).map(|tag| tag.id.clone())
+    }
+
+    pub(super) fn ids(self) -> Vec<String> {
+        self.data.into_iter().map(|tag| tag.id).collect()
     }
 }
 

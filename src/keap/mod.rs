@@ -1,6 +1,7 @@
 //! Keap: the client, and what it returns.
 
 mod client;
+mod create;
 mod hooks;
 mod limits;
 mod model;
@@ -9,9 +10,11 @@ mod update;
 mod wire;
 
 pub use client::KeapClient;
+pub use create::NewContact;
 pub use hooks::{Hook, HookState};
 pub use model::{
-    Account, Applied, Newest, OptedOut, Page, PageQuery, Place, Row, Show, TaggedPage, Updated,
+    Account, Applied, Created, Newest, OptedOut, Page, PageQuery, Place, Row, Show, TaggedPage,
+    Updated,
 };
 pub use places::{
     CustomField, KeapModel, Tag, holds, needs_fields, needs_tags, needs_users, standard_places, tag,

@@ -10,6 +10,7 @@ use super::claims::{Claims, OpenPage};
 use super::doubt::Doubt;
 use super::heartbeat::Heartbeat;
 use super::merge::Direction;
+use super::newcomers::{CreateTag, Creating};
 use super::noticed::Noticed;
 use super::result::Halt;
 use super::under_way::UnderWay;
@@ -30,6 +31,8 @@ pub struct Policy {
     pub left: config::Left,
     /// Whether Intercom's values travel to Keap.
     pub direction: Direction,
+    /// Whom the settings bring into Keap.
+    pub creating: Creating,
     /// If a larger share of the linked contacts differs in Intercom, an audit changes none.
     pub audit_brake_percent: i64,
     pub poll: config::Poll,
@@ -72,6 +75,8 @@ pub struct Board {
     pub doubt: Arc<Doubt>,
     /// Changes in Intercom that are stored as due.
     pub noticed: Noticed,
+    /// The tag of the users that are brought into Keap.
+    pub create_tag: CreateTag,
     /// Wakes the lanes for requests that other processes store.
     pub requests: Arc<Requests>,
     /// What came of everything since the start, as it is recorded.
@@ -86,6 +91,7 @@ impl Default for Board {
             heartbeat: Heartbeat::default(),
             doubt: Arc::default(),
             noticed: Noticed::default(),
+            create_tag: CreateTag::default(),
             requests: Arc::default(),
             progress: watch::Sender::new(Counts::default()),
         }

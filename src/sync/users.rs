@@ -7,11 +7,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::context::Context;
+use super::newcomers;
 use super::result::Halt;
 use crate::contact::{Bases, Candidate, Contact, IntercomId, KeapId};
 use crate::feed::Lane;
 use crate::intercom::{Hinted, UserOrder, UsersPage};
-use crate::store::{IntercomCursor, IntercomFeed, LinkedUser, SeenUsers, SettledUser, StoreError};
+use crate::store::{
+    IntercomCursor, IntercomFeed, LinkedUser, NewcomerRow, SeenUsers, SettledUser, StoreError,
+};
 
 /// A list that is longer than this does not end. No workspace has a million users on this plan.
 const MOST_PAGES: usize = 7_000;
@@ -58,8 +61,9 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
             walked_at: if is_whole { Some(Utc::now()) } else { before.walked_at },
         };
         let cursor = Some((IntercomFeed::Changed, &cursor));
-        let Found { changed, settled } = found;
-        let seen = SeenUsers { changed: changed.iter().map(|sight| sight.keap).collect(), settled };
+        let Found { changed, settled, newcomers } = found;
+        let ids = changed.iter().map(|sight| sight.keap).collect();
+        let seen = SeenUsers { changed: ids, settled, newcomers };
         store.record_users(&context.fence()?, &seen, cursor).await?;
         for sight in &changed {
             sight.note(context);
@@ -80,10 +84,11 @@ pub(super) async fn next_page(
 ) -> Result<(Vec<KeapId>, usize, Option<String>), Halt> {
     let page = read(context, UserOrder::AsCreated, from).await?;
     let (found, compared) = compare_page(context, &page).await?;
-    let settled = SeenUsers { changed: Vec::new(), settled: found.settled };
-    context.store.record_users(&context.fence()?, &settled, None).await?;
+    let Found { changed, settled, newcomers } = found;
+    let seen = SeenUsers { changed: Vec::new(), settled, newcomers };
+    context.store.record_users(&context.fence()?, &seen, None).await?;
     let next = page.next.filter(|next| Some(next.as_str()) != from);
-    Ok((found.changed.iter().map(|sight| sight.keap).collect(), compared, next))
+    Ok((changed.iter().map(|sight| sight.keap).collect(), compared, next))
 }
 
 /// Compares all users and changes nothing. `show` is told each linked contact that differs.
@@ -121,7 +126,10 @@ pub async fn hint(context: &Context, item: serde_json::Value) -> Result<bool, St
     };
     let links = context.store.linked_users(std::slice::from_ref(hinted.id())).await?;
     let Some(link) = links.get(hinted.id()) else {
-        return Ok(false);
+        return match &hinted {
+            Hinted::User(user) => newcomers::hint(context, user).await,
+            Hinted::Gone(_) => Ok(false),
+        };
     };
     let sight = match &hinted {
         Hinted::User(user) => match compare(context, user, link) {
@@ -148,7 +156,8 @@ async fn read(context: &Context, order: UserOrder, from: Option<&str>) -> Result
 
 /// Compares one page, and says how many of its users are linked.
 async fn compare_page(context: &Context, page: &UsersPage) -> Result<(Found, usize), Halt> {
-    let mut found = Found::default();
+    let newcomers = newcomers::among(context, &page.users).await?;
+    let mut found = Found { newcomers, ..Found::default() };
     let linked = linked(context, page).await?;
     let compared = linked.len();
     for (_, _, compared) in linked {
@@ -187,6 +196,7 @@ enum Compared {
 struct Found {
     changed: Vec<Sight>,
     settled: Vec<SettledUser>,
+    newcomers: Vec<NewcomerRow>,
 }
 
 /// A changed contact, as a list or a notification shows it.

@@ -11,6 +11,7 @@ use crate::feed::{Counts, Feed, RunReason};
 use crate::outcome::RunFailure;
 use crate::store::{Group, IntercomCursor, IntercomFeed, NewRun, SeenUsers};
 use crate::sync::context::Context;
+use crate::sync::newcomers;
 use crate::sync::result::Halt;
 use crate::sync::users::next_page;
 
@@ -105,13 +106,16 @@ async fn end(context: &Context, walk: &Walk) -> Result<(), Halt> {
         !walk.forced && differ > FEW && differ * 100 > walk.compared.saturating_mul(percent);
     if !is_braked {
         for part in walk.differ.chunks(DUE_AT_ONCE) {
-            let seen = SeenUsers { changed: part.to_vec(), settled: Vec::new() };
+            let seen = SeenUsers { changed: part.to_vec(), ..SeenUsers::default() };
             store.record_users(&fence, &seen, None).await?;
         }
     }
     let cursor = IntercomCursor { position: None, walked_at: Some(Utc::now()) };
     let ended = Some((IntercomFeed::Audit, &cursor));
     store.record_users(&fence, &SeenUsers::default(), ended).await?;
+    if !is_braked && let Some(why) = newcomers::braked(context).await? {
+        return Ok(store.refuse_run(&fence, walk.run, &RunFailure::CreateBrake(why)).await?);
+    }
     if !is_braked {
         return Ok(store.end_runs(&fence, &[walk.run]).await?);
     }

@@ -13,8 +13,9 @@ use super::{Keap, State};
 use crate::sim::message::{Answer, Described, Request, decoded};
 
 /// What [`Route::kind`] may answer.
-pub(super) const KINDS: [&str; 18] = [
+pub(super) const KINDS: [&str; 19] = [
     "list",
+    "create",
     "read",
     "write",
     "model",
@@ -37,6 +38,7 @@ pub(super) const KINDS: [&str; 18] = [
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Route {
     List,
+    Create,
     Read(String),
     Write(String),
     Model,
@@ -68,6 +70,7 @@ impl Route {
         let parts: Vec<_> = path.split('/').collect();
         match (request.method.as_str(), parts.as_slice()) {
             ("GET", ["v2", "contacts"]) => Route::List,
+            ("POST", ["v2", "contacts"]) => Route::Create,
             ("GET", ["v2", "contacts", "model"]) => Route::Model,
             ("GET", ["v2", "contacts", id]) => Route::Read((*id).to_owned()),
             ("PATCH", ["v2", "contacts", id]) => Route::Write((*id).to_owned()),
@@ -102,6 +105,7 @@ impl Route {
     fn kind(&self) -> &'static str {
         match self {
             Route::List => "list",
+            Route::Create => "create",
             Route::Read(_) => "read",
             Route::Write(_) => "write",
             Route::Model => "model",
@@ -155,6 +159,7 @@ impl Keap {
         }
         let answer = match Route::of(request) {
             Route::List => self.list(request),
+            Route::Create => self.create(request),
             Route::Read(id) => self.read(&id, request),
             Route::Write(id) => self.write(&id, request),
             Route::Model => self.model_call(),
