@@ -168,6 +168,7 @@ impl Daemon<'_> {
                     }
                 })
             }),
+            brings_newcomers: parts.brings_newcomers(),
             poll_age_limit: settings.http.ready_poll_age,
             max_attempts: settings.sync.max_attempts,
             is_https: settings.http.public_url.as_ref().is_some_and(|url| url.scheme() == "https"),

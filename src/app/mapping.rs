@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::creating;
 use crate::config::{
     self, Archived, FieldClears, FieldOwner, FieldTable, FieldTooLong, Left, OptOut, Settings,
     SettingsError, TagTable,
@@ -29,6 +30,7 @@ pub fn mapping(settings: &Settings) -> Result<Mapping, SettingsError> {
     if settings.consent.opt_out == OptOut::ToKeap && !settings.intercom_to_keap.enabled {
         wrong.push("consent.opt_out = \"to_keap\" needs intercom_to_keap.enabled = true; switch the direction on, or set it to \"to_intercom\" or \"off\"".into());
     }
+    wrong.extend(creating::wrong(settings));
     match Mapping::new(rules.into_iter().map(|(_, rule)| rule).collect()) {
         Ok(mapping) if wrong.is_empty() => Ok(mapping),
         Ok(_) => Err(SettingsError::refused_all(wrong)),
@@ -257,11 +259,10 @@ impl Models {
 
     /// The filter of the settings, by Keap's ids of tags.
     pub fn filter(&self, settings: &config::Filter) -> Result<Filter, Unfit> {
-        let lower = |domain: &String| domain.trim_start_matches('@').to_lowercase();
         Ok(Filter {
             any: self.tag_ids(&settings.keap_tags_any)?,
             none: self.tag_ids(&settings.keap_tags_none)?,
-            domains: settings.exclude_domains.iter().map(lower).collect(),
+            domains: settings.exclude_domains.iter().map(|one| creating::excluded(one)).collect(),
         })
     }
 

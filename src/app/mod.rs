@@ -1,5 +1,6 @@
 //! Builds the parts that every command uses: clients, database, mapping and policy.
 
+mod creating;
 mod fitting;
 mod mapping;
 
@@ -71,6 +72,7 @@ impl Parts {
             left: settings.filter.left,
             direction: direction(&settings.intercom_to_keap),
             brake_percent: settings.mapping.brake_percent,
+            creating: creating::creating(settings),
             poll: settings.poll.clone(),
             sweep: settings.sweep.clone(),
             sync: settings.sync.clone(),
@@ -91,6 +93,11 @@ impl Parts {
         self.fitting.apply(&fitted);
         log_unfit(&fitted);
         Ok(fitted)
+    }
+
+    /// Whether users of Intercom without a link may be brought into Keap.
+    pub fn brings_newcomers(&self) -> bool {
+        self.policy.creating.is_on()
     }
 
     /// Gives the running clients the tokens of `settings`. False if a side needs a person: its work

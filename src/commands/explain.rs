@@ -6,8 +6,9 @@ use super::look::stamp;
 use super::{Ended, NOTHING_DONE, WELL, database, exit};
 use crate::config::Settings;
 use crate::contact::{IntercomId, KeapId};
+use crate::outcome::CREATE_BRAKE_REMEDY;
 use crate::report::Story;
-use crate::store::{Explained, Store, StoreError};
+use crate::store::{Explained, NewcomerStanding, Store, StoreError};
 
 /// Outcomes that are shown, newest first.
 const OUTCOMES: i64 = 20;
@@ -16,8 +17,9 @@ const OUTCOMES: i64 = 20;
 pub async fn run(settings: &Settings, id: &str, json: bool) -> Ended {
     let store = database::open(settings).await?;
     let id = match keap_id(&store, id).await? {
-        Ok(id) => id,
-        Err(why) => {
+        Asked::Contact(id) => id,
+        Asked::Newcomer(standing) => return newcomer(&standing, json),
+        Asked::Nobody(why) => {
             errln!("{why}");
             return exit(NOTHING_DONE);
         }
@@ -35,17 +37,72 @@ pub async fn run(settings: &Settings, id: &str, json: bool) -> Ended {
     exit(WELL)
 }
 
-/// The Keap contact of an id. `Err` says why there is none.
-async fn keap_id(store: &Store, id: &str) -> Result<Result<KeapId, String>, StoreError> {
+/// Whom the caller asks about.
+enum Asked {
+    Contact(KeapId),
+    /// A user of Intercom without a link, who is looked at in its turn, or waits.
+    Newcomer(NewcomerStanding),
+    /// Nobody, and why.
+    Nobody(String),
+}
+
+/// Whom an id names.
+async fn keap_id(store: &Store, id: &str) -> Result<Asked, StoreError> {
     if let Ok(id) = id.parse() {
-        return Ok(Ok(id));
+        return Ok(Asked::Contact(id));
     }
     let Some(intercom) = IntercomId::new(id) else {
-        return Ok(Err(format!("{id:?} is neither a Keap contact id nor an Intercom contact id")));
+        let why = format!("{id:?} is neither a Keap contact id nor an Intercom contact id");
+        return Ok(Asked::Nobody(why));
     };
     let links = store.linked_owners(std::slice::from_ref(&intercom)).await?;
-    let none = || format!("no contact in Keap is linked to the Intercom contact {intercom}");
-    Ok(links.get(&intercom).copied().ok_or_else(none))
+    if let Some(id) = links.get(&intercom) {
+        return Ok(Asked::Contact(*id));
+    }
+    if let Some(standing) = store.newcomer(&intercom).await? {
+        return Ok(Asked::Newcomer(standing));
+    }
+    let former = store.former_owner(&intercom).await?;
+    Ok(Asked::Nobody(match former {
+        Some(former) => format!(
+            "the Intercom contact {intercom} belonged to the contact {former}, which Keap no longer has; it is not brought back into Keap"
+        ),
+        None => format!("no contact in Keap is linked to the Intercom contact {intercom}"),
+    }))
+}
+
+/// Says why a user of Intercom has no contact in Keap, and what happens next.
+fn newcomer(standing: &NewcomerStanding, json: bool) -> Ended {
+    let id = &standing.intercom_contact_id;
+    if json {
+        outln!("{}", serde_json::to_string(standing)?);
+        return exit(WELL);
+    }
+    outln!("Intercom user {id}: it has no link to a contact in Keap.");
+    outln!();
+    let state = if standing.held { "held" } else { "waits" };
+    outln!("{state:<9} since {}", stamp(standing.since));
+    if let Some(reason) = &standing.reason {
+        outln!("{:<9} {reason}", "");
+    }
+    if let Some(error) = &standing.last_error {
+        outln!("{:<9} last error, after {} attempt(s): {error}", "", standing.attempts);
+    }
+    if let Some(since) = standing.create_since {
+        outln!(
+            "create    sent to Keap {}, and its answer is not known yet: Keap is searched before it is sent again",
+            stamp(since)
+        );
+    }
+    let next = if standing.braked {
+        format!("Nothing: the brake on creates stops it. {CREATE_BRAKE_REMEDY}.")
+    } else if standing.held {
+        format!("Settle the reason, then: keap-intercom-sync held retry {id}.")
+    } else {
+        format!("It is looked at again at {}.", stamp(standing.next_at))
+    };
+    outln!("\nnext      {next}");
+    exit(WELL)
 }
 
 fn print(story: &Story) {

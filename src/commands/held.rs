@@ -1,13 +1,16 @@
 //! `held`: lists the contacts that need a person, by reason, or makes them due again.
 
+use std::str::FromStr;
+
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
 use super::look::{self, STRONG, count, styled};
 use super::{Ended, SOME_FAILED, WELL, database, exit};
 use crate::config::Settings;
-use crate::contact::KeapId;
+use crate::contact::{IntercomId, KeapId, NotAKeapId};
 use crate::outcome::HoldReason;
-use crate::store::{Held, Store};
+use crate::store::{Held, HeldNewcomer, Store, StoreError};
 
 #[derive(Debug, Args)]
 pub struct HeldArgs {
@@ -28,9 +31,9 @@ pub struct HeldArgs {
 pub enum HeldCommand {
     /// Make held contacts due again. The daemon, or the next `sync`, looks at them.
     Retry {
-        /// Keap contact ids.
+        /// Keap contact ids, or ids of Intercom users without a contact in Keap.
         #[arg(required_unless_present_any = ["all", "reason"])]
-        ids: Vec<KeapId>,
+        ids: Vec<HeldId>,
         /// Retry every held contact.
         #[arg(long, conflicts_with = "ids")]
         all: bool,
@@ -39,6 +42,29 @@ pub enum HeldCommand {
         reason: Option<String>,
     },
 }
+
+/// Who is held: a contact of Keap, or a user of Intercom without one.
+#[derive(Debug, Clone)]
+pub enum HeldId {
+    Keap(KeapId),
+    Intercom(IntercomId),
+}
+
+impl FromStr for HeldId {
+    type Err = NotAKeapId;
+
+    fn from_str(text: &str) -> Result<Self, NotAKeapId> {
+        // Intercom's ids are longer than any number of Keap's.
+        match text.parse() {
+            Ok(id) => Ok(Self::Keap(id)),
+            Err(not) if text.len() < SHORTEST_INTERCOM_ID => Err(not),
+            Err(not) => IntercomId::new(text).map(Self::Intercom).ok_or(not),
+        }
+    }
+}
+
+/// Every sample of Intercom's ids has 24 characters (`docs/api/intercom.md`, "Ids and roles").
+const SHORTEST_INTERCOM_ID: usize = 20;
 
 /// Contacts of one reason that text lists.
 const LISTED: i64 = 20;
@@ -51,7 +77,16 @@ pub async fn run(settings: &Settings, args: HeldArgs) -> Ended {
             retry(&store, &ids, only.as_deref().or(reason), args.json).await
         }
         None if args.json => {
-            let held = store.held_after(reason, None, args.limit).await?;
+            let mut held = Vec::new();
+            for one in store.held_after(reason, None, args.limit).await? {
+                held.push(serde_json::to_value(one)?);
+            }
+            for one in newcomers(&store, reason).await? {
+                held.push(serde_json::to_value(one)?);
+            }
+            held.truncate(
+                args.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX),
+            );
             outln!("{}", serde_json::to_string(&held)?);
             exit(WELL)
         }
@@ -60,14 +95,24 @@ pub async fn run(settings: &Settings, args: HeldArgs) -> Ended {
 }
 
 /// Makes the contacts due again, or all that are held for `reason` if no contact is named.
-async fn retry(store: &Store, ids: &[KeapId], reason: Option<&str>, json: bool) -> Ended {
-    let named = (!ids.is_empty()).then_some(ids);
-    let revived = store.retry_held_of(named, reason).await?;
-    let unknown: Vec<i64> =
-        ids.iter().filter(|id| !revived.contains(id)).map(|id| id.get()).collect();
+async fn retry(store: &Store, ids: &[HeldId], reason: Option<&str>, json: bool) -> Ended {
+    let (mut of_keap, mut of_intercom) = (Vec::new(), Vec::new());
+    for id in ids {
+        match id {
+            HeldId::Keap(id) => of_keap.push(*id),
+            HeldId::Intercom(id) => of_intercom.push(id.clone()),
+        }
+    }
+    let is_named = !ids.is_empty();
+    let contacts = store.retry_held_of(is_named.then_some(&of_keap), reason).await?;
+    let users = store.retry_newcomers(is_named.then_some(&of_intercom), reason).await?;
+    let ids = of_keap.iter().map(|id| json!(id.get()));
+    let ids: Vec<Value> = ids.chain(of_intercom.iter().map(|id| json!(id.as_str()))).collect();
+    let revived = contacts.iter().map(|id| json!(id.get()));
+    let revived: Vec<Value> = revived.chain(users.iter().map(|id| json!(id))).collect();
+    let unknown: Vec<&Value> = ids.iter().filter(|id| !revived.contains(id)).collect();
     if json {
-        let retried: Vec<i64> = revived.iter().map(|id| id.get()).collect();
-        outln!("{}", serde_json::json!({ "retried": retried, "notHeld": unknown }));
+        outln!("{}", json!({ "retried": revived, "notHeld": unknown }));
     } else {
         let revived_count = i64::try_from(revived.len()).unwrap_or(i64::MAX);
         outln!(
@@ -78,7 +123,8 @@ async fn retry(store: &Store, ids: &[KeapId], reason: Option<&str>, json: bool) 
             }
         );
         if !unknown.is_empty() {
-            let unknown: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+            let text = |id: &&Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+            let unknown: Vec<String> = unknown.iter().map(text).collect();
             outln!("Not held: {}", unknown.join(", "));
         }
     }
@@ -90,7 +136,8 @@ async fn list(store: &Store, only: Option<&str>, limit: i64) -> Ended {
     let groups = store.held_by_reason().await?;
     let groups: Vec<_> =
         groups.into_iter().filter(|(code, _)| only.is_none_or(|only| only == code)).collect();
-    if groups.is_empty() {
+    let users = newcomers(store, only).await?;
+    if groups.is_empty() && users.is_empty() {
         match only {
             Some(code) => outln!("No contact is held for {code}."),
             None => outln!("No contact is held."),
@@ -104,8 +151,35 @@ async fn list(store: &Store, only: Option<&str>, limit: i64) -> Ended {
         let held = store.held_after(Some(code), None, Some(limit)).await?;
         show_group(code, *total, &held);
     }
-    outln!("\nSettle each one, then: keap-intercom-sync held retry <keap id>");
+    if !users.is_empty() {
+        if !groups.is_empty() {
+            outln!();
+        }
+        show_newcomers(&users);
+    }
+    outln!("\nSettle each one, then: keap-intercom-sync held retry <id>");
     exit(WELL)
+}
+
+/// The users of Intercom without a contact in Keap that wait for a person.
+async fn newcomers(store: &Store, only: Option<&str>) -> Result<Vec<HeldNewcomer>, StoreError> {
+    let mut users = store.held_newcomers().await?;
+    users.retain(|user| only.is_none_or(|only| only == user.code));
+    Ok(users)
+}
+
+fn show_newcomers(users: &[HeldNewcomer]) {
+    let total = i64::try_from(users.len()).unwrap_or(i64::MAX);
+    outln!("{}: {}", styled(STRONG, "Not in Keap"), count(total, "user of Intercom"));
+    let rows = users.iter().take(usize::try_from(LISTED).unwrap_or_default()).map(|user| {
+        let remedy = HoldReason::of_code(&user.code).map(|reason| reason.remedy());
+        let reason = format!("{} {}", user.reason, remedy.unwrap_or_default());
+        vec![user.intercom_contact_id.clone(), look::stamp(user.since), reason]
+    });
+    look::table(&["INTERCOM ID", "SINCE (UTC)", "REASON"], &[], &[2], rows);
+    if total > LISTED {
+        outln!("and {} more: keap-intercom-sync held --json", look::number(total - LISTED));
+    }
 }
 
 fn show_group(code: &str, total: i64, held: &[Held]) {

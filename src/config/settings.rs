@@ -157,6 +157,14 @@ settings! {
         archived: Choice<Archived>;
         /// The tag in Keap of such contacts.
         archived_tag: OptionalText<TagName>;
+        /// Which users without a contact in Keap get one there.
+        create: Choice<CreateInKeap>;
+        /// The tag in Intercom of those users, if only tagged ones do.
+        create_tag: OptionalText<TagName>;
+        /// If more contacts than this are made in an hour, the brake stops the others.
+        create_brake: Whole<i64, 1, 1_000_000>;
+        /// How long a create without an answer is left alone before it is looked for.
+        create_retry: Seconds<1, 3600>;
     }
 
     /// How deletions and merges in Keap are noticed, and what happens then.
@@ -325,6 +333,18 @@ choice! {
         Ignore = "ignore",
         /// It gets the tag `archived_tag`, for a person to look at.
         Tag = "tag",
+    }
+}
+
+choice! {
+    /// Which users of Intercom get a contact in Keap.
+    CreateInKeap {
+        /// None.
+        Never = "never",
+        /// Those with the tag `create_tag`.
+        Tagged = "tagged",
+        /// All with an e-mail address.
+        Users = "users",
     }
 }
 

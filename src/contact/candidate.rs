@@ -1,7 +1,7 @@
 //! An Intercom contact that may belong to a Keap contact without a link.
 
 use super::agreement::agree;
-use super::{Contact, Fields, IntercomId, KeapId, Reading};
+use super::{Contact, Email, FieldName, Fields, IntercomId, KeapId, Reading, Value};
 
 /// The role of an Intercom contact. Intercom gives a lead its external id, so that one is never a
 /// Keap id (`docs/api/intercom.md`, "Ids and roles").
@@ -26,6 +26,8 @@ pub struct Candidate {
     pub rest: Fields,
     /// It has mapped tags or not, and did not show which: it shows ten of them.
     pub hides_tags: bool,
+    /// The ids of its tags. `None`: Intercom does not show all of them here.
+    pub tags: Option<Vec<String>>,
     /// Unix seconds.
     pub created_at: i64,
     /// When it last changed, in Unix seconds. `None`: Intercom does not say.
@@ -33,6 +35,14 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// Its address as Intercom shows it. `None`: it has none, or one that is not valid.
+    pub fn address(&self) -> Option<&Email> {
+        match self.field(FieldName::EMAIL)? {
+            Reading::Is(Value::Email(email)) => Some(email),
+            _ => None,
+        }
+    }
+
     /// Whether the contact carries this Keap id.
     pub fn belongs_to(&self, keap: KeapId) -> bool {
         self.external_id.as_deref() == Some(keap.to_string().as_str())

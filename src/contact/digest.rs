@@ -88,6 +88,12 @@ impl DigestKey {
         self.digest("email/1", [Some(email.folded())])
     }
 
+    /// What decides about a user of Intercom without a link. `at`: its time of change, where that
+    /// decides, too.
+    pub fn newcomer(&self, email: &Email, external_id: Option<&str>, at: Option<&str>) -> Digest {
+        self.digest("newcomer/1", [Some(email.folded()), external_id, at])
+    }
+
     /// The length of each part goes in with it, so that two different lists never give one input.
     pub(super) fn digest<'a>(
         &self,

@@ -43,6 +43,11 @@ impl Email {
         &self.written
     }
 
+    /// The domain, in lower case.
+    pub fn domain(&self) -> &str {
+        self.folded().rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+
     /// The address in lower case: this form is compared and searched for.
     pub fn folded(&self) -> &str {
         self.folded.as_deref().unwrap_or(&self.written)

@@ -44,6 +44,7 @@ fn recorder() -> Option<&'static PrometheusHandle> {
                     // event.
                     counter!("keap_intercom_sync_late_total").increment(0);
                     counter!("keap_intercom_sync_writes_to_keap_total").increment(0);
+                    counter!("keap_intercom_sync_created_in_keap_total").increment(0);
                     counter!("keap_intercom_sync_notifications_total", "action" => "queued")
                         .increment(0);
                     Some(handle)
@@ -64,6 +65,10 @@ fn describe_second_direction() {
     describe_counter!(
         "keap_intercom_sync_notifications_total",
         "Webhooks of Intercom, by what came of them."
+    );
+    describe_counter!(
+        "keap_intercom_sync_created_in_keap_total",
+        "Contacts that were made in Keap for users of Intercom."
     );
     describe_counter!(
         "keap_intercom_sync_writes_to_keap_total",

@@ -13,6 +13,7 @@ mod list;
 mod log;
 mod metrics;
 mod middleware;
+mod newcomer;
 mod openapi;
 mod overview;
 mod page;

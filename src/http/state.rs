@@ -72,6 +72,8 @@ pub struct HttpParts {
     pub holds_lease: Box<Probe>,
     pub remotes: Box<RemoteProbe>,
     pub changed_in_intercom: Box<HintOfIntercom>,
+    /// Users of Intercom without a link may be brought into Keap.
+    pub brings_newcomers: bool,
     /// The last complete poll is late when it is older than this.
     pub poll_age_limit: Duration,
     /// Attempts before a contact is held.
@@ -94,6 +96,7 @@ pub(super) struct HttpState {
     pub holds_lease: Box<Probe>,
     pub remotes: Box<RemoteProbe>,
     pub changed_in_intercom: Box<HintOfIntercom>,
+    pub brings_newcomers: bool,
     pub poll_age_limit: Duration,
     pub max_attempts: u32,
     /// The door of the operator's page.
@@ -117,6 +120,7 @@ impl HttpState {
             holds_lease: parts.holds_lease,
             remotes: parts.remotes,
             changed_in_intercom: parts.changed_in_intercom,
+            brings_newcomers: parts.brings_newcomers,
             poll_age_limit: parts.poll_age_limit,
             max_attempts: parts.max_attempts,
             entrance: Entrance::new(parts.is_https),

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::code::Code;
 use super::json;
+use super::newcomer::{self, Brought};
 use super::problem::{Problem, ProblemBody};
 use super::requests::{Reply, Wait, query, request, status_url, wait_for_outcomes};
 use super::start::Arrived;
@@ -28,7 +29,8 @@ pub(super) struct ContactRequest {
     /// A Keap contact id: a positive whole number, also as text. `keap_contact_id` is accepted too.
     #[schema(schema_with = json::keap_id_schema, required = false)]
     keap_contact_id: Value,
-    /// Instead: the id of a linked contact in Intercom. `intercom_contact_id` is accepted too.
+    /// Instead: the id of a linked contact in Intercom, or of a user whom `intercom_to_keap.create`
+    /// brings into Keap. `intercom_contact_id` is accepted too.
     #[schema(example = "6762f0dd1bb69f9f00000000")]
     intercom_contact_id: Option<String>,
 }
@@ -81,7 +83,9 @@ pub(super) struct Synced {
     /// `created`, `updated`, `linked`, `unchanged`, or `queued` if the wait ended first.
     #[schema(value_type = String, example = "updated")]
     action: &'static str,
-    keap_contact_id: i64,
+    /// Missing while a user of Intercom is queued that has no contact in Keap yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keap_contact_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     intercom_contact_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,7 +131,14 @@ pub(super) async fn contact(
     let body: ContactRequest = json::body(&body, &CONTACT_FIELDS, "{\"keapContactId\": 12345}")?;
     let by_intercom = body.intercom_contact_id.is_some();
     let linked = match &body.intercom_contact_id {
-        Some(intercom) => Some(linked(&state, intercom).await?),
+        Some(intercom) => match linked(&state, intercom).await? {
+            Linked::To(keap) => Some(keap),
+            Linked::Newcomer(intercom) if body.keap_contact_id.is_null() => {
+                let time = arrived.left_of(wait.time());
+                return brought(newcomer::bring(&state, &intercom, time).await?, &intercom);
+            }
+            Linked::Newcomer(_) => return Err(not_linked()),
+        },
         None => None,
     };
     let given = json::keap_id(&body.keap_contact_id);
@@ -148,29 +159,64 @@ pub(super) async fn contact(
     respond(id, replies.remove(&id).unwrap_or(Reply::Queued), by_intercom)
 }
 
+/// What an Intercom contact is to us.
+enum Linked {
+    To(KeapId),
+    /// It has no link, and may be brought into Keap.
+    Newcomer(IntercomId),
+}
+
+fn not_linked() -> Problem {
+    Problem::new(Code::UnknownContact, "no contact in Keap is linked to this Intercom contact")
+}
+
 /// The Keap contact that is linked to an Intercom contact.
-async fn linked(state: &HttpState, intercom: &str) -> Result<KeapId, Problem> {
+async fn linked(state: &HttpState, intercom: &str) -> Result<Linked, Problem> {
     let id = IntercomId::new(intercom).ok_or_else(|| {
         Problem::new(Code::InvalidId, "intercomContactId is not an Intercom contact id")
     })?;
     let links = state.store.linked_owners(std::slice::from_ref(&id)).await?;
-    links.get(&id).copied().ok_or_else(|| {
-        Problem::new(Code::UnknownContact, "no contact in Keap is linked to this Intercom contact")
-    })
+    match links.get(&id) {
+        Some(keap) => Ok(Linked::To(*keap)),
+        None if state.brings_newcomers => Ok(Linked::Newcomer(id)),
+        None => Err(not_linked()),
+    }
+}
+
+/// The answer about a user that had no link.
+fn brought(brought: Brought, intercom: &IntercomId) -> Result<Response, Problem> {
+    match brought {
+        Brought::Contact(keap, reply) => respond(keap, reply, true),
+        Brought::Queued => {
+            let queued = Synced {
+                keap_contact_id: None,
+                intercom_contact_id: Some(intercom.to_string()),
+                ..Synced::queued()
+            };
+            Ok((StatusCode::ACCEPTED, Json(queued)).into_response())
+        }
+    }
+}
+
+impl Synced {
+    /// No outcome yet.
+    fn queued() -> Self {
+        Self {
+            success: true,
+            action: "queued",
+            keap_contact_id: None,
+            intercom_contact_id: None,
+            intercom_contact: None,
+            direction: None,
+            status_url: None,
+        }
+    }
 }
 
 fn respond(id: KeapId, reply: Reply, by_intercom: bool) -> Result<Response, Problem> {
     let refused =
         |code, why: String, action| Err(Problem::new(code, why).of_contact(id.get(), action));
-    let mut synced = Synced {
-        success: true,
-        action: "queued",
-        keap_contact_id: id.get(),
-        intercom_contact_id: None,
-        intercom_contact: None,
-        direction: None,
-        status_url: None,
-    };
+    let mut synced = Synced { keap_contact_id: Some(id.get()), ..Synced::queued() };
     match reply {
         Reply::Done { action, intercom, to_keap } => {
             synced.action = action;

@@ -147,6 +147,29 @@ impl IntercomClient {
         Ok(tag.id)
     }
 
+    /// The id of the tag of this name; `None` if there is none.
+    pub async fn tag_named(&self, lane: Lane, name: &str) -> Result<Option<String>, Failure> {
+        let call = Call { always_exists: true, ..Call::get(&["tags"]) };
+        let reply = refusals::accepted(self.remote.send(lane, &call).await?)?;
+        let tags: wire::NamedTags = self.remote.parse(&reply)?;
+        Ok(tags.id_of(name))
+    }
+
+    /// The ids of all tags of a contact; `None` if Intercom does not show the contact.
+    pub async fn tags_of(
+        &self,
+        lane: Lane,
+        id: &IntercomId,
+    ) -> Result<Option<Vec<String>>, Failure> {
+        let path = ["contacts", id.as_str(), "tags"];
+        let reply = self.remote.send(lane, &Call::get(&path)).await?;
+        if matches!(reply.status, 404 | 410) {
+            return Ok(None);
+        }
+        let tags: wire::NamedTags = self.remote.parse(&refusals::accepted(reply)?)?;
+        Ok(Some(tags.ids()))
+    }
+
     async fn tag_once(
         &self,
         lane: Lane,

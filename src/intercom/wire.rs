@@ -88,9 +88,7 @@ impl Places {
         };
         let names: Vec<Option<String>> =
             list.data.iter().map(|tag| self.known_tags.name(&tag.id)).collect();
-        let is_cut = list.has_more == Some(true)
-            || list.total_count.as_deref().and_then(|count| count.parse().ok()) > Some(names.len());
-        let is_whole = !is_cut && names.iter().all(Option::is_some);
+        let is_whole = !list.is_cut() && names.iter().all(Option::is_some);
         let names: Vec<String> = names.into_iter().flatten().collect();
         let shown = self.tag_readings(&names, is_whole);
         let hides = !is_whole && shown.iter().count() < self.read_tags.len();
@@ -351,6 +349,18 @@ pub(super) struct TagsWire {
     data: Vec<TagWire>,
 }
 
+impl TagListWire {
+    fn is_cut(&self) -> bool {
+        let total = self.total_count.as_deref().and_then(|count| count.parse().ok());
+        self.has_more == Some(true) || total > Some(self.data.len())
+    }
+
+    /// The ids of all of them, as far as it is certain.
+    fn all(self) -> Option<Vec<String>> {
+        (!self.is_cut()).then(|| self.data.into_iter().map(|tag| tag.id).collect())
+    }
+}
+
 impl TagsWire {
     /// Each id with its name.
     pub(super) fn tags(self) -> Vec<(String, String)> {
@@ -380,9 +390,39 @@ impl ContactWire {
             shows,
             rest,
             hides_tags,
+            tags: self.tags.and_then(TagListWire::all),
             created_at: created_at.map_or(0, |at| at.timestamp()),
             updated_at: updated_at.map(|at| at.timestamp()),
         })
+    }
+}
+
+/// A list of tags.
+#[derive(Deserialize)]
+pub(super) struct NamedTags {
+    #[serde(deserialize_with = "lenient::filled")]
+    data: Vec<NamedTag>,
+}
+
+#[derive(Deserialize)]
+struct NamedTag {
+    #[serde(deserialize_with = "lenient::needed_text")]
+    id: String,
+    #[serde(default, deserialize_with = "lenient::text")]
+    name: Option<String>,
+}
+
+impl NamedTags {
+    /// The tag of this name. Intercom does not mind the case of letters.
+    pub(super) fn id_of(&self, name: &str) -> Option<String> {
+        let wanted = name.trim().to_lowercase();
+        let is_it =
+            |tag: &&NamedTag| tag.name.as_ref().is_some_and(|name| name.to_lowercase() == wanted);
+        self.data.iter().find(is_it).map(|tag| tag.id.clone())
+    }
+
+    pub(super) fn ids(self) -> Vec<String> {
+        self.data.into_iter().map(|tag| tag.id).collect()
     }
 }
 

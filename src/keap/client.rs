@@ -287,8 +287,7 @@ impl KeapClient {
     /// The contacts that have this e-mail address, at most a few.
     pub async fn with_email(&self, lane: Lane, email: &Email) -> Result<Vec<KeapId>, Failure> {
         let few = wire::Places::none();
-        // A clause ends with such a character.
-        if email.as_written().contains([';', ',', '=', '*']) {
+        if !Self::can_look_for(email) {
             return Ok(Vec::new());
         }
         let clauses = vec![format!("email=={}", email.as_written())];

@@ -1,6 +1,7 @@
 //! Keap: the client, and what it returns.
 
 mod client;
+mod create;
 mod hooks;
 mod limits;
 mod model;
@@ -12,9 +13,10 @@ mod update;
 mod wire;
 
 pub use client::KeapClient;
+pub use create::NewContact;
 pub use hooks::{Hook, HookState};
 pub use model::{
-    Account, Applied, Newest, OptOuts, OptedOut, Page, PageQuery, Place, Row, Show, Tagged,
+    Account, Applied, Created, Newest, OptOuts, OptedOut, Page, PageQuery, Place, Row, Show, Tagged,
     TaggedPage, Updated,
 };
 pub use places::{

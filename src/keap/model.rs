@@ -101,6 +101,19 @@ pub enum Updated {
     Missing,
 }
 
+/// The result of a create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// This contact is there now. Keap may have had it before, if it was asked to look.
+    Made(KeapId),
+    /// Keap does not take it. Without personal data.
+    Refused(String),
+    /// The key may not write.
+    Forbidden,
+    /// There is no certain answer, and why.
+    Unknown(String),
+}
+
 /// The result of an opt-out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OptedOut {

@@ -627,6 +627,7 @@ pub(super) struct Refusal {
     pub status: Option<String>,
 }
 
+mod new;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -41,9 +41,8 @@ impl Filter {
     /// Whether a contact with these tags and this address is in scope.
     pub fn lets_in(&self, has_tag: impl Fn(&str) -> bool, email: Option<&Email>) -> bool {
         let has = |tags: &[String]| tags.iter().any(|tag| has_tag(tag));
-        let domain =
-            email.and_then(|email| email.folded().rsplit_once('@')).map(|(_, domain)| domain);
-        let is_excluded = domain.is_some_and(|domain| self.domains.iter().any(|one| one == domain));
+        let is_excluded =
+            email.is_some_and(|email| self.domains.iter().any(|one| one == email.domain()));
         (self.any.is_empty() || has(&self.any)) && !has(&self.none) && !is_excluded
     }
 }

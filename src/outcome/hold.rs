@@ -21,6 +21,12 @@ pub enum HoldReason {
     EmailLinkedTo(KeapId),
     /// Intercom's new e-mail address is that of this other contact in Keap.
     EmailInKeap(KeapId),
+    /// More than one contact in Keap has the address of this user of Intercom.
+    SeveralInKeap,
+    /// Keap does not take the contact of this user.
+    CreateRefused(String),
+    /// Keap has not answered a create, and shows no contact of it.
+    CreateUnsure,
     ExternalIdTaken,
     /// An Intercom contact carries the Keap id, and shows another person.
     ExternalIdUnproven,
@@ -43,6 +49,9 @@ impl HoldReason {
         match self {
             Self::EmailLinkedTo(_) => "email_linked_to",
             Self::EmailInKeap(_) => EMAIL_IN_KEAP,
+            Self::SeveralInKeap => "several_in_keap",
+            Self::CreateRefused(_) => "create_refused",
+            Self::CreateUnsure => "create_unsure",
             Self::ExternalIdTaken => "external_id_taken",
             Self::ExternalIdUnproven => "external_id_unproven",
             Self::SeveralUsers => "several_users",
@@ -80,7 +89,7 @@ impl HoldReason {
     /// What a remote or the database answered, if the code alone does not say it.
     pub fn detail(&self) -> Option<&str> {
         match self {
-            Self::Refused(why) | Self::LastTry(why) => Some(why),
+            Self::Refused(why) | Self::LastTry(why) | Self::CreateRefused(why) => Some(why),
             Self::PingPong { in_keap } => Some(if *in_keap { TO_KEAP } else { TO_INTERCOM }),
             _ => None,
         }
@@ -92,6 +101,9 @@ impl HoldReason {
         Some(match code {
             "email_linked_to" => Self::EmailLinkedTo(about?),
             EMAIL_IN_KEAP => Self::EmailInKeap(about?),
+            "several_in_keap" => Self::SeveralInKeap,
+            "create_refused" => Self::CreateRefused(detail()),
+            "create_unsure" => Self::CreateUnsure,
             "external_id_taken" => Self::ExternalIdTaken,
             "external_id_unproven" => Self::ExternalIdUnproven,
             "several_users" => Self::SeveralUsers,
@@ -129,6 +141,13 @@ impl HoldReason {
             Self::EmailInKeap(_) => {
                 "another contact in Keap has the e-mail address that Intercom shows"
             }
+            Self::SeveralInKeap => {
+                "more than one contact in Keap has the e-mail of this Intercom user"
+            }
+            Self::CreateRefused(_) => "Keap does not take the contact of this Intercom user",
+            Self::CreateUnsure => {
+                "Keap has not answered the create of a contact, and nobody knows whether it was made"
+            }
             Self::ExternalIdTaken => "the Intercom contact found carries another external id",
             Self::ExternalIdUnproven => {
                 "an Intercom contact has this Keap id as its external id, and neither e-mail, name nor phone agrees"
@@ -159,6 +178,13 @@ impl HoldReason {
             Self::EmailInKeap(_) => {
                 "Merge the two contacts in Keap, or correct the e-mail address in Intercom."
             }
+            Self::SeveralInKeap => "Merge the contacts in Keap.",
+            Self::CreateRefused(_) => {
+                "Correct the e-mail address or the name in Intercom, or make the contact in Keap by hand."
+            }
+            Self::CreateUnsure => {
+                "Look for the person in Keap. If there is a contact, correct its e-mail address; then retry the user."
+            }
             Self::ExternalIdTaken => {
                 "If that external id is wrong, correct it in Intercom, or change the e-mail address there."
             }
@@ -188,7 +214,9 @@ impl fmt::Display for HoldReason {
             Self::EmailLinkedTo(other) | Self::EmailInKeap(other) => {
                 write!(f, "{code} {other}: {}", self.meaning())
             }
-            Self::Refused(why) | Self::LastTry(why) => write!(f, "{code}: {why}"),
+            Self::Refused(why) | Self::LastTry(why) | Self::CreateRefused(why) => {
+                write!(f, "{code}: {why}")
+            }
             Self::PingPong { .. } => write!(f, "{code}: {}", self.detail().unwrap_or_default()),
             _ => write!(f, "{code}: {}", self.meaning()),
         }

@@ -9,6 +9,8 @@ pub enum RunFailure {
     Brake(String),
     /// The brake on mass changes stopped an audit.
     AuditBrake(String),
+    /// The brake on creates in Keap stops them.
+    CreateBrake(String),
     /// Another reason, in words.
     Other(String),
 }
@@ -19,6 +21,7 @@ impl RunFailure {
         match self {
             Self::Brake(_) => Some(BRAKE),
             Self::AuditBrake(_) => Some(AUDIT_BRAKE),
+            Self::CreateBrake(_) => Some(CREATE_BRAKE),
             Self::Other(_) => None,
         }
     }
@@ -28,6 +31,7 @@ impl RunFailure {
         match code {
             Some(BRAKE) => Self::Brake(text.to_owned()),
             Some(AUDIT_BRAKE) => Self::AuditBrake(text.to_owned()),
+            Some(CREATE_BRAKE) => Self::CreateBrake(text.to_owned()),
             _ => Self::Other(text.to_owned()),
         }
     }
@@ -41,6 +45,7 @@ impl RunFailure {
             Self::AuditBrake(_) => {
                 "`keap-intercom-sync sync --audit` lists them; if it is meant, `keap-intercom-sync sync --audit --repair`"
             }
+            Self::CreateBrake(_) => CREATE_BRAKE_REMEDY,
             Self::Other(_) => {
                 "the next one is tried by itself; if it fails again, its reason says what to do"
             }
@@ -54,10 +59,19 @@ pub const BRAKE: &str = "brake";
 /// The same of an audit.
 const AUDIT_BRAKE: &str = "audit_brake";
 
+/// The same of creates in Keap.
+const CREATE_BRAKE: &str = "create_brake";
+
+/// What a person can do about the brake on creates in Keap.
+pub const CREATE_BRAKE_REMEDY: &str = "see who the new users are; if they all belong in Keap, `keap-intercom-sync sync --audit --repair --force`";
+
 impl fmt::Display for RunFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Brake(text) | Self::AuditBrake(text) | Self::Other(text) => f.write_str(text),
+            Self::Brake(text)
+            | Self::AuditBrake(text)
+            | Self::CreateBrake(text)
+            | Self::Other(text) => f.write_str(text),
         }
     }
 }

@@ -135,11 +135,14 @@ impl Store {
         })
     }
 
-    /// How many contacts are due now or later, and how many are held.
+    /// How many contacts are due now or later, and how many are held, with the users of Intercom that
+    /// wait for a person.
     pub async fn count_due(&self) -> Result<(i64, i64)> {
         transaction!(self, tx, {
             Ok(sqlx::query_as(
-                "select (select count(*) from contact_due where not held), (select count(*) from contact_held)",
+                "select (select count(*) from contact_due where not held),
+                        (select count(*) from contact_held)
+                      + (select count(*) from intercom_due where code not in ('in_keap', 'not_tagged'))",
             )
             .fetch_one(&mut **tx)
             .await?)

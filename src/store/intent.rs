@@ -80,6 +80,24 @@ pub struct FoundIntent {
     pub deadline: DateTime<Utc>,
     /// The contact was read since, and now is the time to read it once more.
     pub rechecked: bool,
+    /// It is a create in Keap, which has made the contact.
+    pub has_made: bool,
+}
+
+impl FoundIntent {
+    /// A create without an answer that has made a contact of Keap: it has the address that was sent.
+    pub fn of_create(id: Uuid, intercom: IntercomId) -> Self {
+        Self {
+            id,
+            side: IntentSide::Keap,
+            intercom: Some(intercom),
+            sent: Bases::nothing(),
+            borrowed: None,
+            deadline: DateTime::default(),
+            rechecked: false,
+            has_made: true,
+        }
+    }
 }
 
 #[derive(FromRow)]
@@ -94,6 +112,7 @@ struct FoundRow {
     borrowed_id: Option<String>,
     deadline: DateTime<Utc>,
     rechecked: bool,
+    has_made: bool,
 }
 
 impl FoundRow {
@@ -121,6 +140,7 @@ impl FoundRow {
             borrowed: intercom_id(self.borrowed_id)?,
             deadline: self.deadline,
             rechecked: self.rechecked,
+            has_made: self.has_made,
         };
         Ok((self.keap_contact_id, found))
     }
@@ -213,7 +233,7 @@ pub(super) async fn found(
 ) -> Result<HashMap<KeapId, Vec<FoundIntent>>> {
     let rows: Vec<FoundRow> = sqlx::query_as(
         "select id, side, keap_contact_id, intercom_contact_id, fields, sent, borrowed_id, deadline,
-                recheck_at is not null as rechecked
+                recheck_at is not null as rechecked, keap_id_made is not null as has_made
            from contact_intent
           where keap_contact_id = any($1) and (recheck_at is null or recheck_at <= now())
           order by created_at",

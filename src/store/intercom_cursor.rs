@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::mapping::{self, Mappings};
+use super::newcomer::{self, NewcomerRow};
 use super::{Fence, Result, Store, Transaction, due};
 use crate::contact::{Bases, IntercomId, KeapId};
 use crate::outcome::EMAIL_IN_KEAP;
@@ -66,6 +67,8 @@ pub struct SeenUsers {
     /// They differ from what was settled.
     pub changed: Vec<KeapId>,
     pub settled: Vec<SettledUser>,
+    /// They may have no link.
+    pub newcomers: Vec<NewcomerRow>,
 }
 
 #[derive(FromRow)]
@@ -150,6 +153,7 @@ impl Store {
             fence.check(tx).await?;
             settle(tx, &seen.settled).await?;
             due::put_changed_in_intercom(tx, &seen.changed).await?;
+            newcomer::put_listed(tx, &seen.newcomers).await?;
             let Some((feed, cursor)) = cursor else {
                 return Ok(());
             };

@@ -19,6 +19,7 @@ macro_rules! transaction {
 
 mod batch;
 mod blocked;
+mod create;
 mod cursor;
 mod due;
 mod error;
@@ -37,6 +38,8 @@ mod log;
 mod log_list;
 mod mapping;
 mod mapping_state;
+mod newcomer;
+mod open_create;
 mod options;
 mod overview;
 mod record;
@@ -51,6 +54,7 @@ mod take_over;
 mod unsynced;
 
 pub use batch::Batch;
+pub use create::Intended;
 pub use due::{DueRow, DueTicket, RetryRow, Waiting};
 pub use error::{Result, StoreError};
 pub use explain::{Explained, ExplainedDue, ExplainedLink, ExplainedOutcome, ExplainedWrite};
@@ -65,6 +69,8 @@ pub use listen::{Listener, Request};
 pub use log::{LogRow, LoggedOutcome};
 pub use log_list::{LogEntry, LogFilter, LogStretch};
 pub use mapping_state::MappingState;
+pub use newcomer::{HeldNewcomer, Newcomer, NewcomerRow, NewcomerStanding, Settlement};
+pub use open_create::OpenCreate;
 pub use overview::{FeedAge, Overview};
 pub use record::{Group, Recorded};
 pub use retention::{DeletedRows, Old};

@@ -27,7 +27,7 @@ const MIGRATIONS_TABLE: &str = "create table if not exists _sqlx_migrations (
 )";
 
 /// The tables that passes write.
-const WRITTEN: [&str; 17] = [
+const WRITTEN: [&str; 19] = [
     "keap_intercom_sync_logs",
     "contact_link",
     "contact_due",
@@ -39,6 +39,8 @@ const WRITTEN: [&str; 17] = [
     "contact_intent",
     "sync_cursor",
     "intercom_cursor",
+    "intercom_due",
+    "create_brake",
     "sync_run",
     "sync_lease",
     "sync_batch",

@@ -68,9 +68,17 @@ impl OpenPage {
     /// Claims a contact, and the e-mail by which it is created or linked. `None`: the contact must
     /// be looked at again.
     pub fn claim(&self, id: KeapId, email: Option<Digest>) -> Option<Claim> {
+        self.claim_all(std::iter::once(Key::Contact(id)).chain(email.map(Key::Email)).collect())
+    }
+
+    /// Claims an e-mail alone, for somebody whom Keap does not know. `None`: the other lane has it, or
+    /// has just had it.
+    pub fn claim_email(&self, email: Digest) -> Option<Claim> {
+        self.claim_all(vec![Key::Email(email)])
+    }
+
+    fn claim_all(&self, keys: Vec<Key>) -> Option<Claim> {
         let mut state = self.claims.lock();
-        let keys: Vec<Key> =
-            std::iter::once(Key::Contact(id)).chain(email.map(Key::Email)).collect();
         let stale = |key: &Key| {
             state.busy.contains(key)
                 || state.finished.get(key).is_some_and(|tick| *tick > self.opened)

@@ -10,6 +10,7 @@ use super::claims::{Claims, OpenPage};
 use super::doubt::Doubt;
 use super::heartbeat::Heartbeat;
 use super::merge::Direction;
+use super::newcomers::{CreateTag, Creating};
 use super::noticed::Noticed;
 use super::result::Halt;
 use super::under_way::UnderWay;
@@ -33,6 +34,8 @@ pub struct Policy {
     /// The largest share of the linked contacts that differs in Intercom, or leaves the scope, without
     /// a person.
     pub brake_percent: i64,
+    /// Whom the settings bring into Keap.
+    pub creating: Creating,
     pub poll: config::Poll,
     pub sweep: config::Sweep,
     pub sync: config::Sync,
@@ -73,6 +76,8 @@ pub struct Board {
     pub doubt: Arc<Doubt>,
     /// Changes in Intercom that are stored as due.
     pub noticed: Noticed,
+    /// The tag of the users that are brought into Keap.
+    pub create_tag: CreateTag,
     /// Wakes the lanes for requests that other processes store.
     pub requests: Arc<Requests>,
     /// What came of everything since the start, as it is recorded.
@@ -87,6 +92,7 @@ impl Default for Board {
             heartbeat: Heartbeat::default(),
             doubt: Arc::default(),
             noticed: Noticed::default(),
+            create_tag: CreateTag::default(),
             requests: Arc::default(),
             progress: watch::Sender::new(Counts::default()),
         }

@@ -9,13 +9,14 @@ use uuid::Uuid;
 
 use super::context::Context;
 use super::feeds::{AuditFeed, BackfillFeed, ChangedFeed, DueFeed, Polled, SweepFeed, Swept};
+use super::newcomers;
 use super::notice::Notice;
 use super::pass;
 use super::result::Halt;
 use crate::feed::{Cursor, Feed, Lane, RunReason};
 use crate::memory;
 use crate::outcome::RunFailure;
-use crate::store::{NewRun, Run, RunState};
+use crate::store::{NewRun, Run, RunState, StoreError};
 use crate::trigger::Trigger;
 
 /// How long an idle lane rests at most while it hears of requests. A request of the former release,
@@ -101,15 +102,28 @@ async fn idle_rest(context: &Context, lane: Lane) -> Duration {
         return idle_check;
     }
     let longest = LONGEST_REST.max(idle_check);
-    if lane == Lane::Bulk || !context.lease.is_held() {
+    if !context.lease.is_held() {
         return longest;
     }
-    match context.store.next_due().await {
+    match next_turn(context, lane).await {
         // Due, and not for this lane now: the other lane has the contact, or hints have used up
         // their calls.
         Ok(Some(Duration::ZERO)) | Err(_) => idle_check,
         Ok(next) => next.unwrap_or(longest).min(longest),
     }
+}
+
+/// The time until a contact or a newcomer has its turn in this lane; `None` if none waits.
+async fn next_turn(context: &Context, lane: Lane) -> Result<Option<Duration>, StoreError> {
+    let due = match lane {
+        Lane::Urgent => context.store.next_due().await?,
+        Lane::Bulk => None,
+    };
+    if !context.policy.creating.is_on() {
+        return Ok(due);
+    }
+    let newcomer = context.store.next_newcomer(lane).await?;
+    Ok(due.into_iter().chain(newcomer).min())
 }
 
 /// Takes a step in a task of its own, so that a panic ends the step and not the lane. After a panic
@@ -152,7 +166,7 @@ impl Work for Urgent {
     async fn step(&mut self) -> Result<bool, Halt> {
         self.context.intercom_is_ready(Lane::Urgent).await?;
         let Some(page) = self.context.unless_cancelled(self.due.next()).await? else {
-            return Ok(false);
+            return Box::pin(newcomers::step(&self.context, Lane::Urgent)).await;
         };
         Box::pin(pass::run(&self.context, page)).await?;
         Ok(true)
@@ -214,7 +228,11 @@ impl Work for Bulk {
             return sweep;
         }
         let audit = Box::pin(context.unless_cancelled(self.audit.step())).await;
-        Ok(changed? | backfill? | sweep? | audit?)
+        if is_down(&audit) {
+            return audit;
+        }
+        let newcomers = Box::pin(newcomers::step(&context, Lane::Bulk)).await;
+        Ok(changed? | backfill? | sweep? | audit? | newcomers?)
     }
 }
 

@@ -146,6 +146,7 @@ mod tests {
             email: Some("ann@example.org".into()),
             shows: person("ann@example.org", ""),
             rest: Fields::default(),
+            tags: None,
             created_at: 0,
             updated_at: None,
         }

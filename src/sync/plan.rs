@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::context::Context;
 use super::decide::{Decision, Hold, Seen, decide};
 use super::matching::{Owners, match_up};
+use super::newcomers;
 use super::page::Page;
 use super::result::Halt;
 use super::write::KeapIntent;
@@ -411,6 +412,7 @@ impl<'a> Planner<'a> {
     /// that are left.
     async fn match_unlinked(&self, planned: &mut [Planned]) -> Result<(), Halt> {
         self.hold_twins(planned).await?;
+        self.match_made(planned).await?;
         let parts = self.searches(planned);
         if parts.is_empty() {
             return Ok(());
@@ -438,6 +440,33 @@ impl<'a> Planner<'a> {
             let owner = one.email_digest.and_then(|digest| owners.get(&digest).copied());
             if let Some(owner) = owner.filter(|owner| *owner != one.contact.id) {
                 one.decision = Decision::Hold(Hold::new(HoldReason::EmailLinkedTo(owner), []));
+            }
+        }
+        Ok(())
+    }
+
+    /// Matches contacts that a create of ours has made in Keap.
+    async fn match_made(&self, planned: &mut [Planned]) -> Result<(), Halt> {
+        let wanted = unmatched(planned).map(|one| newcomers::Wanted {
+            id: one.contact.id,
+            email: one.email_digest,
+            user: one
+                .found_in_keap
+                .iter()
+                .filter(|intent| intent.has_made)
+                .find_map(|intent| intent.intercom.clone()),
+        });
+        let mut users = newcomers::users_of(self.context, self.lane, wanted.collect()).await?;
+        if users.is_empty() {
+            return Ok(());
+        }
+        let candidates: Vec<Candidate> = users.values().map(|(user, _)| user.clone()).collect();
+        let owners = self.owners(&candidates, planned).await?;
+        let rules = self.context.matching_rules();
+        for one in unmatched(planned) {
+            if let Some((user, intent)) = users.remove(&one.contact.id) {
+                one.decision = match_up(&one.contact, std::slice::from_ref(&user), &owners, rules);
+                one.found_in_keap.extend(intent);
             }
         }
         Ok(())

@@ -156,7 +156,8 @@ fn settle_intents(planned: &Planned, looked: Option<bool>, recorded: &mut Record
         return;
     };
     for intent in planned.found.iter().chain(&planned.found_in_keap) {
-        let list = match (done, intent.rechecked) {
+        // Keap has answered a create that has made a contact: nothing of it lands late.
+        let list = match (done, intent.rechecked || intent.has_made) {
             (false, _) => &mut recorded.waiting_intents,
             (true, false) => &mut recorded.kept_intents,
             (true, true) => &mut recorded.intents,
@@ -470,10 +471,18 @@ impl Entry<'_> {
             }
             SkipReason::NotInKeap | SkipReason::GoneInIntercom => {
                 self.count(Action::Skipped);
+                self.recorded.former = self.made_and_gone();
                 self.log(Action::Skipped, None, logged);
                 self.done();
             }
         }
+    }
+
+    /// The contact was made for a user, and somebody has deleted it in Keap before it was linked. It is
+    /// not made again.
+    fn made_and_gone(&self) -> Option<FormerLink> {
+        let made = self.planned.found_in_keap.iter().find(|intent| intent.has_made)?;
+        Some(FormerLink { keap: self.planned.contact.id, intercom: made.intercom.clone()? })
     }
 
     /// Stores the link under the mapping of now, so that the contact is not compared field by field

@@ -7,11 +7,14 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::context::Context;
+use super::newcomers;
 use super::result::Halt;
 use crate::contact::{Bases, Candidate, Contact, IntercomId, KeapId};
 use crate::feed::Lane;
 use crate::intercom::{Hinted, UserOrder, UsersPage};
-use crate::store::{IntercomCursor, IntercomFeed, LinkedUser, SeenUsers, SettledUser, StoreError};
+use crate::store::{
+    IntercomCursor, IntercomFeed, LinkedUser, NewcomerRow, SeenUsers, SettledUser, StoreError,
+};
 
 /// A list that is longer than this does not end. No workspace has a million users on this plan.
 const MOST_PAGES: usize = 7_000;
@@ -58,8 +61,9 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
             walked_at: if is_whole { Some(Utc::now()) } else { before.walked_at },
         };
         let cursor = Some((IntercomFeed::Changed, &cursor));
-        let Found { changed, settled } = found;
-        let seen = SeenUsers { changed: changed.iter().map(|sight| sight.keap).collect(), settled };
+        let Found { changed, settled, newcomers } = found;
+        let ids = changed.iter().map(|sight| sight.keap).collect();
+        let seen = SeenUsers { changed: ids, settled, newcomers };
         store.record_users(&context.fence()?, &seen, cursor).await?;
         for sight in &changed {
             sight.note(context);
@@ -86,10 +90,11 @@ pub(super) struct WalkedPage {
 pub(super) async fn next_page(context: &Context, from: Option<&str>) -> Result<WalkedPage, Halt> {
     let page = read(context, UserOrder::AsCreated, from).await?;
     let (found, seen) = compare_page(context, &page).await?;
-    let settled = SeenUsers { changed: Vec::new(), settled: found.settled };
-    context.store.record_users(&context.fence()?, &settled, None).await?;
+    let Found { changed, settled, newcomers } = found;
+    let stored = SeenUsers { changed: Vec::new(), settled, newcomers };
+    context.store.record_users(&context.fence()?, &stored, None).await?;
     let next = page.next.filter(|next| Some(next.as_str()) != from);
-    let differ = found.changed.iter().map(|sight| sight.keap).collect();
+    let differ = changed.iter().map(|sight| sight.keap).collect();
     Ok(WalkedPage { seen, differ, next })
 }
 
@@ -129,6 +134,9 @@ pub async fn hint(context: &Context, item: serde_json::Value) -> Result<bool, St
     let mut is_news = false;
     for hinted in &hinted {
         let Some(link) = links.get(hinted.id()) else {
+            if let Hinted::User(user) = hinted {
+                is_news |= newcomers::hint(context, user).await?;
+            }
             continue;
         };
         let sight = match hinted {
@@ -157,7 +165,8 @@ async fn read(context: &Context, order: UserOrder, from: Option<&str>) -> Result
 
 /// Compares one page, and says which linked contacts it shows.
 async fn compare_page(context: &Context, page: &UsersPage) -> Result<(Found, Vec<KeapId>), Halt> {
-    let mut found = Found::default();
+    let newcomers = newcomers::among(context, &page.users).await?;
+    let mut found = Found { newcomers, ..Found::default() };
     let linked = linked(context, page).await?;
     let seen = linked.iter().map(|(_, keap, _)| *keap).collect();
     for (_, _, compared) in linked {
@@ -196,6 +205,7 @@ enum Compared {
 struct Found {
     changed: Vec<Sight>,
     settled: Vec<SettledUser>,
+    newcomers: Vec<NewcomerRow>,
 }
 
 /// A changed contact, as a list or a notification shows it.

@@ -26,7 +26,7 @@ async fn held_contacts_are_listed_and_retried(pool: PgPool) {
     assert!(ended.stdout.contains(" 2 held"), "{}", ended.stdout);
 
     let text = command(&world, &["held"]).await.expect(0).stdout;
-    assert!(text.contains("KEAP ID") && text.contains("held retry <keap id>"), "{text}");
+    assert!(text.contains("KEAP ID") && text.contains("held retry <id>"), "{text}");
     assert!(twins.iter().all(|twin| text.contains(twin)), "{text}");
 
     let held = command(&world, &["held", "--json"]).await.expect(0).json();

@@ -148,6 +148,7 @@ async fn a_start_that_takes_too_long_is_named_in_the_answer(pool: PgPool) {
         holds_lease: Box::new(|| false),
         remotes: Box::new(Vec::new),
         changed_in_intercom: Box::new(|_| Box::pin(async { Ok(None) })),
+        brings_newcomers: false,
         poll_age_limit: Duration::from_secs(1),
         max_attempts: 1,
         is_https: false,

@@ -413,7 +413,10 @@ fn each_hold_reason_has_its_row_in_the_documents() {
         Some(HoldReason::EmailLinkedTo(_)) => {
             Some(HoldReason::EmailInKeap(KeapId::new(1).unwrap()))
         }
-        Some(HoldReason::EmailInKeap(_)) => Some(HoldReason::ExternalIdTaken),
+        Some(HoldReason::EmailInKeap(_)) => Some(HoldReason::SeveralInKeap),
+        Some(HoldReason::SeveralInKeap) => Some(HoldReason::CreateRefused(String::new())),
+        Some(HoldReason::CreateRefused(_)) => Some(HoldReason::CreateUnsure),
+        Some(HoldReason::CreateUnsure) => Some(HoldReason::ExternalIdTaken),
         Some(HoldReason::ExternalIdTaken) => Some(HoldReason::ExternalIdUnproven),
         Some(HoldReason::ExternalIdUnproven) => Some(HoldReason::SeveralUsers),
         Some(HoldReason::SeveralUsers) => Some(HoldReason::Archived),

@@ -31,7 +31,7 @@
 //!   it.
 //! - Ledger: `ledger()`, `count(kind)`, `calls()`, `kinds()`, `statuses()`, `clear_ledger()`,
 //!   `keep_calls(false)`; for Intercom also `windows()` and `refused_by_limit()`. Kinds of Keap:
-//!   list, read, write, model, users, tags, contact_tags, tag_contacts, apply_tag, companies,
+//!   list, create, read, write, model, users, tags, contact_tags, tag_contacts, apply_tag, companies,
 //!   opt_status, opt_statuses, set_opt_status, userinfo, list_v1, read_v1, hooks, unknown. Kinds of
 //!   Intercom: create, update, read, find, search, list, me, archive, unarchive, delete, merge,
 //!   attributes, create_attribute, update_attribute, admins, tags, write_tag, contact_tags, tag,

@@ -1,6 +1,7 @@
 //! The second direction: what changes in Intercom reaches Keap, and nothing comes back.
 
 mod consent;
+mod create;
 mod echo;
 mod gone;
 mod intents;

@@ -40,12 +40,13 @@ pub struct SyncArgs {
     #[arg(long)]
     pub audit: bool,
     /// With --audit: look at those that differ on both sides, and settle each field by its owner.
-    #[arg(long, requires = "audit", conflicts_with = "dry_run")]
+    #[arg(long, requires = "audit", conflicts_with = "dry_run", group = "braked")]
     pub repair: bool,
     /// With --sweep: act however many contacts are gone. With --all: bring a changed mapping to
-    /// however many contacts. First read why the brake stopped the run.
-    // A conflict with the others would else hide that --sweep or --all is missing.
-    #[arg(long, requires = "braked", conflicts_with_all = ["ids", "changed", "since", "audit"])]
+    /// however many contacts. With --audit --repair: let the users of Intercom that wait into Keap,
+    /// however many they are. First read why the brake stopped the run.
+    // A conflict with the others would else hide that --sweep, --all or --repair is missing.
+    #[arg(long, requires = "braked", conflicts_with_all = ["ids", "changed", "since"])]
     pub force: bool,
     /// Decide and print; write nothing anywhere.
     #[arg(long)]

@@ -63,7 +63,8 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
     let bar = &Bar::new(args.json, total, args.sweep);
     let (cancel, json) = (&cancel, args.json);
     let lease_ttl = settings.lease.ttl;
-    let until_idle = args.changed && is_first;
+    // The users that an audit finds are brought into Keap after it.
+    let until_idle = (args.changed && is_first) || args.audit;
     let is_sweep = args.sweep;
     let requested = &requested;
     let work =

@@ -25,6 +25,9 @@ impl Requested {
             let reason = if args.force { RunReason::Forced } else { RunReason::Manual };
             return Ok(Self::Run(store.request_run(Feed::Sweep, reason, None).await?));
         }
+        if args.audit && args.force {
+            store.lift_create_brake().await?;
+        }
         let feed = match args {
             SyncArgs { audit: true, .. } => Feed::Audit,
             SyncArgs { changed: true, .. } => Feed::Changed,

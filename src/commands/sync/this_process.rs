@@ -14,8 +14,9 @@ use crate::commands::{Ended, NOTHING_DONE, exit};
 use crate::contact::KeapId;
 use crate::feed::Counts;
 use crate::mapping::Fitted;
+use crate::outcome::CREATE_BRAKE_REMEDY;
 use crate::store::{HeldLease, Lease, RunState};
-use crate::sync::{Bulk, Context, Halt, Urgent, Work as _};
+use crate::sync::{Bulk, Context, Halt, Urgent, Work as _, braked};
 use crate::tasks::lease;
 
 /// A side that is down is tried this often before the command gives up.
@@ -103,7 +104,16 @@ impl Work<'_> {
             (Err(halt), _) => Some(halt.to_string()),
             (Ok(()), Requested::Run(id)) => {
                 let failure = store.run(*id).await?.and_then(|run| run.failure);
-                failure.map(|failure| failure.to_string())
+                match failure {
+                    Some(failure) => Some(failure.to_string()),
+                    // The users that an audit finds are created after it.
+                    None if self.until_idle => braked(context)
+                        .await
+                        .ok()
+                        .flatten()
+                        .map(|why| format!("{why}; {CREATE_BRAKE_REMEDY}")),
+                    None => None,
+                }
             }
             (Ok(()), Requested::Contacts(_)) => None,
         };

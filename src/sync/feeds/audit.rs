@@ -12,7 +12,7 @@ use crate::outcome::RunFailure;
 use crate::store::{Fence, Group, IntercomCursor, IntercomFeed, NewRun, SeenUsers};
 use crate::sync::context::Context;
 use crate::sync::feeds::missing::{MOST_READ, missing, welcome_back};
-use crate::sync::opt_outs;
+use crate::sync::{newcomers, opt_outs};
 use crate::sync::result::Halt;
 use crate::sync::users::{WalkedPage, next_page};
 
@@ -163,6 +163,9 @@ async fn end(context: &Context, walk: &mut Walk) -> Result<(), Halt> {
     let cursor = IntercomCursor { position: None, walked_at: Some(Utc::now()) };
     let ended = Some((IntercomFeed::Audit, &cursor));
     store.record_users(&fence, &SeenUsers::default(), ended).await?;
+    if brakes.iter().all(Option::is_none) && let Some(why) = newcomers::braked(context).await? {
+        return Ok(store.refuse_run(&fence, walk.run, &RunFailure::CreateBrake(why)).await?);
+    }
     let why: Vec<String> = brakes.into_iter().flatten().collect();
     if why.is_empty() {
         return Ok(store.end_runs(&fence, &[walk.run]).await?);
@@ -190,7 +193,7 @@ fn brake(
 /// Makes contacts due, as changed in Intercom.
 async fn make_due(context: &Context, fence: &Fence, ids: &[KeapId]) -> Result<(), Halt> {
     for part in ids.chunks(DUE_AT_ONCE) {
-        let seen = SeenUsers { changed: part.to_vec(), settled: Vec::new() };
+        let seen = SeenUsers { changed: part.to_vec(), ..SeenUsers::default() };
         context.store.record_users(fence, &seen, None).await?;
     }
     Ok(())

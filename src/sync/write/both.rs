@@ -286,6 +286,12 @@ impl Look {
         if rule.owner == Owner::Either && !self.keap_before.agrees_on(FieldName::EMAIL, in_keap) {
             keap = Since::First;
         }
+        // The address of a contact that was made for this user is what the user showed then.
+        let was_made = target.found_in_keap.iter().any(|intent| intent.has_made);
+        let is_first = keap == Since::First && intercom == Since::First;
+        if was_made && is_first && name == FieldName::EMAIL {
+            (keap, intercom) = (Since::Same, Since::Changed);
+        }
         for intent in target.found {
             judge(intent, name, in_intercom, *at, (&mut intercom, &mut keap));
         }

@@ -143,6 +143,10 @@ impl Filter {
         };
     }
 
+    pub(super) fn looks_for_email(&self) -> bool {
+        self.texts.iter().any(|(field, _)| *field == Text::Email)
+    }
+
     pub(super) fn has_time_bound(&self) -> bool {
         self.start_ms.is_some() || self.end_ms.is_some()
     }

@@ -179,6 +179,11 @@ pub(crate) struct KeapKnobs {
     /// nothing for a new contact. A read by id shows the change at once. Applies to changes made
     /// while it is set.
     pub visibility_delay_ms: i64,
+    /// A list that is filtered by e-mail shows a contact this long after it was made. Other lists
+    /// show it at once.
+    pub email_index_lag_ms: i64,
+    /// `duplicate_option` looks at the same index.
+    pub duplicates_lag: bool,
     /// Lists leave out these contacts; a read by id shows them.
     pub unlisted: HashSet<i64>,
     /// A list page that would contain one of these contacts gets a 500.
@@ -276,6 +281,8 @@ impl Default for KeapKnobs {
             reverse_lists: false,
             compression: None,
             visibility_delay_ms: 0,
+            email_index_lag_ms: 0,
+            duplicates_lag: false,
             unlisted: HashSet::new(),
             poison: HashSet::new(),
             poison_by_id: false,

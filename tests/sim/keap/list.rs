@@ -96,6 +96,10 @@ impl Query {
 
     fn fits<'a>(&self, id: i64, row: &'a Row, knobs: &KeapKnobs, now_ms: i64) -> Option<Shown<'a>> {
         let version = row.shown(now_ms)?;
+        let is_indexed = row.created_ms + knobs.email_index_lag_ms <= now_ms;
+        if self.filter.looks_for_email() && !is_indexed {
+            return None;
+        }
         if knobs.unlisted.contains(&id) {
             return None;
         }

@@ -2,6 +2,7 @@
 
 mod companies;
 pub(crate) mod consent;
+mod create;
 mod delivery;
 pub(crate) mod details;
 mod errors;

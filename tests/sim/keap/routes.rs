@@ -15,6 +15,7 @@ use crate::sim::message::{Answer, Described, Request, decoded};
 /// What [`Route::kind`] may answer.
 pub(super) const KINDS: [&str; 19] = [
     "list",
+    "create",
     "read",
     "write",
     "model",
@@ -38,6 +39,7 @@ pub(super) const KINDS: [&str; 19] = [
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Route {
     List,
+    Create,
     Read(String),
     Write(String),
     Model,
@@ -70,6 +72,7 @@ impl Route {
         let parts: Vec<_> = path.split('/').collect();
         match (request.method.as_str(), parts.as_slice()) {
             ("GET", ["v2", "contacts"]) => Route::List,
+            ("POST", ["v2", "contacts"]) => Route::Create,
             ("GET", ["v2", "contacts", "model"]) => Route::Model,
             ("GET", ["v2", "contacts", id]) => Route::Read((*id).to_owned()),
             ("PATCH", ["v2", "contacts", id]) => Route::Write((*id).to_owned()),
@@ -105,6 +108,7 @@ impl Route {
     fn kind(&self) -> &'static str {
         match self {
             Route::List => "list",
+            Route::Create => "create",
             Route::Read(_) => "read",
             Route::Write(_) => "write",
             Route::Model => "model",
@@ -159,6 +163,7 @@ impl Keap {
         }
         let answer = match Route::of(request) {
             Route::List => self.list(request),
+            Route::Create => self.create(request),
             Route::Read(id) => self.read(&id, request),
             Route::Write(id) => self.write(&id, request),
             Route::Model => self.model_call(),

@@ -74,13 +74,20 @@ impl Keap {
         if bumps || person != before {
             self.edit(id, |old| *old = person);
         }
+        self.opt_in_as_asked(body);
+        one(&self.state(), id, &fields).applied()
+    }
+}
+
+impl Keap {
+    /// A reason for an opt-in opts the address in.
+    pub(super) fn opt_in_as_asked(&self, body: &serde_json::Map<String, Value>) {
         for item in body.get("email_addresses").into_iter().flat_map(items) {
             if let (Some(address), Some(_)) = (string(item, "email"), string(item, "opt_in_reason"))
             {
                 self.opt_in(&address);
             }
         }
-        one(&self.state(), id, &fields).applied()
     }
 }
 
@@ -101,7 +108,12 @@ fn keep_entries(person: &mut Person, before: &Person) {
     }
 }
 
-fn set(person: &mut Person, name: &str, value: &Value, model: &Model) -> Result<(), String> {
+pub(super) fn set(
+    person: &mut Person,
+    name: &str,
+    value: &Value,
+    model: &Model,
+) -> Result<(), String> {
     let details = &mut person.details;
     match name {
         "email_addresses" => {
