@@ -83,7 +83,7 @@ fn direction(settings: &Settings) -> String {
         format!("both: Intercom may change {fields} in Keap; no contact is made or deleted there")
     } else {
         format!(
-            "from Keap to Intercom only; with intercom_to_keap.enabled, Intercom could change {fields} in Keap"
+            "from Keap to Intercom only; with intercom_to_keap.enabled, Intercom could change {fields} in Keap; what that would write now: INTERCOM_TO_KEAP__ENABLED=true keap-intercom-sync sync --all --dry-run"
         )
     }
 }

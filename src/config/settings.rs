@@ -153,6 +153,8 @@ settings! {
         put_back: Flag;
         /// Edits on both sides that are no further apart count as made at the same time.
         tie: Seconds<0, 3600>;
+        /// How many contacts a minute are written to Keap that nobody waits for.
+        writes_per_minute: Whole<u32, 1, 60_000>;
     }
 
     /// How deletions and merges in Keap are noticed, and what happens then.

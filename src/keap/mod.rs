@@ -1,6 +1,7 @@
 //! Keap: the client, and what it returns.
 
 mod client;
+mod create_field;
 mod hooks;
 mod limits;
 mod model;
@@ -14,6 +15,7 @@ pub use model::{
     Account, Applied, Newest, OptedOut, Page, PageQuery, Place, Row, Show, TaggedPage, Updated,
 };
 pub use places::{
-    CustomField, KeapModel, Tag, holds, needs_fields, needs_tags, needs_users, standard_places, tag,
+    CustomField, KeapModel, NewField, Tag, holds, missing_field, needs_fields, needs_tags,
+    needs_users, standard_places, tag,
 };
 pub use wire::{Change, LEFT, OPT_OUT};

@@ -11,7 +11,7 @@ mod skip;
 
 pub use action::{Action, SyncStatus};
 pub use hold::{EMAIL_IN_KEAP, HoldReason};
-pub use run::{BRAKE, RunFailure};
+pub use run::{AUDIT_BRAKE, BRAKE, RunFailure};
 pub use skip::SkipReason;
 
 use std::fmt;

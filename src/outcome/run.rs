@@ -52,7 +52,7 @@ impl RunFailure {
 pub const BRAKE: &str = "brake";
 
 /// The same of an audit.
-const AUDIT_BRAKE: &str = "audit_brake";
+pub const AUDIT_BRAKE: &str = "audit_brake";
 
 impl fmt::Display for RunFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

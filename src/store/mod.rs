@@ -46,10 +46,11 @@ mod session;
 mod sweep;
 mod tag_cursor;
 mod take_over;
+mod two_way;
 mod unsynced;
 
 pub use batch::Batch;
-pub use due::{DueRow, DueTicket, RetryRow, Waiting};
+pub use due::{ChangedInIntercom, DueRow, DueTicket, RetryRow, Waiting};
 pub use error::{Result, StoreError};
 pub use explain::{Explained, ExplainedDue, ExplainedLink, ExplainedOutcome, ExplainedWrite};
 pub use former_link::FormerLink;
@@ -70,6 +71,7 @@ pub use run::{NewRun, Run, RunState};
 pub use schema::SchemaState;
 pub use session::StoreOptions;
 pub use sweep::{SweepStanding, SweptPage};
+pub use two_way::{LastAudit, TwoWay, Watched};
 pub use unsynced::Unsynced;
 
 use std::future::Future;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::context::Context;
-use super::feeds::{AuditFeed, BackfillFeed, ChangedFeed, DueFeed, Polled, SweepFeed, Swept};
+use super::feeds::{
+    AuditFeed, BackfillFeed, ChangedFeed, DueFeed, PacedFeed, Polled, SweepFeed, Swept,
+};
 use super::notice::Notice;
 use super::pass;
 use super::result::Halt;
@@ -101,8 +103,12 @@ async fn idle_rest(context: &Context, lane: Lane) -> Duration {
         return idle_check;
     }
     let longest = LONGEST_REST.max(idle_check);
-    if lane == Lane::Bulk || !context.lease.is_held() {
+    if !context.lease.is_held() {
         return longest;
+    }
+    if lane == Lane::Bulk {
+        let next = PacedFeed::next_in(context).await;
+        return next.ok().flatten().unwrap_or(longest).min(longest);
     }
     match context.store.next_due().await {
         // Due, and not for this lane now: the other lane has the contact, or hints have used up
@@ -166,6 +172,7 @@ pub struct Bulk {
     backfill: BackfillFeed,
     sweep: SweepFeed,
     audit: AuditFeed,
+    paced: PacedFeed,
     /// A poll is due: at the start, and whenever the trigger fires. During a backfill it runs
     /// between two pages.
     poll: bool,
@@ -182,6 +189,7 @@ impl Work for Bulk {
             backfill: BackfillFeed::new(Arc::clone(&context)),
             sweep: SweepFeed::new(Arc::clone(&context)),
             audit: AuditFeed::new(Arc::clone(&context)),
+            paced: PacedFeed::new(Arc::clone(&context)),
             context,
             poll: true,
             taken_over: None,
@@ -192,8 +200,8 @@ impl Work for Bulk {
         self.poll = true;
     }
 
-    /// A page of changes, one of the backfill and one of the sweep, so that none waits for the
-    /// whole of another.
+    /// A page of changes, one of each walk, and one of the contacts that nobody waits for, so that
+    /// none waits for the whole of another.
     async fn step(&mut self) -> Result<bool, Halt> {
         let context = Arc::clone(&self.context);
         context.unless_cancelled(self.take_requests()).await?;
@@ -214,7 +222,11 @@ impl Work for Bulk {
             return sweep;
         }
         let audit = Box::pin(context.unless_cancelled(self.audit.step())).await;
-        Ok(changed? | backfill? | sweep? | audit?)
+        if is_down(&audit) {
+            return audit;
+        }
+        let paced = self.paced_step().await;
+        Ok(changed? | backfill? | sweep? | audit? | paced?)
     }
 }
 
@@ -262,6 +274,21 @@ impl Bulk {
         };
         Box::pin(pass::run(&context, page)).await?;
         Ok(true)
+    }
+
+    /// Writes to Keap come last: a walk needs few calls, and each of these needs one.
+    async fn paced_step(&mut self) -> Result<bool, Halt> {
+        let context = Arc::clone(&self.context);
+        let Some(page) = context.unless_cancelled(self.paced.next()).await? else {
+            return Ok(false);
+        };
+        Box::pin(pass::run(&context, page)).await?;
+        Ok(true)
+    }
+
+    /// The time until the next contact may be written that nobody waits for; `None` if none is.
+    pub async fn next_paced(&self) -> Result<Option<Duration>, Halt> {
+        PacedFeed::next_in(&self.context).await
     }
 
     async fn sweep_step(&mut self) -> Result<bool, Halt> {

@@ -5,16 +5,23 @@
 //! is minutes behind, and may still show a contact as it was before our own write.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
 
 use super::context::Context;
 use super::result::Halt;
-use crate::contact::{Bases, Candidate, Contact, IntercomId, KeapId};
+use crate::contact::{Bases, Candidate, Contact, IntercomId, KeapId, Owner, Reading};
 use crate::feed::Lane;
 use crate::intercom::{Hinted, UserOrder, UsersPage};
-use crate::store::{IntercomCursor, IntercomFeed, LinkedUser, SeenUsers, SettledUser, StoreError};
+use crate::store::{
+    ChangedInIntercom, IntercomCursor, IntercomFeed, LinkedUser, SeenUsers, SettledUser,
+    StoreError, Watched,
+};
 
 /// A list that is longer than this does not end. No workspace has a million users on this plan.
 const MOST_PAGES: usize = 7_000;
+
+/// A list that is further behind than a third of this is the audit's matter.
+const LONGEST_OVERLAP: TimeDelta = TimeDelta::hours(3);
 
 /// What a walk over a list found.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +39,14 @@ pub struct UsersWalk {
 pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<UsersWalk, Halt> {
     let store = &context.store;
     let before = store.intercom_cursor(IntercomFeed::Changed).await?;
-    let until = before.position.map(|position| position - overlap);
+    let until = before.position.map(|position| position - kept_overlap(overlap, &before));
     let (mut walk, mut newest, mut from) = (UsersWalk::default(), before.position, None);
+    let mut watched = Watched::default();
     for _ in 0..MOST_PAGES {
         let page = read(context, UserOrder::NewestFirst, from.as_deref()).await?;
         let stamps = || page.users.iter().filter_map(updated_at);
+        watched.search_lag =
+            watched.search_lag.max(context.board.search_lag.shown(&page.users, Instant::now()));
         // Only the first page can have the newest change. What changes later moves to the front.
         if from.is_none() {
             newest = newest.max(stamps().max());
@@ -49,6 +59,7 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
         } else {
             let (mut compared, count) = compare_page(context, &page).await?;
             compared.changed.retain(|sight| !sight.is_known(context));
+            watched.missed |= !compared.changed.is_empty();
             walk.compared += count;
             walk.changed += compared.changed.len();
             compared
@@ -56,20 +67,43 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
         let cursor = IntercomCursor {
             position: if is_whole { newest } else { before.position },
             walked_at: if is_whole { Some(Utc::now()) } else { before.walked_at },
+            ..before
         };
         let cursor = Some((IntercomFeed::Changed, &cursor));
         let Found { changed, settled } = found;
-        let seen = SeenUsers { changed: changed.iter().map(|sight| sight.keap).collect(), settled };
+        let seen = SeenUsers { changed: turns(context, &changed), settled };
         store.record_users(&context.fence()?, &seen, cursor).await?;
         for sight in &changed {
             sight.note(context);
         }
         if is_whole {
+            let until = until.map(|until| until.timestamp());
+            watched.search_lag =
+                watched.search_lag.max(context.board.search_lag.not_shown(until, Instant::now()));
+            if watched != Watched::default() {
+                store.watched(&context.fence()?, watched).await?;
+            }
             return Ok(walk);
         }
         from = next;
     }
     Err(Halt::Feed("the list of Intercom's users does not end".into()))
+}
+
+/// How far a poll looks back: at least three times as long as the list has taken to show a write.
+fn kept_overlap(overlap: TimeDelta, cursor: &IntercomCursor) -> TimeDelta {
+    let lag = TimeDelta::seconds(cursor.search_lag_seconds.unwrap_or_default().into());
+    overlap.max((lag * 3).min(LONGEST_OVERLAP))
+}
+
+/// The turns of contacts that have changed a moment ago. A person's edit is written at once. Where
+/// very many contacts change, a program has changed them.
+fn turns(context: &Context, changed: &[Sight]) -> ChangedInIntercom {
+    let (consent, others): (Vec<&Sight>, Vec<_>) =
+        changed.iter().partition(|sight| sight.is_consent);
+    let (now, paced) = others.split_at(context.board.pace.edits(others.len(), Instant::now()));
+    let ids = |sights: &[&Sight]| sights.iter().map(|sight| sight.keap).collect();
+    ChangedInIntercom { consent: ids(&consent), now: ids(now), paced: ids(paced) }
 }
 
 /// The next page of a walk over all users: stores what is settled, and returns the linked contacts
@@ -77,37 +111,60 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
 pub(super) async fn next_page(
     context: &Context,
     from: Option<&str>,
-) -> Result<(Vec<KeapId>, usize, Option<String>), Halt> {
+) -> Result<(ChangedInIntercom, usize, Option<String>), Halt> {
     let page = read(context, UserOrder::AsCreated, from).await?;
     let (found, compared) = compare_page(context, &page).await?;
-    let settled = SeenUsers { changed: Vec::new(), settled: found.settled };
+    let settled = SeenUsers { settled: found.settled, ..SeenUsers::default() };
     context.store.record_users(&context.fence()?, &settled, None).await?;
     let next = page.next.filter(|next| Some(next.as_str()) != from);
-    Ok((found.changed.iter().map(|sight| sight.keap).collect(), compared, next))
+    let mut changed = ChangedInIntercom::default();
+    for sight in &found.changed {
+        let turn = if sight.is_consent { &mut changed.consent } else { &mut changed.paced };
+        turn.push(sight.keap);
+    }
+    Ok((changed, compared, next))
 }
 
-/// Compares all users and changes nothing. `show` is told each linked contact that differs.
+/// Compares users and changes nothing: those that have changed since a time, or all. `show` is told
+/// each linked contact that differs.
 pub async fn compare_all(
     context: &Context,
-    mut show: impl FnMut(KeapId, &IntercomId),
+    since: Option<DateTime<Utc>>,
+    mut show: impl FnMut(KeapId, &Candidate),
 ) -> Result<UsersWalk, Halt> {
+    let order = if since.is_some() { UserOrder::NewestFirst } else { UserOrder::AsCreated };
     let (mut walk, mut from) = (UsersWalk::default(), None::<String>);
     for _ in 0..MOST_PAGES {
-        let page = read(context, UserOrder::AsCreated, from.as_deref()).await?;
-        for (intercom, keap, compared) in linked(context, &page).await? {
+        let page = read(context, order, from.as_deref()).await?;
+        let linked = linked(context, &page).await?;
+        for user in &page.users {
+            let Some((_, keap, compared)) = linked.iter().find(|(id, ..)| *id == user.id) else {
+                continue;
+            };
             walk.compared += 1;
             if matches!(compared, Compared::Changed(_)) {
                 walk.changed += 1;
-                show(keap, &intercom);
+                show(*keap, user);
             }
         }
-        let next = page.next.filter(|next| Some(next) != from.as_ref());
+        let mut stamps = page.users.iter().filter_map(updated_at);
+        let is_at_end = since.is_some_and(|since| stamps.any(|at| at < since));
+        let next = page.next.filter(|next| !is_at_end && Some(next) != from.as_ref());
         if next.is_none() {
             return Ok(walk);
         }
         from = next;
     }
     Err(Halt::Feed("the list of Intercom's users does not end".into()))
+}
+
+/// Where the next poll would begin; `None` before the first one, which compares nobody.
+pub async fn next_poll_begins(
+    context: &Context,
+    overlap: TimeDelta,
+) -> Result<Option<DateTime<Utc>>, Halt> {
+    let before = context.store.intercom_cursor(IntercomFeed::Changed).await?;
+    Ok(before.position.map(|position| position - kept_overlap(overlap, &before)))
 }
 
 /// Takes a contact as a notification of Intercom shows it. True if it is stored as due. It costs no
@@ -131,7 +188,11 @@ pub async fn hint(context: &Context, item: serde_json::Value) -> Result<bool, St
         // It was archived or deleted.
         Hinted::Gone(_) => None,
     };
-    context.store.hint_of_intercom(link.keap).await?;
+    let changed = match &sight {
+        Some(sight) => turns(context, std::slice::from_ref(sight)),
+        None => ChangedInIntercom { now: vec![link.keap], ..ChangedInIntercom::default() },
+    };
+    context.store.hint_of_intercom(&changed).await?;
     if let Some(sight) = sight {
         sight.note(context);
     }
@@ -194,6 +255,8 @@ struct Sight {
     keap: KeapId,
     shown: Bases,
     updated_at: Option<i64>,
+    /// An opt-out is among the changes.
+    is_consent: bool,
 }
 
 impl Sight {
@@ -220,18 +283,23 @@ fn compare(context: &Context, user: &Candidate, link: &LinkedUser) -> Compared {
     let (in_keap, in_intercom) = (under(&link.keap_base), under(&link.intercom_base));
     let mut is_settled = true;
     // Somebody may have taken back the value that holds the contact.
-    let mut is_changed = link.is_held;
-    for (name, _) in shown.fields.iter() {
+    let (mut is_changed, mut is_consent) = (link.is_held, false);
+    for (name, reading) in shown.fields.iter() {
         let name = name.as_str();
         let known = in_intercom.as_ref().filter(|base| base.has(name));
         is_settled &= known.is_some();
-        is_changed |= !known.or(in_keap.as_ref()).is_some_and(|base| base.agrees_on(name, &now));
+        let differs = !known.or(in_keap.as_ref()).is_some_and(|base| base.agrees_on(name, &now));
+        is_changed |= differs;
+        is_consent |= differs
+            && *reading != Reading::Empty
+            && order.rule(name).is_some_and(|rule| rule.owner == Owner::Either && rule.to_keap);
     }
     if is_changed {
         return Compared::Changed(Sight {
             keap: link.keap,
             shown: now,
             updated_at: user.updated_at,
+            is_consent,
         });
     }
     if is_settled {

@@ -1,15 +1,18 @@
 //! The second direction: what changes in Intercom reaches Keap, and nothing comes back.
 
 mod consent;
+mod dry_run;
 mod echo;
 mod intents;
 mod lists;
 mod off;
 mod owners;
+mod pace;
 mod polls;
 mod privacy;
 mod random;
 mod refusals;
+mod watch;
 mod webhook;
 
 use chrono::TimeDelta;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::contact::KeapId;
 use crate::feed::{Counts, Feed, RunReason};
 use crate::outcome::RunFailure;
-use crate::store::{Group, IntercomCursor, IntercomFeed, NewRun, SeenUsers};
+use crate::store::{ChangedInIntercom, Group, IntercomCursor, IntercomFeed, NewRun, SeenUsers};
 use crate::sync::context::Context;
 use crate::sync::result::Halt;
 use crate::sync::users::next_page;
@@ -34,6 +34,8 @@ struct Walk {
     from: Option<String>,
     compared: usize,
     differ: Vec<KeapId>,
+    /// The same of contacts with an opt-out in Intercom.
+    consent: Vec<KeapId>,
 }
 
 impl AuditFeed {
@@ -53,8 +55,8 @@ impl AuditFeed {
         let fence = self.context.fence()?;
         if self.context.store.begin_run(&fence, &new, &[], None).await? {
             let forced = reason != RunReason::Schedule.as_str();
-            let (compared, differ) = (0, Vec::new());
-            self.walk = Some(Walk { run, forced, from: None, compared, differ });
+            let (compared, differ, consent) = (0, Vec::new(), Vec::new());
+            self.walk = Some(Walk { run, forced, from: None, compared, differ, consent });
         }
         Ok(())
     }
@@ -73,12 +75,12 @@ impl AuditFeed {
             self.walk = None;
             return Ok(true);
         }
-        let (differ, compared, next) = next_page(context, walk.from.as_deref()).await?;
+        let (changed, compared, next) = next_page(context, walk.from.as_deref()).await?;
         let signed = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let cost = Counts {
             seen: signed(compared),
-            unchanged: signed(compared - differ.len()),
-            late: signed(differ.len()),
+            unchanged: signed(compared - changed.consent.len() - changed.paced.len()),
+            late: signed(changed.consent.len() + changed.paced.len()),
             intercom_calls: 1,
             ..Counts::default()
         };
@@ -86,7 +88,8 @@ impl AuditFeed {
         context.store.record(&context.fence()?, &group).await?;
         context.advance(&cost);
         walk.compared += compared;
-        walk.differ.extend(differ);
+        walk.differ.extend(changed.paced);
+        walk.consent.extend(changed.consent);
         walk.from = next;
         if walk.from.is_none() {
             end(context, walk).await?;
@@ -100,16 +103,25 @@ impl AuditFeed {
 async fn end(context: &Context, walk: &Walk) -> Result<(), Halt> {
     let (store, fence) = (&context.store, context.fence()?);
     let percent = usize::try_from(context.policy.audit_brake_percent).unwrap_or(100);
-    let differ = walk.differ.len();
+    let differ = walk.differ.len() + walk.consent.len();
     let is_braked =
         !walk.forced && differ > FEW && differ * 100 > walk.compared.saturating_mul(percent);
     if !is_braked {
-        for part in walk.differ.chunks(DUE_AT_ONCE) {
-            let seen = SeenUsers { changed: part.to_vec(), settled: Vec::new() };
+        let consent = walk.consent.chunks(DUE_AT_ONCE).map(|part| ChangedInIntercom {
+            consent: part.to_vec(),
+            ..ChangedInIntercom::default()
+        });
+        // Nobody waits for what a walk over everybody finds.
+        let paced = walk
+            .differ
+            .chunks(DUE_AT_ONCE)
+            .map(|part| ChangedInIntercom { paced: part.to_vec(), ..ChangedInIntercom::default() });
+        for changed in consent.chain(paced) {
+            let seen = SeenUsers { changed, settled: Vec::new() };
             store.record_users(&fence, &seen, None).await?;
         }
     }
-    let cursor = IntercomCursor { position: None, walked_at: Some(Utc::now()) };
+    let cursor = IntercomCursor { walked_at: Some(Utc::now()), ..IntercomCursor::default() };
     let ended = Some((IntercomFeed::Audit, &cursor));
     store.record_users(&fence, &SeenUsers::default(), ended).await?;
     if !is_braked {

@@ -13,11 +13,12 @@ use super::{Keap, State};
 use crate::sim::message::{Answer, Described, Request, decoded};
 
 /// What [`Route::kind`] may answer.
-pub(super) const KINDS: [&str; 18] = [
+pub(super) const KINDS: [&str; 19] = [
     "list",
     "read",
     "write",
     "model",
+    "create_field",
     "users",
     "tags",
     "contact_tags",
@@ -40,6 +41,7 @@ pub(super) enum Route {
     Read(String),
     Write(String),
     Model,
+    CreateField,
     Users,
     Tags,
     ContactTags(String),
@@ -69,6 +71,7 @@ impl Route {
         match (request.method.as_str(), parts.as_slice()) {
             ("GET", ["v2", "contacts"]) => Route::List,
             ("GET", ["v2", "contacts", "model"]) => Route::Model,
+            ("POST", ["v2", "contacts", "model", "customFields"]) => Route::CreateField,
             ("GET", ["v2", "contacts", id]) => Route::Read((*id).to_owned()),
             ("PATCH", ["v2", "contacts", id]) => Route::Write((*id).to_owned()),
             ("GET", ["v2", "contacts", id, "tags"]) => Route::ContactTags((*id).to_owned()),
@@ -105,6 +108,7 @@ impl Route {
             Route::Read(_) => "read",
             Route::Write(_) => "write",
             Route::Model => "model",
+            Route::CreateField => "create_field",
             Route::Users => "users",
             Route::Tags => "tags",
             Route::ContactTags(_) => "contact_tags",
@@ -158,6 +162,7 @@ impl Keap {
             Route::Read(id) => self.read(&id, request),
             Route::Write(id) => self.write(&id, request),
             Route::Model => self.model_call(),
+            Route::CreateField => self.create_field_call(request),
             Route::Users => self.users_call(request),
             Route::Tags => self.tags_call(request),
             Route::ContactTags(id) => self.contact_tags_call(&id, request),
