@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{Parts, hook_options, log_unfit, prepare_database};
+use crate::app::{self, Parts, hook_options, log_unfit, prepare_database};
 use crate::config::{IntercomToKeap, Migrate, Settings};
 use crate::feed::Feed;
 use crate::http::{self, HttpParts, Keys, RemoteStanding};
@@ -170,6 +170,7 @@ impl Daemon<'_> {
             }),
             brings_newcomers: parts.brings_newcomers(),
             poll_age_limit: settings.http.ready_poll_age,
+            second: app::second_direction(settings),
             max_attempts: settings.sync.max_attempts,
             is_https: settings.http.public_url.as_ref().is_some_and(|url| url.scheme() == "https"),
         }

@@ -126,6 +126,30 @@ impl DueReason {
     }
 }
 
+/// The turn of a due contact whose opt-out waits: before everything else.
+pub const CONSENT_TURN: i16 = -1;
+/// The turn of a due contact whose write to Keap has a pace: a walk has made it due, or so many
+/// others have changed that nobody waits for this one. It comes after everything else.
+pub const PACED_TURN: i16 = 3;
+
+/// Calls to Keap in a day that polls, sweeps and edits of people take.
+const OTHER_CALLS_A_DAY: i64 = 3_000;
+
+/// The calls of Keap's day that are not for writes that nobody waits for: the reserve, and what the
+/// others still take until the day ends. `day_left`: in seconds.
+pub fn kept_calls(limit: i64, reserve_percent: u32, day_left: i64) -> i64 {
+    let reserve = limit * i64::from(reserve_percent) / 100;
+    let others = OTHER_CALLS_A_DAY.min((limit - reserve) / 2);
+    reserve + others * day_left / DAY_SECONDS
+}
+
+pub const DAY_SECONDS: i64 = 86_400;
+
+/// The seconds until Keap's day ends: at midnight UTC.
+pub fn day_left(now: DateTime<Utc>) -> i64 {
+    DAY_SECONDS - now.timestamp().rem_euclid(DAY_SECONDS)
+}
+
 /// Why a walk is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunReason {

@@ -2,7 +2,8 @@
 //! else.
 
 use keap_intercom_sync::outcome::Action;
-use keap_intercom_sync::sync::dry_run::{self, Scope};
+use keap_intercom_sync::sync::dry_run;
+use keap_intercom_sync::sync::preview::Scope;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 

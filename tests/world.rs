@@ -300,7 +300,11 @@ impl Worker {
     pub(crate) async fn work_off(&self) -> Counts {
         let before = *self.syncer.progress().borrow();
         while self.store.count_due().await.unwrap().0 > 0 {
-            if !self.syncer.urgent_step().await.unwrap() {
+            let mut poll = false;
+            let is_paced = self.store.next_paced().await.unwrap().is_some();
+            if !self.syncer.urgent_step().await.unwrap()
+                && !(is_paced && self.syncer.bulk_step(&mut poll).await.unwrap())
+            {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }

@@ -23,14 +23,28 @@ use crate::intercom::IntercomClient;
 use crate::keap::KeapClient;
 use crate::mapping::{Fitted, Mapping};
 use crate::remote::{Credential, Failure, Proxy, Standing};
+use crate::report::{Rates, SecondDirection};
 use crate::store::{HeldLease, SchemaState, Store, StoreError, StoreOptions};
-use crate::sync::{Board, Context, Direction, Doubt, Policy};
+use crate::sync::{Board, Context, Direction, Doubt, Pace, Policy};
 use crate::tasks::hooks::HookOptions;
 
 /// What the settings say of the second direction.
 fn direction(settings: &config::IntercomToKeap) -> Direction {
     let tie = TimeDelta::from_std(settings.tie).unwrap_or(Direction::ONE_WAY.tie);
     Direction { to_keap: settings.enabled, puts_back: settings.enabled && settings.put_back, tie }
+}
+
+/// What people are told of the second direction depends on these settings.
+pub fn second_direction(settings: &Settings) -> SecondDirection {
+    let second = &settings.intercom_to_keap;
+    SecondDirection {
+        enabled: second.enabled,
+        is_notified: second.enabled && settings.intercom.client_secret.is_some(),
+        rates: Rates {
+            per_minute: second.writes_per_minute,
+            reserve_percent: settings.keap.daily_reserve_percent,
+        },
+    }
 }
 
 /// The runtime of the program: one thread. The remotes allow some 170 calls a second, and a thread
@@ -51,6 +65,8 @@ pub struct Parts {
     pub intercom: Arc<IntercomClient>,
     pub fitting: Fitting,
     policy: Policy,
+    /// Writes to Keap that nobody waits for.
+    writes_per_minute: u32,
     /// The mapping fits otherwise than when the parts were built: they must be built again.
     pub outdated: AtomicBool,
 }
@@ -83,6 +99,7 @@ impl Parts {
             intercom: Arc::clone(&fitting.intercom),
             fitting,
             policy,
+            writes_per_minute: settings.intercom_to_keap.writes_per_minute,
             outdated: AtomicBool::new(false),
         })
     }
@@ -152,6 +169,7 @@ impl Parts {
         doubt: Arc<Doubt>,
         cancel: CancellationToken,
     ) -> Result<Arc<Context>, StoreError> {
+        let pace = Pace::new(self.writes_per_minute, self.policy.keap.daily_reserve_percent);
         Ok(Arc::new(Context {
             store: self.store.clone(),
             keap: Arc::clone(&self.keap),
@@ -161,7 +179,7 @@ impl Parts {
             policy: self.policy.clone(),
             lease,
             cancel,
-            board: Board { doubt, ..Board::default() },
+            board: Board { doubt, pace, ..Board::default() },
         }))
     }
 }

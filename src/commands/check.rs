@@ -24,6 +24,7 @@ pub async fn run(settings: &Settings) -> Ended {
         (Ok(_), Ok(_)) => matching(&parts, settings).await,
         _ => Ok(NOT_CHECKED.into()),
     };
+    let keap_answers = keap.is_ok();
     let settings_finding = Ok(match settings.warnings.as_slice() {
         [] => "all keys are known and well formed".to_owned(),
         warnings => warnings.join("; "),
@@ -42,7 +43,13 @@ pub async fn run(settings: &Settings) -> Ended {
         ("webhooks", webhooks(&parts, settings).await),
     ];
     let fields_wrong = fields.wrong;
-    let more = [("consent", Ok(fields.consent)), ("direction", Ok(fields.direction))];
+    let to_keap = if keap_answers {
+        may_write(&parts, settings).await
+    } else {
+        Ok("not checked, because Keap does not answer".into())
+    };
+    let more =
+        [("consent", Ok(fields.consent)), ("direction", Ok(fields.direction)), ("rights", to_keap)];
     let fields = fields.lines.into_iter().map(|line| ("field", line)).chain(more);
     for (what, finding) in checks.into_iter().chain(fields) {
         match finding {
@@ -160,6 +167,24 @@ async fn webhooks(parts: &Parts, settings: &Settings) -> Finding {
         Err(format!(
             "{verified} of {wanted} subscriptions verified; polls find the changes until then. The daemon makes them by itself: see whether it runs, and whether HTTP_PUBLIC_URL leads to it from outside. `keap-intercom-sync hooks verify` tries at once"
         ))
+    }
+}
+
+/// Whether the key may write contacts. It matters once the second direction is on.
+async fn may_write(parts: &Parts, settings: &Settings) -> Finding {
+    let is_on = settings.intercom_to_keap.enabled;
+    let forbidden = "Keap does not allow this key to write contacts (403); give its user that right, or use the key of another user";
+    match parts.keap.may_write().await {
+        Ok(true) if is_on => {
+            Ok("the key may write contacts, as far as a write of nothing can tell".into())
+        }
+        Ok(true) => Ok(
+            "nothing is written; the key may write contacts, as far as a write of nothing can tell"
+                .into(),
+        ),
+        Ok(false) if is_on => Err(forbidden.into()),
+        Ok(false) => Ok(format!("nothing is written; to switch the direction on: {forbidden}")),
+        Err(failure) => Err(failure.to_string()),
     }
 }
 

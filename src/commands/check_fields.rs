@@ -1,7 +1,7 @@
 //! The lines of `check` about the fields of the mapping.
 
 use crate::app::{Models, Needs, Parts, mapping};
-use crate::config::{OptOut, Settings};
+use crate::config::{CreateInKeap, OptOut, Settings};
 use crate::contact::Owner;
 use crate::intercom::MOST_ATTRIBUTES;
 use crate::keap;
@@ -90,12 +90,15 @@ fn direction(settings: &Settings) -> String {
     };
     let fields = if names.is_empty() { "no field".to_owned() } else { names.join(", ") };
     if settings.intercom_to_keap.enabled {
-        format!(
-            "both: Intercom may change {fields} in Keap{tags}; no contact is made or deleted there"
-        )
+        let made = match settings.intercom_to_keap.create {
+            CreateInKeap::Never => "no contact is made or deleted there",
+            CreateInKeap::Tagged => "users with create_tag get a contact there, and none is deleted",
+            CreateInKeap::Users => "all users get a contact there, and none is deleted",
+        };
+        format!("both: Intercom may change {fields} in Keap{tags}; {made}")
     } else {
         format!(
-            "from Keap to Intercom only; with intercom_to_keap.enabled, Intercom could change {fields} in Keap{tags}"
+            "from Keap to Intercom only; with intercom_to_keap.enabled, Intercom could change {fields} in Keap{tags}; what that would write now: INTERCOM_TO_KEAP__ENABLED=true keap-intercom-sync sync --all --dry-run"
         )
     }
 }

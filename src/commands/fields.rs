@@ -1,24 +1,19 @@
-//! `fields`: shows what both accounts hold, writes a first mapping, and makes missing attributes.
+//! `fields`: shows what both accounts hold, and writes a first mapping.
 
-use std::io::IsTerminal as _;
-
-use anyhow::bail;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::missing_tags::{make_tags, missing_tags};
-use super::{Ended, NOTHING_DONE, WELL, exit};
-use crate::app::{self, Fitting, Models, Needs};
+use super::fields_create::create;
+use super::{Ended, WELL, exit};
+use crate::app::{self, Models, Needs};
 use crate::config::{Needed, Settings};
-use crate::contact::Form;
-use crate::intercom::{self, Attribute, MOST_ATTRIBUTES, attribute_name};
+use crate::intercom::{self, Attribute};
 use crate::keap::{self, CustomField};
-use crate::mapping::Rule;
 
 #[derive(Debug, Subcommand)]
 pub enum FieldsCommand {
-    /// Make the attributes in Intercom that fields with create_attribute = true need. Shows them
-    /// and asks first.
+    /// Make the custom fields in Keap that a [[field]] names and Keap lacks, and the attributes in
+    /// Intercom that fields with create_attribute = true need. Shows them and asks first.
     Create {
         /// Do not ask.
         #[arg(long)]
@@ -175,92 +170,6 @@ fn attribute_for(label: &str) -> String {
         .map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' })
         .collect();
     plain.trim_matches('_').to_owned()
-}
-
-/// An attribute that is missing, with the type that fits.
-struct Missing<'a> {
-    rule: &'a Rule,
-    name: &'a str,
-    kind: &'static str,
-}
-
-async fn create(fitting: &Fitting, models: &Models, yes: bool) -> Ended {
-    let missing = missing(fitting, models)?;
-    let tags = missing_tags(&fitting.mapping, models);
-    if missing.is_empty() && tags.is_empty() {
-        outln!(
-            "No attribute is missing. Only a [[field]] with create_attribute = true can have one made."
-        );
-        return exit(WELL);
-    }
-    let living = attributes(models).count();
-    if living + missing.len() > MOST_ATTRIBUTES {
-        bail!(
-            "Intercom allows {MOST_ATTRIBUTES} attributes and has {living}, so {} more are too many; archive some of them there, or map fewer fields",
-            missing.len()
-        );
-    }
-    if !missing.is_empty() {
-        outln!("These attributes will be made in Intercom:");
-    }
-    for Missing { rule, name, kind } in &missing {
-        outln!("  {name}  {kind}  for {}", rule.keap);
-    }
-    if !tags.is_empty() {
-        outln!("These tags will be made in Keap: {}", tags.join(", "));
-    }
-    if !yes && !confirmed()? {
-        outln!("Nothing was made.");
-        return exit(NOTHING_DONE);
-    }
-    for Missing { name, kind, .. } in &missing {
-        fitting.intercom.create_attribute(name, kind, None).await?;
-        outln!("✓ {name}");
-    }
-    make_tags(&fitting.keap, &tags).await?;
-    exit(WELL)
-}
-
-fn missing<'a>(fitting: &'a Fitting, models: &Models) -> anyhow::Result<Vec<Missing<'a>>> {
-    let mut missing = Vec::new();
-    for rule in fitting.mapping.rules().iter().filter(|rule| rule.create_attribute) {
-        let Some(name) = attribute_name(&rule.intercom) else {
-            continue;
-        };
-        if attributes(models).any(|attribute| attribute.name == name) {
-            continue;
-        }
-        let holds = keap::holds(&rule.keap, models.keap.as_ref());
-        let holds = match holds {
-            Ok(holds) => holds,
-            Err(unfit) => bail!("{}: {}", rule.name, unfit.why),
-        };
-        missing.push(Missing { rule, name, kind: fitting_type(holds.forms.first().copied()) });
-    }
-    Ok(missing)
-}
-
-/// The type of an attribute for values of a form.
-fn fitting_type(form: Option<Form>) -> &'static str {
-    match form {
-        Some(Form::Whole) => "integer",
-        Some(Form::Decimal) => "float",
-        Some(Form::YesNo) => "boolean",
-        Some(Form::Day) => "date",
-        Some(Form::Time) => "datetime",
-        Some(Form::Text | Form::Email | Form::Phone | Form::List) | None => "string",
-    }
-}
-
-/// Asks on the terminal. Without one, nobody can answer.
-fn confirmed() -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        bail!("nobody can be asked, because the input is no terminal; add --yes");
-    }
-    outln!("Make them? [y/N]");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod config;
 mod database;
 pub mod explain;
 pub mod fields;
+mod fields_create;
 pub mod health;
 pub mod held;
 pub mod hooks;

@@ -165,6 +165,8 @@ settings! {
         create_brake: Whole<i64, 1, 1_000_000>;
         /// How long a create without an answer is left alone before it is looked for.
         create_retry: Seconds<1, 3600>;
+        /// How many contacts a minute are written to Keap that nobody waits for.
+        writes_per_minute: Whole<u32, 1, 60_000>;
     }
 
     /// How deletions and merges in Keap are noticed, and what happens then.

@@ -14,7 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::code::Code;
 use super::problem::{Problem, ProblemBody};
+use super::ready::keap_day;
 use super::state::HttpState;
+use crate::report::{KeapQueue, misses_notifications};
+use crate::store::TwoWay;
 
 /// The buckets of all durations, in seconds: from a call on loopback to a page of a long walk.
 const DURATION_BUCKETS_SECONDS: &[f64] =
@@ -47,6 +50,11 @@ fn recorder() -> Option<&'static PrometheusHandle> {
                     counter!("keap_intercom_sync_created_in_keap_total").increment(0);
                     counter!("keap_intercom_sync_notifications_total", "action" => "queued")
                         .increment(0);
+                    counter!("keap_intercom_sync_conflicts_total").increment(0);
+                    for why in ["value", "opt_out", "forbidden"] {
+                        counter!("keap_intercom_sync_keap_refusals_total", "why" => why)
+                            .increment(0);
+                    }
                     Some(handle)
                 }
                 Err(error) => {
@@ -74,6 +82,55 @@ fn describe_second_direction() {
         "keap_intercom_sync_writes_to_keap_total",
         "Contacts whose values of Intercom were written to Keap."
     );
+    describe_counter!(
+        "keap_intercom_sync_conflicts_total",
+        "Contacts with a field that was edited on both sides."
+    );
+    describe_counter!(
+        "keap_intercom_sync_keap_refusals_total",
+        "Writes that Keap does not take, by what it refuses."
+    );
+    describe_gauge!(
+        "keap_intercom_sync_audit_braked",
+        "1 when the brake stopped the last audit, which then changed nothing."
+    );
+    describe_gauge!(
+        "keap_intercom_sync_keap_queue",
+        "Contacts that wait for a write to Keap, by their turn."
+    );
+    describe_gauge!(
+        "keap_intercom_sync_keap_queue_seconds",
+        "The time until the last of them is written."
+    );
+    describe_gauge!(
+        "keap_intercom_sync_search_lag_seconds",
+        "The longest time of the last day until Intercom's list showed a write."
+    );
+    describe_gauge!(
+        "keap_intercom_sync_notifications_missing",
+        "1 while polls find changes in Intercom and no notification comes."
+    );
+}
+
+/// The gauges of the second direction, which exist only while it is on.
+fn set_second_direction(state: &HttpState, two_way: &TwoWay, float: impl Fn(i64) -> f64) {
+    let flag = |is_set: bool| f64::from(u8::from(is_set));
+    let queue = KeapQueue::of(two_way, state.second.rates, keap_day(state));
+    gauge!("keap_intercom_sync_audit_braked").set(flag(two_way.is_braked()));
+    gauge!("keap_intercom_sync_keap_queue", "turn" => "next").set(float(queue.waiting));
+    gauge!("keap_intercom_sync_keap_queue", "turn" => "paced").set(float(queue.paced));
+    gauge!("keap_intercom_sync_keap_queue_seconds").set(queue.empty_in.as_secs_f64());
+    let lag = two_way.search_lag.unwrap_or_default();
+    gauge!("keap_intercom_sync_search_lag_seconds").set(lag.as_secs_f64());
+    let is_missing = state.second.is_notified && misses_notifications(two_way);
+    gauge!("keap_intercom_sync_notifications_missing").set(flag(is_missing));
+    let audit = two_way.audit.as_ref().filter(|audit| audit.failure.is_none());
+    let ages = [("intercom_changed", two_way.read_age), ("audit", audit.map(|audit| audit.age))];
+    for (feed, age) in ages {
+        if let Some(age) = age {
+            gauge!("keap_intercom_sync_success_age_seconds", "feed" => feed).set(age.as_secs_f64());
+        }
+    }
 }
 
 fn describe() {
@@ -193,6 +250,9 @@ async fn set_gauges(state: &HttpState) {
         .set(float(overview.hooks - overview.hooks_verified));
     let braked = f64::from(u8::from(overview.sweep_braked));
     gauge!("keap_intercom_sync_sweep_braked").set(braked);
+    if let Some(two_way) = &overview.two_way {
+        set_second_direction(state, two_way, float);
+    }
     for feed in overview.feeds {
         gauge!("keap_intercom_sync_lag_seconds", "feed" => feed.feed).set(feed.lag.as_secs_f64());
         if let Some(age) = feed.age {

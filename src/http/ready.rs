@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 
 use super::state::HttpState;
 use crate::feed::Feed;
-use crate::report::PartStates;
-use crate::store::Overview;
+use crate::report::{DayQuota, KeapQueue, PartStates};
+use crate::store::{Overview, TwoWay};
 
 /// Whether contacts flow, part by part.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,6 +29,7 @@ pub(super) struct Ready {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Checks {
     /// `ok`, `read_only`, `down`, or `starting` until the daemon has prepared it.
     database: Check,
@@ -47,6 +48,12 @@ pub(super) struct Checks {
     /// `ok`, `fields_held` (some fields are held for every contact), or `waits` (a changed mapping
     /// waits for a person). The other fields flow in every case.
     mapping: MappingCheck,
+    /// The reading of Intercom's list of changes: `off`, `ok`, `late`, or `never`.
+    intercom_list: PollCheck,
+    /// The comparison of all users: `off`, `never`, `ok`, `braked`, or `failed`.
+    audit: AuditCheck,
+    /// What waits for a write to Keap: `off`, `ok` (nothing waits), or `waiting`.
+    keap_queue: KeapQueueCheck,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -97,6 +104,71 @@ impl WalkCheck {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AuditCheck {
+    #[schema(value_type = String, example = "off")]
+    state: &'static str,
+    age_seconds: Option<u64>,
+}
+
+impl AuditCheck {
+    fn of(two_way: Option<&TwoWay>) -> Self {
+        let audit = two_way.and_then(|two_way| two_way.audit.as_ref());
+        let state = match (two_way, audit) {
+            (None, _) => "off",
+            (_, None) => "never",
+            (_, Some(audit)) if audit.is_braked => "braked",
+            (_, Some(audit)) if audit.failure.is_some() => "failed",
+            _ => "ok",
+        };
+        Self { state, age_seconds: audit.map(|audit| audit.age.as_secs()) }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KeapQueueCheck {
+    #[schema(value_type = String, example = "off")]
+    state: &'static str,
+    /// Contacts that are looked at next.
+    waiting: i64,
+    /// Contacts that nobody waits for: a walk has found them.
+    paced: i64,
+    /// When the last of them is written.
+    empty_in_seconds: u64,
+    /// What Keap allows in a day, and what is left of it; null until an answer has shown it.
+    calls_a_day: Option<i64>,
+    calls_left: Option<i64>,
+}
+
+impl KeapQueueCheck {
+    fn of(state: &HttpState, two_way: Option<&TwoWay>) -> Self {
+        let day = keap_day(state);
+        let queue = two_way.map(|two_way| KeapQueue::of(two_way, state.second.rates, day));
+        let (waiting, paced) = queue.map_or((0, 0), |queue| (queue.waiting, queue.paced));
+        Self {
+            state: match queue {
+                None => "off",
+                Some(_) if waiting + paced == 0 => "ok",
+                Some(_) => "waiting",
+            },
+            waiting,
+            paced,
+            empty_in_seconds: queue.map_or(0, |queue| queue.empty_in.as_secs()),
+            calls_a_day: day.map(|day| day.limit),
+            calls_left: day.map(|day| day.left),
+        }
+    }
+}
+
+/// What Keap allows this process today.
+pub(super) fn keap_day(state: &HttpState) -> Option<DayQuota> {
+    let remotes = (state.remotes)();
+    let keap = remotes.iter().find(|remote| remote.name == "Keap")?;
+    DayQuota::tightest(keap.limits.iter().map(|(name, limit, left)| (name.as_str(), *limit, *left)))
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct WebhookCheck {
     #[schema(value_type = String, example = "off")]
     state: &'static str,
@@ -131,11 +203,15 @@ impl MappingCheck {
     (status = 200, description = "Contacts flow", body = Ready, example = json!({
         "status": "ready", "timestamp": "2026-11-25T04:05:54.285Z", "environment": "production", "version": "0.1.0",
         "checks": { "database": { "state": "ok" }, "lease": { "state": "holder" }, "poll": { "state": "ok", "ageSeconds": 2, "limitSeconds": 900 }, "walks": { "state": "ok" },
-            "keap": { "state": "ok" }, "intercom": { "state": "ok" }, "webhooks": { "state": "ok", "subscriptions": 3, "verified": 3 } } })),
+            "keap": { "state": "ok" }, "intercom": { "state": "ok" }, "webhooks": { "state": "ok", "subscriptions": 3, "verified": 3 }, "mapping": { "state": "ok", "heldFields": 0 },
+            "intercomList": { "state": "ok", "ageSeconds": 20, "limitSeconds": 900 }, "audit": { "state": "ok", "ageSeconds": 3600 },
+            "keapQueue": { "state": "waiting", "waiting": 1, "paced": 120, "emptyInSeconds": 120, "callsADay": 30000, "callsLeft": 21000 } } })),
     (status = 503, description = "Contacts do not flow: a check says why", body = Ready, example = json!({
         "status": "not_ready", "timestamp": "2026-11-25T04:05:54.285Z", "environment": "production", "version": "0.1.0",
         "checks": { "database": { "state": "ok" }, "lease": { "state": "free" }, "poll": { "state": "late", "ageSeconds": 4000, "limitSeconds": 900 }, "walks": { "state": "ok" },
-            "keap": { "state": "ok" }, "intercom": { "state": "ok" }, "webhooks": { "state": "ok", "subscriptions": 3, "verified": 3 } } }))))]
+            "keap": { "state": "ok" }, "intercom": { "state": "ok" }, "webhooks": { "state": "ok", "subscriptions": 3, "verified": 3 }, "mapping": { "state": "ok", "heldFields": 0 },
+            "intercomList": { "state": "ok", "ageSeconds": 20, "limitSeconds": 900 }, "audit": { "state": "ok", "ageSeconds": 3600 },
+            "keapQueue": { "state": "waiting", "waiting": 1, "paced": 120, "emptyInSeconds": 120, "callsADay": 30000, "callsLeft": 21000 } } }))))]
 pub(super) async fn ready(State(state): State<Arc<HttpState>>) -> (StatusCode, Json<Ready>) {
     // Before the database is prepared, its tables are missing or about to change.
     let overview = if state.start.is_over() { state.overview.get().await } else { None };
@@ -163,6 +239,15 @@ fn checks(state: &HttpState, overview: Option<&Overview>) -> (Checks, bool) {
     };
     let age = overview.and_then(|overview| overview.feed(Feed::Changed)).and_then(|feed| feed.age);
     let poll = match (overview, age) {
+        (None, _) => "unknown",
+        (_, None) => "never",
+        (_, Some(age)) if age > state.poll_age_limit => "late",
+        _ => "ok",
+    };
+    let two_way = overview.and_then(|overview| overview.two_way.as_ref());
+    let list_age = two_way.and_then(|two_way| two_way.read_age);
+    let list = match (overview, list_age) {
+        _ if !state.second.enabled => "off",
         (None, _) => "unknown",
         (_, None) => "never",
         (_, Some(age)) if age > state.poll_age_limit => "late",
@@ -202,9 +287,17 @@ fn checks(state: &HttpState, overview: Option<&Overview>) -> (Checks, bool) {
         intercom: remote("Intercom"),
         webhooks: WebhookCheck { state: webhooks, subscriptions: hooks, verified },
         mapping: MappingCheck::of(overview),
+        intercom_list: PollCheck {
+            state: list,
+            age_seconds: list_age.map(|age| age.as_secs()),
+            limit_seconds: state.poll_age_limit.as_secs(),
+        },
+        audit: AuditCheck::of(two_way),
+        keap_queue: KeapQueueCheck::of(state, two_way),
     };
     let is_ready = matches!(lease, "holder" | "standby")
         && poll == "ok"
+        && matches!(list, "ok" | "off")
         && checks.walks.state == "ok"
         && checks.database.state == "ok"
         && checks.keap.state != "refused"
@@ -220,5 +313,6 @@ pub(super) fn part_states(state: &HttpState, overview: Option<&Overview>) -> Par
         keap: known(checks.keap.state),
         intercom: known(checks.intercom.state),
         webhooks: known(checks.webhooks.state),
+        keap_day: keap_day(state),
     }
 }

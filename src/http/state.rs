@@ -14,6 +14,7 @@ use super::start::Start;
 use super::ui::Entrance;
 use super::waits::Waits;
 use crate::bucket::Bucket;
+use crate::report::SecondDirection;
 use crate::store::{Store, StoreError};
 use crate::trigger::Trigger;
 
@@ -76,6 +77,7 @@ pub struct HttpParts {
     pub brings_newcomers: bool,
     /// The last complete poll is late when it is older than this.
     pub poll_age_limit: Duration,
+    pub second: SecondDirection,
     /// Attempts before a contact is held.
     pub max_attempts: u32,
     /// People reach this surface over HTTPS, so cookies never travel without it.
@@ -98,6 +100,7 @@ pub(super) struct HttpState {
     pub changed_in_intercom: Box<HintOfIntercom>,
     pub brings_newcomers: bool,
     pub poll_age_limit: Duration,
+    pub second: SecondDirection,
     pub max_attempts: u32,
     /// The door of the operator's page.
     pub entrance: Entrance,
@@ -115,13 +118,14 @@ impl HttpState {
             keys: parts.keys,
             start: Start::new(parts.prepared, parts.start_limit, parts.cancel.clone()),
             waits: Waits::new(store.clone(), parts.cancel),
-            overview: OverviewCache::new(store.clone()),
+            overview: OverviewCache::new(store.clone(), parts.second.enabled),
             is_alive: parts.is_alive,
             holds_lease: parts.holds_lease,
             remotes: parts.remotes,
             changed_in_intercom: parts.changed_in_intercom,
             brings_newcomers: parts.brings_newcomers,
             poll_age_limit: parts.poll_age_limit,
+            second: parts.second,
             max_attempts: parts.max_attempts,
             entrance: Entrance::new(parts.is_https),
             docs: OnceLock::new(),

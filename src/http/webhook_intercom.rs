@@ -51,6 +51,7 @@ pub(super) async fn deliver(
     if !state.keys.is_signed(signature, &body) {
         return Err(Problem::unauthorized("the signature is missing or wrong"));
     }
+    state.store.notified().await?;
     let is_news = match item(&body) {
         Some(item) => (state.changed_in_intercom)(item).await?.ok_or_else(|| {
             let why = "keap-intercom-sync is starting and does not know its mapping yet; nothing was stored";

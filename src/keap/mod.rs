@@ -2,6 +2,7 @@
 
 mod client;
 mod create;
+mod create_field;
 mod hooks;
 mod limits;
 mod model;
@@ -20,6 +21,7 @@ pub use model::{
     TaggedPage, Updated,
 };
 pub use places::{
-    CustomField, KeapModel, Tag, holds, needs_fields, needs_tags, needs_users, standard_places, tag,
+    CustomField, KeapModel, NewField, Tag, holds, missing_field, needs_fields, needs_tags,
+    needs_users, standard_places, tag,
 };
 pub use wire::{Change, LEFT, OPT_OUT};

@@ -307,6 +307,30 @@ fn custom<'a>(name: &str, model: &'a KeapModel) -> Result<&'a CustomField, Unfit
     }))
 }
 
+/// A custom field that a place names and the account lacks.
+pub struct NewField<'a> {
+    pub label: &'a str,
+    /// A field with a similar name.
+    pub near: Option<String>,
+}
+
+/// The custom field that this place names, if the account has none of that name. An id and the name
+/// of a column are given by Keap.
+pub fn missing_field<'a>(place: &'a str, model: &KeapModel) -> Option<NewField<'a>> {
+    let label = place.strip_prefix(CUSTOM)?.trim();
+    let is_given = label.starts_with('_') || label.bytes().all(|byte| byte.is_ascii_digit());
+    let alike = |known: &str| known.trim().to_lowercase() == label.to_lowercase();
+    let is_there = model
+        .fields
+        .iter()
+        .any(|field| alike(&field.label) || field.name.as_deref().is_some_and(alike));
+    if is_given || is_there {
+        return None;
+    }
+    let labels = model.fields.iter().map(|field| field.label.as_str());
+    Some(NewField { label, near: nearest(label, labels).map(str::to_owned) })
+}
+
 /// Keap's description of its contacts.
 #[derive(Deserialize)]
 pub(super) struct ModelWire {

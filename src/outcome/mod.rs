@@ -11,7 +11,7 @@ mod skip;
 
 pub use action::{Action, SyncStatus};
 pub use hold::{EMAIL_IN_KEAP, HoldReason, PING_PONG};
-pub use run::{BRAKE, CREATE_BRAKE_REMEDY, RunFailure};
+pub use run::{AUDIT_BRAKE, BRAKE, CREATE_BRAKE_REMEDY, RunFailure};
 pub use skip::SkipReason;
 
 use std::fmt;

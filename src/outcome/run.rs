@@ -57,7 +57,7 @@ impl RunFailure {
 pub const BRAKE: &str = "brake";
 
 /// The same of an audit.
-const AUDIT_BRAKE: &str = "audit_brake";
+pub const AUDIT_BRAKE: &str = "audit_brake";
 
 /// The same of creates in Keap.
 const CREATE_BRAKE: &str = "create_brake";

@@ -2,13 +2,17 @@
 //! The commands print it and the pages show it, so each sentence stands once.
 
 mod contact;
+mod keap_queue;
 mod lines;
 mod run;
 mod status;
+mod to_keap;
 mod troubles;
 pub mod words;
 
 pub use contact::{Fact, Story};
+pub use keap_queue::{DayQuota, KeapQueue, Rates, SecondDirection, calls_of, time_for};
 pub use run::{came_of, outcomes_of, scope_of};
 pub use status::{PartStates, Status, is_counted, lag_seconds};
+pub use to_keap::misses_notifications;
 pub use troubles::Trouble;

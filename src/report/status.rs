@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::keap_queue::{DayQuota, SecondDirection};
 use crate::feed::{Cursor, Feed, Phase};
-use crate::store::{LeaseHolder, Leaving, MappingState, Run, Store, StoreError};
+use crate::store::{LeaseHolder, Leaving, MappingState, Run, Store, StoreError, TwoWay};
 use crate::tasks::lease;
 
 /// Runs that are shown, newest first.
@@ -18,6 +19,8 @@ pub struct PartStates {
     pub intercom: Option<String>,
     /// `off`, `ok` or `incomplete`.
     pub webhooks: Option<String>,
+    /// What Keap allows today.
+    pub keap_day: Option<DayQuota>,
 }
 
 /// How the installation stands.
@@ -38,6 +41,9 @@ pub struct Status {
     pub parts: PartStates,
     /// The last successful poll is late when it is older than this.
     pub poll_age_limit: Duration,
+    pub second: SecondDirection,
+    /// How the second direction stands; `None` while it is off.
+    pub two_way: Option<TwoWay>,
 }
 
 impl Status {
@@ -46,8 +52,10 @@ impl Status {
         store: &Store,
         parts: PartStates,
         poll_age_limit: Duration,
+        second: SecondDirection,
     ) -> Result<Self, StoreError> {
         let (due, held) = store.count_due().await?;
+        let two_way = if second.enabled { Some(store.two_way().await?) } else { None };
         Ok(Self {
             read_only: store.is_read_only().await?,
             lease: store.lease_holder().await?,
@@ -62,6 +70,8 @@ impl Status {
             leaving: store.leaving().await?,
             parts,
             poll_age_limit,
+            second,
+            two_way,
         })
     }
 

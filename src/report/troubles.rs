@@ -55,6 +55,7 @@ impl Status {
         troubles.extend(remote_trouble(&self.parts.keap, "Keap", "KEAP_API_KEY"));
         troubles.extend(remote_trouble(&self.parts.intercom, "Intercom", "INTERCOM_ACCESS_TOKEN"));
         troubles.extend(self.poll_trouble());
+        troubles.extend(self.two_way_troubles());
         troubles.extend(self.walk_troubles());
         troubles.extend(self.ahead_trouble());
         troubles.extend(self.run_troubles());

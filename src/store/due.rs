@@ -9,7 +9,7 @@ use sqlx::FromRow;
 use super::listen::{Request, announce};
 use super::{Fence, Result, Store, StoreError, Transaction, intent, keap_id, keap_ids, seconds};
 use crate::contact::{Digest, KeapId};
-use crate::feed::DueReason;
+use crate::feed::{CONSENT_TURN, DueReason, PACED_TURN};
 
 /// A due row as a pass takes it.
 #[derive(Debug, Clone, FromRow)]
@@ -22,6 +22,10 @@ pub struct DueRow {
     pub attempts: i32,
     /// A webhook requested it. Anybody who knows the webhook's secret can send one.
     pub hinted: bool,
+    /// An opt-out is among its changes.
+    pub is_consent: bool,
+    /// It has changed in Intercom.
+    pub looks_at_intercom: bool,
 }
 
 /// The due row of a contact that a pass is about to look at.
@@ -36,6 +40,45 @@ pub struct Waiting {
     pub sighting: Option<Digest>,
     /// It has changed in Intercom.
     pub looks_at_intercom: bool,
+}
+
+/// Contacts that have changed in Intercom, by their turn.
+#[derive(Debug, Default)]
+pub struct ChangedInIntercom {
+    /// An opt-out is among the changes.
+    pub consent: Vec<KeapId>,
+    /// Somebody has edited them a moment ago.
+    pub now: Vec<KeapId>,
+    /// Nobody waits for them: their writes to Keap have a pace.
+    pub paced: Vec<KeapId>,
+}
+
+impl ChangedInIntercom {
+    pub fn len(&self) -> usize {
+        self.consent.len() + self.now.len() + self.paced.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes others in.
+    pub fn extend(&mut self, others: Self) {
+        self.consent.extend(others.consent);
+        self.now.extend(others.now);
+        self.paced.extend(others.paced);
+    }
+
+    /// The same in parts of this size. Opt-outs come first.
+    pub fn parts(&self, size: usize) -> impl Iterator<Item = Self> {
+        let consent = self.consent.chunks(size);
+        let now = self.now.chunks(size);
+        let paced = self.paced.chunks(size);
+        let consent = consent.map(|ids| Self { consent: ids.to_vec(), ..Self::default() });
+        let now = now.map(|ids| Self { now: ids.to_vec(), ..Self::default() });
+        let paced = paced.map(|ids| Self { paced: ids.to_vec(), ..Self::default() });
+        consent.chain(now).chain(paced)
+    }
 }
 
 impl Waiting {
@@ -72,21 +115,42 @@ impl Store {
         transaction!(self, tx, { put_requests(tx, ids, reason).await })
     }
 
-    /// The next due contacts without those that are in flight. The most urgent comes first.
-    /// `hinted`: includes contacts that webhooks requested.
+    /// The next due contacts without those that are in flight, and without those that have a pace.
+    /// The most urgent comes first. `hinted`: includes contacts that webhooks
+    /// requested.
     pub async fn due(&self, limit: usize, busy: &[KeapId], hinted: bool) -> Result<Vec<DueRow>> {
         let busy: Vec<i64> = busy.iter().map(|id| id.get()).collect();
         transaction!(self, tx, {
             intent::put_rechecks(tx).await?;
             Ok(sqlx::query_as(
-                "select keap_contact_id, version, attempts, reason = $4 as hinted from contact_due
-                      where not held and due_at <= now() and keap_contact_id <> all($2) and ($3 or reason <> $4)
+                "select keap_contact_id, version, attempts, reason = $4 as hinted, priority = $6 as is_consent,
+                        looks_at_intercom from contact_due
+                      where not held and due_at <= now() and keap_contact_id <> all($2) and ($3 or reason <> $4) and priority < $5
                       order by priority, due_at limit $1",
             )
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .bind(&busy)
             .bind(hinted)
             .bind(DueReason::Webhook.as_str())
+            .bind(PACED_TURN)
+            .bind(CONSENT_TURN)
+            .fetch_all(&mut **tx)
+            .await?)
+        })
+    }
+
+    /// The next due contacts that have a pace, without those that are in flight.
+    pub async fn paced(&self, limit: usize, busy: &[KeapId]) -> Result<Vec<DueRow>> {
+        let busy: Vec<i64> = busy.iter().map(|id| id.get()).collect();
+        transaction!(self, tx, {
+            Ok(sqlx::query_as(
+                "select keap_contact_id, version, attempts, false as hinted, false as is_consent, looks_at_intercom from contact_due
+                  where not held and due_at <= now() and keap_contact_id <> all($2) and priority >= $3
+                  order by priority, due_at limit $1",
+            )
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind(&busy)
+            .bind(PACED_TURN)
             .fetch_all(&mut **tx)
             .await?)
         })
@@ -109,17 +173,29 @@ impl Store {
     }
 
     /// The time until the next contact is due, or is read once more: zero if one is due already, `None` if none is.
+    /// Contacts that have a pace do not count.
     pub async fn next_due(&self) -> Result<Option<Duration>> {
         let time: Option<f64> = transaction!(self, tx, {
             Ok(sqlx::query_scalar(
                 "select extract(epoch from least(
-                     (select min(due_at) from contact_due where not held),
+                     (select min(due_at) from contact_due where not held and priority < $1),
                      (select min(recheck_at) from contact_intent intent
                        where not exists (select from contact_due due where due.keap_contact_id = intent.keap_contact_id))
                  ) - now())::float8",
             )
+            .bind(PACED_TURN)
             .fetch_one(&mut **tx)
             .await?)
+        })?;
+        Ok(time.map(seconds))
+    }
+
+    /// The same for contacts that have a pace.
+    pub async fn next_paced(&self) -> Result<Option<Duration>> {
+        let time: Option<f64> = transaction!(self, tx, {
+            let sql = "select extract(epoch from min(due_at) - now())::float8 from contact_due
+                        where not held and priority >= $1";
+            Ok(sqlx::query_scalar(sql).bind(PACED_TURN).fetch_one(&mut **tx).await?)
         })?;
         Ok(time.map(seconds))
     }
@@ -197,8 +273,25 @@ pub(super) async fn put_again(tx: &mut Transaction, ids: &[KeapId]) -> Result<()
     announce(tx, Request::Due).await
 }
 
-/// Makes contacts due that have changed in Intercom.
-pub(super) async fn put_changed_in_intercom(tx: &mut Transaction, ids: &[KeapId]) -> Result<()> {
+/// Makes contacts due that have changed in Intercom. The most urgent of several causes counts.
+pub(super) async fn put_changed_in_intercom(
+    tx: &mut Transaction,
+    changed: &ChangedInIntercom,
+) -> Result<()> {
+    let ChangedInIntercom { consent, now, paced } = changed;
+    let now_turn = DueReason::Again.priority();
+    for (ids, turn) in [(consent, CONSENT_TURN), (now, now_turn), (paced, PACED_TURN)] {
+        put_by_turn(tx, ids, turn).await?;
+    }
+    Ok(())
+}
+
+/// Makes contacts due whose writes to Keap have a pace.
+pub(super) async fn put_paced(tx: &mut Transaction, ids: &[KeapId]) -> Result<()> {
+    put_by_turn(tx, ids, PACED_TURN).await
+}
+
+async fn put_by_turn(tx: &mut Transaction, ids: &[KeapId], turn: i16) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
@@ -207,11 +300,11 @@ pub(super) async fn put_changed_in_intercom(tx: &mut Transaction, ids: &[KeapId]
          select id, $2, $3, true from unnest($1::bigint[]) as id
          on conflict (keap_contact_id) do update
             set version = due.version + 1, due_at = least(due.due_at, now()), held = false, looks_at_intercom = true,
-                sighting = null, updated_at = now()",
+                priority = least(due.priority, excluded.priority), sighting = null, updated_at = now()",
     )
     .bind(in_order(ids))
     .bind(DueReason::Again.as_str())
-    .bind(DueReason::Again.priority())
+    .bind(turn)
     .execute(&mut **tx)
     .await?;
     announce(tx, Request::Due).await
@@ -231,7 +324,8 @@ pub(super) async fn put_retries(tx: &mut Transaction, mut rows: Vec<RetryRow>) -
          insert into contact_due as due (keap_contact_id, reason, priority, due_at, attempts, last_error, sighting)
          select id, $7, $8, now() + make_interval(secs => delay), attempts, error, sighting from new
          on conflict (keap_contact_id) do update
-            set reason = excluded.reason, priority = excluded.priority, due_at = excluded.due_at, attempts = excluded.attempts,
+            set reason = excluded.reason, due_at = excluded.due_at, attempts = excluded.attempts,
+                priority = case when due.priority in ($9, $10) then due.priority else excluded.priority end,
                 last_error = excluded.last_error, held = false, sighting = excluded.sighting, updated_at = now()
           where due.version = (select new.version from new where new.id = due.keap_contact_id)",
     )
@@ -243,6 +337,8 @@ pub(super) async fn put_retries(tx: &mut Transaction, mut rows: Vec<RetryRow>) -
     .bind(rows.iter().map(|row| row.version).collect::<Vec<_>>())
     .bind(DueReason::Retry.as_str())
     .bind(DueReason::Retry.priority())
+    .bind(CONSENT_TURN)
+    .bind(PACED_TURN)
     .execute(&mut **tx)
     .await?;
     announce(tx, Request::Due).await

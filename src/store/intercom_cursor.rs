@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
+use super::due::{self, ChangedInIntercom};
 use super::mapping::{self, Mappings};
 use super::newcomer::{self, NewcomerRow};
-use super::{Fence, Result, Store, Transaction, due};
+use super::{Fence, Result, Store, Transaction};
 use crate::contact::{Bases, IntercomId, KeapId};
 use crate::outcome::EMAIL_IN_KEAP;
 
@@ -36,6 +37,8 @@ pub struct IntercomCursor {
     pub position: Option<DateTime<Utc>>,
     /// When the last whole walk ended.
     pub walked_at: Option<DateTime<Utc>>,
+    /// The longest time of the last day until the list showed a write of ours. Read only.
+    pub search_lag_seconds: Option<i32>,
 }
 
 /// A linked contact, by its Intercom contact.
@@ -65,7 +68,7 @@ pub struct SettledUser {
 #[derive(Debug, Default)]
 pub struct SeenUsers {
     /// They differ from what was settled.
-    pub changed: Vec<KeapId>,
+    pub changed: ChangedInIntercom,
     pub settled: Vec<SettledUser>,
     /// They may have no link.
     pub newcomers: Vec<NewcomerRow>,
@@ -130,7 +133,9 @@ impl Store {
     /// How far a list was read; empty before its first walk.
     pub async fn intercom_cursor(&self, feed: IntercomFeed) -> Result<IntercomCursor> {
         transaction!(self, tx, {
-            let sql = "select position, walked_at from intercom_cursor where feed = $1";
+            let sql = "select position, walked_at,
+                              case when search_lag_at > now() - interval '1 day' then search_lag_seconds end as search_lag_seconds
+                         from intercom_cursor where feed = $1";
             let found: Option<IntercomCursor> =
                 sqlx::query_as(sql).bind(feed.as_str()).fetch_optional(&mut **tx).await?;
             Ok(found.unwrap_or_default())
@@ -138,8 +143,8 @@ impl Store {
     }
 
     /// Makes a contact due that a notification of Intercom names.
-    pub async fn hint_of_intercom(&self, id: KeapId) -> Result<()> {
-        transaction!(self, tx, { due::put_changed_in_intercom(tx, &[id]).await })
+    pub async fn hint_of_intercom(&self, changed: &ChangedInIntercom) -> Result<()> {
+        transaction!(self, tx, { due::put_changed_in_intercom(tx, changed).await })
     }
 
     /// Stores what a page showed, and how far its list was read.

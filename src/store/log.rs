@@ -26,6 +26,8 @@ pub struct LogRow {
     pub run_id: Option<Uuid>,
     /// Intercom's id of the request that wrote the contact, for its support.
     pub request_id: Option<String>,
+    /// How many fields were edited on both sides.
+    pub conflicts: Option<i16>,
 }
 
 /// The outcome of a contact, as its log row says it.
@@ -113,12 +115,12 @@ pub(super) async fn put(tx: &mut Transaction, rows: Vec<&LogRow>) -> Result<()> 
     sqlx::query(
         "insert into keap_intercom_sync_logs
                 (id, keap_contact_id, intercom_contact_id, sync_status, sync_direction, error_message, synced_at, created_at, updated_at,
-                 action, feed, run_id, request_id)
+                 action, feed, run_id, request_id, conflicts)
          select id, keap, intercom, status,
                 case when to_keap then 'intercom_to_keap' else 'keap_to_intercom' end, error, clock_timestamp(), clock_timestamp(), clock_timestamp(),
-                action, feed, run, request
-           from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[], $10::boolean[])
-             as new (id, keap, intercom, status, error, action, feed, run, request, to_keap)
+                action, feed, run, request, conflicts
+           from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::text[], $10::boolean[], $11::smallint[])
+             as new (id, keap, intercom, status, error, action, feed, run, request, to_keap, conflicts)
          on conflict (id) do nothing",
     )
     .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
@@ -131,6 +133,7 @@ pub(super) async fn put(tx: &mut Transaction, rows: Vec<&LogRow>) -> Result<()> 
     .bind(rows.iter().map(|row| row.run_id).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.request_id.as_deref()).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.to_keap).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.conflicts).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -51,11 +51,12 @@ mod session;
 mod sweep;
 mod tag_cursor;
 mod take_over;
+mod two_way;
 mod unsynced;
 
 pub use batch::Batch;
 pub use create::Intended;
-pub use due::{DueRow, DueTicket, RetryRow, Waiting};
+pub use due::{ChangedInIntercom, DueRow, DueTicket, RetryRow, Waiting};
 pub use error::{Result, StoreError};
 pub use explain::{Explained, ExplainedDue, ExplainedLink, ExplainedOutcome, ExplainedWrite};
 pub use former_link::FormerLink;
@@ -79,6 +80,7 @@ pub use schema::SchemaState;
 pub use scope_brake::Leaving;
 pub use session::StoreOptions;
 pub use sweep::{SweepStanding, SweptPage};
+pub use two_way::{LastAudit, TwoWay, Watched};
 pub use unsynced::Unsynced;
 
 use std::future::Future;

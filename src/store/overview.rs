@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::FromRow;
 
+use super::two_way::TwoWay;
 use super::{Result, Store, lease, seconds};
 use crate::feed::{Feed, stands_still};
 use crate::outcome::BRAKE;
@@ -26,6 +27,8 @@ pub struct Overview {
     pub mapping_waits: bool,
     /// The database takes no writes now.
     pub read_only: bool,
+    /// How the second direction stands; `None` where nobody has asked.
+    pub two_way: Option<TwoWay>,
 }
 
 /// How far a feed has come.
@@ -125,6 +128,7 @@ impl Store {
             held_fields: row.held_fields,
             mapping_waits: row.mapping_waits,
             read_only,
+            two_way: None,
         })
     }
 }

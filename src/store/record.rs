@@ -39,6 +39,8 @@ pub struct Recorded {
     pub hold: Option<HoldRow>,
     /// The other lane had it at the same time, so it is looked at once more.
     pub requeue: bool,
+    /// Its write to Keap waits for its turn.
+    pub paced: bool,
     /// Intents that are over.
     pub intents: Vec<Uuid>,
     /// Intents whose contact has been read once, and is read again later.
@@ -67,6 +69,7 @@ impl Recorded {
             retry: None,
             hold: None,
             requeue: false,
+            paced: false,
             intents: Vec::new(),
             kept_intents: Vec::new(),
             waiting_intents: Vec::new(),
@@ -150,6 +153,7 @@ impl Store {
             retries.extend(hold::put(tx, holds).await?);
             due::put_retries(tx, retries).await?;
             due::put_again(tx, &group.ids(|outcome| outcome.requeue)).await?;
+            due::put_paced(tx, &group.ids(|outcome| outcome.paced)).await?;
             intent::remove(tx, &group.intents(|outcome| &outcome.intents)).await?;
             intent::remove(tx, &group.unsent).await?;
             let kept = group.intents(|outcome| &outcome.kept_intents);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::Utc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,9 @@ use super::heartbeat::Heartbeat;
 use super::merge::Direction;
 use super::newcomers::{CreateTag, Creating};
 use super::noticed::Noticed;
+use super::pace::Pace;
 use super::result::Halt;
+use super::search_lag::SearchLag;
 use super::under_way::UnderWay;
 use crate::config::{self, FirstRun};
 use crate::contact::{DigestKey, FieldOrder};
@@ -78,6 +81,9 @@ pub struct Board {
     pub noticed: Noticed,
     /// The tag of the users that are brought into Keap.
     pub create_tag: CreateTag,
+    /// How often contacts that nobody waits for are written to Keap.
+    pub pace: Pace,
+    pub search_lag: SearchLag,
     /// Wakes the lanes for requests that other processes store.
     pub requests: Arc<Requests>,
     /// What came of everything since the start, as it is recorded.
@@ -93,6 +99,8 @@ impl Default for Board {
             doubt: Arc::default(),
             noticed: Noticed::default(),
             create_tag: CreateTag::default(),
+            pace: Pace::default(),
+            search_lag: SearchLag::default(),
             requests: Arc::default(),
             progress: watch::Sender::new(Counts::default()),
         }
@@ -172,6 +180,11 @@ impl Context {
             () = self.cancel.cancelled() => Err(Halt::Cancelled),
             done = work => done,
         }
+    }
+
+    /// Whether Keap's day has calls left for writes that nobody waits for.
+    pub fn has_calls_for_paced(&self) -> bool {
+        self.board.pace.has_calls(&self.keap.remote().headroom(), Utc::now())
     }
 
     /// Waits until Intercom takes calls. Until then nothing is read from Keap, because Keap counts

@@ -1,17 +1,19 @@
 //! The dry run: the same reading and the same decisions, reported instead of carried out. Nothing
 //! is written anywhere.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::context::Context;
 use super::decide::Decision;
+use super::dry_users::Users;
 use super::feeds::by_id;
 use super::feeds::walk::{Walker, sorted};
 use super::page::Rows;
 use super::plan::{Planned, Planner};
+use super::preview::{Preview, Scope};
 use super::result::Halt;
 use crate::contact::{Bases, Clears, Contact, FieldName, IntercomId, KeapId, Reading, Role};
 use crate::feed::{Counts, Feed, Lane, Walk};
@@ -19,32 +21,6 @@ use crate::intercom::Found;
 use crate::keap::Show;
 use crate::outcome::{Action, SkipReason};
 use crate::remote::Failure;
-
-/// What to look at.
-#[derive(Debug, Clone)]
-pub enum Scope {
-    Ids(Vec<KeapId>),
-    /// What the next poll would find.
-    Changed,
-    All,
-    Since(DateTime<Utc>),
-}
-
-/// What would be done for one contact.
-pub struct Preview {
-    pub keap_contact_id: i64,
-    pub action: Action,
-    pub intercom: Option<IntercomId>,
-    pub reason: Option<String>,
-    /// Each field that would be written, with its value; `None` clears it. The operator may see
-    /// them; a log must not.
-    pub fields: Vec<(String, Option<String>)>,
-    /// The fields that really differ from what was written before; all of them for a contact that
-    /// is new in Intercom.
-    pub differs: Vec<FieldName>,
-    /// What Intercom shows of these fields now, as far as it was asked; `None` is an empty field.
-    pub before: BTreeMap<String, Option<String>>,
-}
 
 /// Decides every contact in scope and hands each preview to `show`.
 pub async fn run(
@@ -68,19 +44,13 @@ pub async fn run_while(
     mut show: impl FnMut(Preview) -> bool,
 ) -> Result<Counts, Halt> {
     let mut total = Counts::default();
+    let mut users = Users::of(context, &scope).await?;
     let start = match scope {
         Scope::Ids(ids) => {
-            for chunk in ids.chunks(context.policy.keap.page_size) {
-                let (rows, missing) = by_id::read(context, Lane::Urgent, chunk).await?;
-                for id in missing {
-                    let reason = Some(SkipReason::NotInKeap.code().to_owned());
-                    count(&mut total, Preview::of(id, Action::Skipped, reason), &mut show);
-                }
-                preview_rows(context, rows, compare, &mut total, &mut show).await?;
-            }
+            preview_ids(context, &ids, (compare, &mut users), &mut total, &mut show).await?;
             return Ok(total);
         }
-        Scope::Changed => match context.store.cursor(Feed::Changed).await? {
+        Scope::Changed { .. } => match context.store.cursor(Feed::Changed).await? {
             Some(cursor) => Some(cursor.settled + TimeDelta::milliseconds(1)),
             None if context.policy.everything_first() => None,
             // The first poll would only store Keap's newest stamp.
@@ -94,18 +64,46 @@ pub async fn run_while(
     let mut next = Some(Walk { start, ..Walk::default() });
     while let Some(walk) = next {
         let step = walker.step(Lane::Bulk, &walk).await?;
+        let rows = sorted(step.rows)?;
         let goes_on =
-            preview_rows(context, sorted(step.rows)?, compare, &mut total, &mut show).await?;
-        next = step.next.filter(|_| goes_on);
+            preview_rows(context, rows, (compare, &mut users), &mut total, &mut show).await?;
+        if !goes_on {
+            return Ok(total);
+        }
+        next = step.next;
     }
+    // They have changed in Intercom only.
+    let rest = users.rest();
+    preview_ids(context, &rest, (compare, &mut users), &mut total, &mut show).await?;
     Ok(total)
+}
+
+/// False: nobody looks at the previews any more.
+async fn preview_ids(
+    context: &Context,
+    ids: &[KeapId],
+    (compare, users): (bool, &mut Users),
+    total: &mut Counts,
+    show: &mut impl FnMut(Preview) -> bool,
+) -> Result<bool, Halt> {
+    for chunk in ids.chunks(context.policy.keap.page_size) {
+        let (rows, missing) = by_id::read(context, Lane::Urgent, chunk).await?;
+        for id in missing {
+            let reason = Some(SkipReason::NotInKeap.code().to_owned());
+            count(total, Preview::of(id, Action::Skipped, reason), show);
+        }
+        if !preview_rows(context, rows, (compare, &mut *users), total, show).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// False: nobody looks at the previews any more.
 async fn preview_rows(
     context: &Context,
     rows: Rows,
-    compare: bool,
+    (compare, users): (bool, &mut Users),
     total: &mut Counts,
     show: &mut impl FnMut(Preview) -> bool,
 ) -> Result<bool, Halt> {
@@ -113,7 +111,7 @@ async fn preview_rows(
     let planner = Planner { context, lane: Lane::Urgent, feed: Feed::Due, versions: &versions };
     for planned in planner.plan(rows.contacts).await? {
         let mut preview = preview(context, &planned);
-        if compare {
+        if !users.bring(context, &planned, &mut preview).await? && compare {
             read_before(context, &mut preview).await?;
         }
         if !count(total, preview, show) {
@@ -169,20 +167,6 @@ fn role(role: Role) -> &'static str {
     match role {
         Role::User => "user",
         Role::Lead => "lead",
-    }
-}
-
-impl Preview {
-    pub(super) fn of(id: KeapId, action: Action, reason: Option<String>) -> Self {
-        Self {
-            keap_contact_id: id.get(),
-            action,
-            intercom: None,
-            reason,
-            fields: Vec::new(),
-            differs: Vec::new(),
-            before: BTreeMap::new(),
-        }
     }
 }
 

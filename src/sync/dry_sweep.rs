@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::context::Context;
-use super::dry_run::Preview;
 use super::feeds::brake::Brake;
 use super::feeds::by_id;
 use super::feeds::sweep::{MAX_UNLISTED, SWEEP_SINGLE_READS, unlisted};
 use super::feeds::walk::{Walker, sorted};
+use super::preview::Preview;
 use super::result::Halt;
 use crate::config::Deleted;
 use crate::contact::{IntercomId, KeapId};

@@ -8,7 +8,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::context::Context;
-use super::feeds::{AuditFeed, BackfillFeed, ChangedFeed, DueFeed, Polled, SweepFeed, Swept};
+use super::feeds::{
+    AuditFeed, BackfillFeed, ChangedFeed, DueFeed, PacedFeed, Polled, SweepFeed, Swept,
+};
 use super::newcomers;
 use super::notice::Notice;
 use super::pass;
@@ -16,7 +18,7 @@ use super::result::Halt;
 use crate::feed::{Cursor, Feed, Lane, RunReason};
 use crate::memory;
 use crate::outcome::RunFailure;
-use crate::store::{NewRun, Run, RunState, StoreError};
+use crate::store::{NewRun, Run, RunState};
 use crate::trigger::Trigger;
 
 /// How long an idle lane rests at most while it hears of requests. A request of the former release,
@@ -114,10 +116,10 @@ async fn idle_rest(context: &Context, lane: Lane) -> Duration {
 }
 
 /// The time until a contact or a newcomer has its turn in this lane; `None` if none waits.
-async fn next_turn(context: &Context, lane: Lane) -> Result<Option<Duration>, StoreError> {
+async fn next_turn(context: &Context, lane: Lane) -> Result<Option<Duration>, Halt> {
     let due = match lane {
         Lane::Urgent => context.store.next_due().await?,
-        Lane::Bulk => None,
+        Lane::Bulk => PacedFeed::next_in(context).await?,
     };
     if !context.policy.creating.is_on() {
         return Ok(due);
@@ -180,6 +182,7 @@ pub struct Bulk {
     backfill: BackfillFeed,
     sweep: SweepFeed,
     audit: AuditFeed,
+    paced: PacedFeed,
     /// A poll is due: at the start, and whenever the trigger fires. During a backfill it runs
     /// between two pages.
     poll: bool,
@@ -196,6 +199,7 @@ impl Work for Bulk {
             backfill: BackfillFeed::new(Arc::clone(&context)),
             sweep: SweepFeed::new(Arc::clone(&context)),
             audit: AuditFeed::new(Arc::clone(&context)),
+            paced: PacedFeed::new(Arc::clone(&context)),
             context,
             poll: true,
             taken_over: None,
@@ -206,8 +210,8 @@ impl Work for Bulk {
         self.poll = true;
     }
 
-    /// A page of changes, one of the backfill and one of the sweep, so that none waits for the
-    /// whole of another.
+    /// A page of changes, one of each walk, and one of the contacts that nobody waits for, so that
+    /// none waits for the whole of another.
     async fn step(&mut self) -> Result<bool, Halt> {
         let context = Arc::clone(&self.context);
         context.unless_cancelled(self.take_requests()).await?;
@@ -231,8 +235,12 @@ impl Work for Bulk {
         if is_down(&audit) {
             return audit;
         }
+        let paced = self.paced_step().await;
+        if is_down(&paced) {
+            return paced;
+        }
         let newcomers = Box::pin(newcomers::step(&context, Lane::Bulk)).await;
-        Ok(changed? | backfill? | sweep? | audit? | newcomers?)
+        Ok(changed? | backfill? | sweep? | audit? | paced? | newcomers?)
     }
 }
 
@@ -280,6 +288,21 @@ impl Bulk {
         };
         Box::pin(pass::run(&context, page)).await?;
         Ok(true)
+    }
+
+    /// Writes to Keap come last: a walk needs few calls, and each of these needs one.
+    async fn paced_step(&mut self) -> Result<bool, Halt> {
+        let context = Arc::clone(&self.context);
+        let Some(page) = context.unless_cancelled(self.paced.next()).await? else {
+            return Ok(false);
+        };
+        Box::pin(pass::run(&context, page)).await?;
+        Ok(true)
+    }
+
+    /// The time until the next contact may be written that nobody waits for; `None` if none is.
+    pub async fn next_paced(&self) -> Result<Option<Duration>, Halt> {
+        PacedFeed::next_in(&self.context).await
     }
 
     async fn sweep_step(&mut self) -> Result<bool, Halt> {

@@ -269,6 +269,9 @@ fn count(group: &Group) {
         if to_keap || outcome.log_to_keap.is_some() {
             metrics::counter!("keap_intercom_sync_writes_to_keap_total").increment(1);
         }
+        if outcome.log.as_ref().is_some_and(|log| log.conflicts.is_some()) {
+            metrics::counter!("keap_intercom_sync_conflicts_total").increment(1);
+        }
         let (action, reason) = match &outcome.log {
             Some(log) => (log.action, log.reason.as_ref().map_or("", Reason::code)),
             None if outcome.counts.unchanged > 0 => (Action::Unchanged, ""),

@@ -128,7 +128,7 @@ impl Recording {
 /// looked at again. `Some(false)`: a person is needed first.
 fn has_looked(outcome: &Outcome) -> Option<bool> {
     match outcome {
-        Outcome::Again { .. } | Outcome::Requeue => None,
+        Outcome::Again { .. } | Outcome::Requeue | Outcome::Paced => None,
         Outcome::Held(_) => Some(false),
         Outcome::Skipped { reason: SkipReason::StillHeld | SkipReason::RetryLater, .. } => None,
         Outcome::Synced { .. }
@@ -216,6 +216,7 @@ pub(super) fn refused(recorded: &Recorded, feed: Feed, run_id: Option<Uuid>) -> 
         feed,
         run_id,
         request_id: None,
+        conflicts: None,
     };
     let hold = HoldRow {
         id: recorded.id,
@@ -264,8 +265,12 @@ impl Entry<'_> {
                 conflicts,
                 both,
             } => {
+                let edited_on_both = i16::try_from(conflicts.len()).unwrap_or(i16::MAX);
                 let reason = self.remark(&left_out, conflicts, both.as_deref());
                 self.synced(action, &intercom, request_id, reason);
+                if let Some(log) = &mut self.recorded.log {
+                    log.conflicts = (edited_on_both > 0).then_some(edited_on_both);
+                }
                 if let Some(both) = both.as_deref() {
                     self.log_to_keap(both);
                 }
@@ -303,6 +308,10 @@ impl Entry<'_> {
                 // The other look counts it.
                 self.recorded.counts.seen = 0;
                 self.recorded.requeue = true;
+            }
+            Outcome::Paced => {
+                self.recorded.counts.seen = 0;
+                self.recorded.paced = true;
             }
             Outcome::Again { why, delay: Some(delay) } => {
                 let attempts = self.attempts();
@@ -359,7 +368,13 @@ impl Entry<'_> {
             return;
         };
         if both.wrote_intercom {
-            let row = LogRow { id: Uuid::new_v4(), to_keap: true, reason: None, ..log.clone() };
+            let row = LogRow {
+                id: Uuid::new_v4(),
+                to_keap: true,
+                reason: None,
+                conflicts: None,
+                ..log.clone()
+            };
             self.recorded.log_to_keap = Some(LogRow { action: Action::Updated, ..row });
         } else {
             log.to_keap = true;
@@ -627,6 +642,7 @@ impl Entry<'_> {
             feed: self.recording.feed,
             run_id: self.recording.run_id,
             request_id: None,
+            conflicts: None,
         });
     }
 

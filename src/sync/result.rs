@@ -60,6 +60,8 @@ pub(super) enum Outcome {
     },
     /// The other lane has or had the contact. It is looked at once more, and no attempt is used up.
     Requeue,
+    /// A walk has found it, and its write to Keap waits for its turn. No attempt is used up.
+    Paced,
     Held(Hold),
     /// It is held, and this is its own Intercom contact, which does not show what Keap shows: it
     /// has given up its e-mail address to a circle of contacts, or a write with an unknown outcome

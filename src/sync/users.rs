@@ -5,19 +5,24 @@
 //! is minutes behind, and may still show a contact as it was before our own write.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
 
 use super::context::Context;
 use super::newcomers;
 use super::result::Halt;
-use crate::contact::{Bases, Candidate, Contact, IntercomId, KeapId};
+use crate::contact::{Bases, Candidate, Contact, IntercomId, KeapId, Owner, Reading};
 use crate::feed::Lane;
 use crate::intercom::{Hinted, UserOrder, UsersPage};
 use crate::store::{
-    IntercomCursor, IntercomFeed, LinkedUser, NewcomerRow, SeenUsers, SettledUser, StoreError,
+    ChangedInIntercom, IntercomCursor, IntercomFeed, LinkedUser, NewcomerRow, SeenUsers,
+    SettledUser, StoreError, Watched,
 };
 
 /// A list that is longer than this does not end. No workspace has a million users on this plan.
 const MOST_PAGES: usize = 7_000;
+
+/// A list that is further behind than a third of this is the audit's matter.
+const LONGEST_OVERLAP: TimeDelta = TimeDelta::hours(3);
 
 /// What a walk over a list found.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +40,14 @@ pub struct UsersWalk {
 pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<UsersWalk, Halt> {
     let store = &context.store;
     let before = store.intercom_cursor(IntercomFeed::Changed).await?;
-    let until = before.position.map(|position| position - overlap);
+    let until = before.position.map(|position| position - kept_overlap(overlap, &before));
     let (mut walk, mut newest, mut from) = (UsersWalk::default(), before.position, None);
+    let mut watched = Watched::default();
     for _ in 0..MOST_PAGES {
         let page = read(context, UserOrder::NewestFirst, from.as_deref()).await?;
         let stamps = || page.users.iter().filter_map(updated_at);
+        watched.search_lag =
+            watched.search_lag.max(context.board.search_lag.shown(&page.users, Instant::now()));
         // Only the first page can have the newest change. What changes later moves to the front.
         if from.is_none() {
             newest = newest.max(stamps().max());
@@ -52,6 +60,7 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
         } else {
             let (mut compared, seen) = compare_page(context, &page).await?;
             compared.changed.retain(|sight| !sight.is_known(context));
+            watched.missed |= !compared.changed.is_empty();
             walk.compared += seen.len();
             walk.changed += compared.changed.len();
             compared
@@ -59,16 +68,22 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
         let cursor = IntercomCursor {
             position: if is_whole { newest } else { before.position },
             walked_at: if is_whole { Some(Utc::now()) } else { before.walked_at },
+            ..before
         };
         let cursor = Some((IntercomFeed::Changed, &cursor));
         let Found { changed, settled, newcomers } = found;
-        let ids = changed.iter().map(|sight| sight.keap).collect();
-        let seen = SeenUsers { changed: ids, settled, newcomers };
+        let seen = SeenUsers { changed: turns(context, &changed), settled, newcomers };
         store.record_users(&context.fence()?, &seen, cursor).await?;
         for sight in &changed {
             sight.note(context);
         }
         if is_whole {
+            let until = until.map(|until| until.timestamp());
+            watched.search_lag =
+                watched.search_lag.max(context.board.search_lag.not_shown(until, Instant::now()));
+            if watched != Watched::default() {
+                store.watched(&context.fence()?, watched).await?;
+            }
             return Ok(walk);
         }
         from = next;
@@ -76,12 +91,28 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
     Err(Halt::Feed("the list of Intercom's users does not end".into()))
 }
 
+/// How far a poll looks back: at least three times as long as the list has taken to show a write.
+fn kept_overlap(overlap: TimeDelta, cursor: &IntercomCursor) -> TimeDelta {
+    let lag = TimeDelta::seconds(cursor.search_lag_seconds.unwrap_or_default().into());
+    overlap.max((lag * 3).min(LONGEST_OVERLAP))
+}
+
+/// The turns of contacts that have changed a moment ago. A person's edit is written at once. Where
+/// very many contacts change, a program has changed them.
+fn turns(context: &Context, changed: &[Sight]) -> ChangedInIntercom {
+    let (consent, others): (Vec<&Sight>, Vec<_>) =
+        changed.iter().partition(|sight| sight.is_consent);
+    let (now, paced) = others.split_at(context.board.pace.edits(others.len(), Instant::now()));
+    let ids = |sights: &[&Sight]| sights.iter().map(|sight| sight.keap).collect();
+    ChangedInIntercom { consent: ids(&consent), now: ids(now), paced: ids(paced) }
+}
+
 /// A page of a walk over all users.
 pub(super) struct WalkedPage {
     /// The linked contacts that it shows.
     pub seen: Vec<KeapId>,
-    /// Those of them that differ from what was settled.
-    pub differ: Vec<KeapId>,
+    /// Those of them that differ from what was settled. Nobody waits for them.
+    pub differ: ChangedInIntercom,
     /// Where the walk goes on.
     pub next: Option<String>,
 }
@@ -91,35 +122,57 @@ pub(super) async fn next_page(context: &Context, from: Option<&str>) -> Result<W
     let page = read(context, UserOrder::AsCreated, from).await?;
     let (found, seen) = compare_page(context, &page).await?;
     let Found { changed, settled, newcomers } = found;
-    let stored = SeenUsers { changed: Vec::new(), settled, newcomers };
+    let stored = SeenUsers { settled, newcomers, ..SeenUsers::default() };
     context.store.record_users(&context.fence()?, &stored, None).await?;
     let next = page.next.filter(|next| Some(next.as_str()) != from);
-    let differ = changed.iter().map(|sight| sight.keap).collect();
+    let mut differ = ChangedInIntercom::default();
+    for sight in &changed {
+        let turn = if sight.is_consent { &mut differ.consent } else { &mut differ.paced };
+        turn.push(sight.keap);
+    }
     Ok(WalkedPage { seen, differ, next })
 }
 
-/// Compares all users and changes nothing. `show` is told each linked contact that differs.
+/// Compares users and changes nothing: those that have changed since a time, or all. `show` is told
+/// each linked contact that differs.
 pub async fn compare_all(
     context: &Context,
-    mut show: impl FnMut(KeapId, &IntercomId),
+    since: Option<DateTime<Utc>>,
+    mut show: impl FnMut(KeapId, &Candidate),
 ) -> Result<UsersWalk, Halt> {
+    let order = if since.is_some() { UserOrder::NewestFirst } else { UserOrder::AsCreated };
     let (mut walk, mut from) = (UsersWalk::default(), None::<String>);
     for _ in 0..MOST_PAGES {
-        let page = read(context, UserOrder::AsCreated, from.as_deref()).await?;
-        for (intercom, keap, compared) in linked(context, &page).await? {
+        let page = read(context, order, from.as_deref()).await?;
+        let linked = linked(context, &page).await?;
+        for user in &page.users {
+            let Some((_, keap, compared)) = linked.iter().find(|(id, ..)| *id == user.id) else {
+                continue;
+            };
             walk.compared += 1;
             if matches!(compared, Compared::Changed(_)) {
                 walk.changed += 1;
-                show(keap, &intercom);
+                show(*keap, user);
             }
         }
-        let next = page.next.filter(|next| Some(next) != from.as_ref());
+        let mut stamps = page.users.iter().filter_map(updated_at);
+        let is_at_end = since.is_some_and(|since| stamps.any(|at| at < since));
+        let next = page.next.filter(|next| !is_at_end && Some(next) != from.as_ref());
         if next.is_none() {
             return Ok(walk);
         }
         from = next;
     }
     Err(Halt::Feed("the list of Intercom's users does not end".into()))
+}
+
+/// Where the next poll would begin; `None` before the first one, which compares nobody.
+pub async fn next_poll_begins(
+    context: &Context,
+    overlap: TimeDelta,
+) -> Result<Option<DateTime<Utc>>, Halt> {
+    let before = context.store.intercom_cursor(IntercomFeed::Changed).await?;
+    Ok(before.position.map(|position| position - kept_overlap(overlap, &before)))
 }
 
 /// Takes a contact as a notification of Intercom shows it. True if it is stored as due. It costs no
@@ -146,7 +199,11 @@ pub async fn hint(context: &Context, item: serde_json::Value) -> Result<bool, St
             },
             Hinted::Gone(_) => None,
         };
-        context.store.hint_of_intercom(link.keap).await?;
+        let changed = match &sight {
+            Some(sight) => turns(context, std::slice::from_ref(sight)),
+            None => ChangedInIntercom { now: vec![link.keap], ..ChangedInIntercom::default() },
+        };
+        context.store.hint_of_intercom(&changed).await?;
         if let Some(sight) = sight {
             sight.note(context);
         }
@@ -213,6 +270,8 @@ struct Sight {
     keap: KeapId,
     shown: Bases,
     updated_at: Option<i64>,
+    /// An opt-out is among the changes.
+    is_consent: bool,
 }
 
 impl Sight {
@@ -239,20 +298,25 @@ fn compare(context: &Context, user: &Candidate, link: &LinkedUser) -> Compared {
     let (in_keap, in_intercom) = (under(&link.keap_base), under(&link.intercom_base));
     let mut is_settled = true;
     // Somebody may have taken back the value that holds the contact.
-    let mut is_changed = link.is_held;
+    let (mut is_changed, mut is_consent) = (link.is_held, false);
     // It shows some of its tags, and may have changed another one.
     is_changed |= user.hides_tags && updated_at(user) > link.intercom_updated_at;
-    for (name, _) in shown.fields.iter() {
+    for (name, reading) in shown.fields.iter() {
         let name = name.as_str();
         let known = in_intercom.as_ref().filter(|base| base.has(name));
         is_settled &= known.is_some();
-        is_changed |= !known.or(in_keap.as_ref()).is_some_and(|base| base.agrees_on(name, &now));
+        let differs = !known.or(in_keap.as_ref()).is_some_and(|base| base.agrees_on(name, &now));
+        is_changed |= differs;
+        is_consent |= differs
+            && *reading != Reading::Empty
+            && order.rule(name).is_some_and(|rule| rule.owner == Owner::Either && rule.to_keap);
     }
     if is_changed {
         return Compared::Changed(Sight {
             keap: link.keap,
             shown: now,
             updated_at: user.updated_at,
+            is_consent,
         });
     }
     if is_settled {

@@ -24,10 +24,14 @@ pub struct Schedule {
 /// poll is stored, an audit is asked for: it compares everybody.
 pub async fn watch(context: Arc<Context>, schedule: Schedule) {
     let overlap = TimeDelta::from_std(schedule.overlap).unwrap_or(TimeDelta::minutes(15));
+    let mut lease = context.lease.clone();
+    // At the start, whoever holds the lease polls at once: nobody knows how old the last poll is.
+    schedule.poll.fire("start");
     loop {
         tokio::select! {
             () = context.cancel.cancelled() => return,
             () = schedule.poll.fired() => {}
+            () = lease.passed_on() => {}
         }
         if context.fence().is_err() {
             continue;

@@ -2,7 +2,8 @@
 //! markdown.
 //!
 //! Everything runs on loopback and stops by itself. `quick` takes under five minutes, the whole of
-//! it some twelve. `start`, `idle`, `counts`, `mapping` and `retention` each run one phase alone.
+//! it some fourteen. `start`, `idle`, `counts`, `mapping`, `two-way` and `retention` each run one phase
+//! alone.
 // The rules of `pedantic` are for the daemon. In a tool, the shortest code reads best.
 #![allow(clippy::pedantic)]
 
@@ -25,6 +26,7 @@ mod start;
 mod table;
 #[path = "../target.rs"]
 mod target;
+mod two_way;
 mod worker;
 
 use std::process::ExitCode;
@@ -48,11 +50,11 @@ fn main() -> ExitCode {
         [worker::WORD, first, last] => worker::run(first, last).map(|()| true),
         [] => in_a_runtime(&Sizes::FULL, ""),
         ["quick"] => in_a_runtime(&Sizes::QUICK, ""),
-        [phase @ ("start" | "idle" | "counts" | "mapping" | "retention")] => {
+        [phase @ ("start" | "idle" | "counts" | "mapping" | "two-way" | "retention")] => {
             in_a_runtime(&Sizes::FULL, phase)
         }
         _ => Err(anyhow::anyhow!(
-            "the options are quick, or one phase alone: start, idle, counts, mapping, retention"
+            "the options are quick, or one phase alone: start, idle, counts, mapping, two-way, retention"
         )),
     };
     match ended {
@@ -100,6 +102,9 @@ async fn bench(databases: &Databases, sizes: &Sizes, phase: &str) -> anyhow::Res
     }
     if wanted("mapping") {
         mapping::mapping(&mut table, databases, sizes).await?;
+    }
+    if wanted("two-way") {
+        two_way::two_way(&mut table, databases).await?;
     }
     if wanted("others") {
         phases::beside_the_worker(&mut table, databases, sizes).await?;

@@ -130,7 +130,7 @@ impl Running {
     }
 
     /// Waits for the end. Returns whether the exit status is 0.
-    async fn ended(&mut self) -> anyhow::Result<bool> {
+    pub(crate) async fn ended(&mut self) -> anyhow::Result<bool> {
         let asked = Instant::now();
         loop {
             if let Some(status) = self.0.try_wait()? {

@@ -11,8 +11,9 @@ use crate::{Demo, PHASE_TIMEOUT, POLL_INTERVAL, daemon};
 
 /// What switches it on. So that the demo is short, Intercom is asked every second instead of every
 /// minute, and a poll does not read the changes of the whole demo again.
-const SETTINGS: [(&str, &str); 3] = [
+const SETTINGS: [(&str, &str); 4] = [
     ("INTERCOM_TO_KEAP__ENABLED", "true"),
+    ("CONSENT__OPT_OUT", "both"),
     ("INTERCOM_TO_KEAP__SCHEDULE", "* * * * * *"),
     ("INTERCOM_TO_KEAP__OVERLAP_SECONDS", "5"),
 ];
@@ -23,6 +24,7 @@ const QUIET_POLLS: usize = 2;
 const CORRECTED: i64 = 500;
 const CONTESTED: i64 = 501;
 const RENAMED: i64 = 502;
+const UNSUBSCRIBED: i64 = 503;
 
 /// How many writes each side has received.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +58,7 @@ impl Demo<'_> {
         self.wait(&process, "the edits do not arrive", async || self.have_rows().await).await?;
         let written = self.writes().since(before);
         println!(
-            "   Done: Keap has received {} write, and Intercom {}.",
+            "   Done: Keap has received {} writes, and Intercom {}.",
             written.keap, written.intercom
         );
         self.report.phase("Edits on both sides", self.keap, self.intercom);
@@ -108,7 +110,7 @@ impl Demo<'_> {
         Ok((process, check))
     }
 
-    /// Three people edit, all at once.
+    /// People edit, all at once.
     fn let_people_edit(&self) -> Wanted {
         let (keap, number) = (self.keap, |number: u64| people::e164(7_800_000 + number));
         let wanted = Wanted {
@@ -129,7 +131,8 @@ impl Demo<'_> {
         self.edit_in_intercom(CONTESTED, |user| user.phone = Some(number(3)));
         println!("   - an agent changes the name of person {RENAMED}, which Keap owns");
         self.edit_in_intercom(RENAMED, |user| user.name = Some("Nobody".to_owned()));
-        // The story of the opt-out begins here.
+        println!("   - person {UNSUBSCRIBED} unsubscribes from a mail that Intercom has sent");
+        self.edit_in_intercom(UNSUBSCRIBED, |user| user.unsubscribed_from_emails = true);
         wanted
     }
 
@@ -141,11 +144,14 @@ impl Demo<'_> {
                           exists (select from keap_intercom_sync_logs
                                    where keap_contact_id = $2 and error_message like 'conflict phone:%') and
                           exists (select from keap_intercom_sync_logs
-                                   where keap_contact_id = $3 and action = 'restored')";
+                                   where keap_contact_id = $3 and action = 'restored') and
+                          exists (select from keap_intercom_sync_logs
+                                   where keap_contact_id = $4 and action = 'updated' and sync_direction = 'intercom_to_keap')";
         let is_there = sqlx::query_scalar(sql)
             .bind(CORRECTED.to_string())
             .bind(CONTESTED.to_string())
             .bind(RENAMED.to_string())
+            .bind(UNSUBSCRIBED.to_string())
             .fetch_one(&self.database.pool)
             .await?;
         Ok(is_there)
@@ -161,7 +167,7 @@ impl Demo<'_> {
         };
         vec![
             check(
-                are_both(CORRECTED, &wanted.corrected) && written.keap == 1,
+                are_both(CORRECTED, &wanted.corrected) && self.writes_to_keap_of(CORRECTED) == 1,
                 "An edit in Intercom: the corrected phone number is in Keap, by one write."
                     .to_owned(),
             ),
@@ -174,8 +180,28 @@ impl Demo<'_> {
                 user(RENAMED).and_then(|user| user.name) == wanted.name,
                 "An edit of what Keap owns: Keap's name is put back in Intercom.".to_owned(),
             ),
-            // The outcome of the opt-out stands here.
+            check(
+                self.is_out_in_keap(UNSUBSCRIBED) && written.keap == 2,
+                "An opt-out travels: who unsubscribes in Intercom gets no marketing from Keap; nobody is ever opted in."
+                    .to_owned(),
+            ),
         ]
+    }
+
+    /// The writes to a contact in Keap since the direction is on.
+    fn writes_to_keap_of(&self, id: i64) -> usize {
+        let calls = self.keap.ledger();
+        let is_of = |call: &&Call| {
+            call.kind == "write" && call.key.as_deref() == Some(id.to_string().as_str())
+        };
+        calls.iter().filter(is_of).count()
+    }
+
+    /// Whether the address of a contact may get no marketing from Keap.
+    fn is_out_in_keap(&self, id: i64) -> bool {
+        let address =
+            self.keap.person(id).and_then(|person| person.first_email().map(str::to_owned));
+        address.is_some_and(|address| !self.keap.opt_status(&address).is_opt_in())
     }
 
     /// Waits for some polls of each side, and compares the write logs before and after.

@@ -150,6 +150,7 @@ async fn a_start_that_takes_too_long_is_named_in_the_answer(pool: PgPool) {
         changed_in_intercom: Box::new(|_| Box::pin(async { Ok(None) })),
         brings_newcomers: false,
         poll_age_limit: Duration::from_secs(1),
+        second: keap_intercom_sync::report::SecondDirection::default(),
         max_attempts: 1,
         is_https: false,
     });

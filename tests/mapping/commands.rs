@@ -5,7 +5,7 @@ use sqlx::PgPool;
 
 use super::{mapped, tables};
 use crate::process::{Process, command, world as canary_world};
-use crate::sim::Person;
+use crate::sim::{Fault, Person, What};
 use crate::world::{World, ann, until};
 
 /// Two accounts with fields of every kind.
@@ -134,8 +134,64 @@ async fn missing_attributes_are_made_with_the_type_that_fits(pool: PgPool) {
     assert!(world.intercom.attribute("not_asked").is_none());
 
     let again = command(&world, &["fields", "create", "--yes"]).await.expect(0).stdout;
-    assert!(again.contains("No attribute is missing"), "{again}");
+    assert!(again.contains("no attribute is missing"), "{again}");
     assert_eq!(world.intercom.count("create_attribute"), kinds.len());
+}
+
+#[sqlx::test]
+async fn missing_custom_fields_are_made_in_keap_with_the_type_that_fits(pool: PgPool) {
+    let (mut world, ..) = furnished(pool).await;
+    let kinds = [
+        ("Nickname", "string", "TEXT"),
+        ("Visits", "integer", "WHOLE_NUMBER"),
+        ("Ratio", "float", "DECIMAL_NUMBER"),
+        ("Trial", "boolean", "YES_NO"),
+    ];
+    let fields: Vec<(String, String)> = kinds
+        .iter()
+        .map(|(label, kind, _)| {
+            let name = format!("their_{}", label.to_lowercase());
+            world.intercom.add_attribute(&name, kind, &[]);
+            (format!("custom:{label}"), format!("attribute:{name}"))
+        })
+        .collect();
+    let fields: Vec<_> = fields
+        .iter()
+        .map(|(keap, intercom)| (keap.as_str(), intercom.as_str(), ""))
+        // Both are missing.
+        .chain([("custom:Nowhere", "attribute:nowhere", "create_attribute = true")])
+        .collect();
+    world.file(&mapped(&fields));
+
+    let asked = command(&world, &["fields", "create"]).await;
+    assert!(asked.stdout.contains("custom fields will be made in Keap"), "{}", asked.stdout);
+    assert_ne!(asked.code(), Some(0), "nobody can be asked here");
+    assert_eq!(world.keap.count("create_field"), 0);
+
+    command(&world, &["fields", "create", "--yes"]).await.expect(0);
+    for (label, _, kind) in kinds.into_iter().chain([("Nowhere", "", "TEXT")]) {
+        let made = world.keap.field_with_label(label);
+        assert_eq!(made.map(|field| field.field_type).as_deref(), Some(kind), "{label}");
+    }
+    assert_eq!(world.intercom.attribute("nowhere").unwrap().data_type, "string");
+    let lines = field_lines(&world, 0).await;
+    assert!(lines.iter().all(|line| !line.contains('✗')), "every field fits: {lines:?}");
+
+    command(&world, &["fields", "create", "--yes"]).await.expect(0);
+    assert_eq!(world.keap.count("create_field"), kinds.len() + 1);
+
+    // Ids and columns are Keap's to give, and a key may lack the right.
+    world.file(&mapped(&[("custom:4711", "attribute:their_trial", "")]));
+    let none = command(&world, &["fields", "create", "--yes"]).await.expect(0).stdout;
+    assert!(none.contains("No custom field"), "{none}");
+    world.keap.fault(Fault::on("create_field").always().what(What::Status(403, "{}".into())));
+    world.file(&mapped(&[("custom:Another", "attribute:their_trial", "")]));
+    let refused = command(&world, &["fields", "create", "--yes"]).await;
+    assert!(
+        refused.stderr.contains("does not allow this key to make custom fields"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[sqlx::test]

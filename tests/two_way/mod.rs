@@ -2,6 +2,7 @@
 
 mod consent;
 mod create;
+mod dry_run;
 mod echo;
 mod gone;
 mod intents;
@@ -9,11 +10,13 @@ mod lists;
 mod off;
 mod owners;
 mod ping_pong;
+mod pace;
 mod polls;
 mod privacy;
 mod random;
 mod refusals;
 mod tags;
+mod watch;
 mod webhook;
 
 use chrono::TimeDelta;

@@ -83,7 +83,10 @@ async fn a_walk_over_all_users_finds_what_the_polls_have_missed(pool: PgPool) {
 // F113
 #[sqlx::test]
 async fn a_brake_stops_an_audit_that_would_change_very_much_and_a_person_lifts_it(pool: PgPool) {
-    let stage = Stage::new(pool, "intercom").await;
+    let stage = Stage::with(pool, "intercom", |world| {
+        world.set("INTERCOM_TO_KEAP__WRITES_PER_MINUTE", "6000");
+    })
+    .await;
     stage.world.keap.add_many(150, |n| invented(n as u64, Shape::Plain));
     stage.settle().await;
     for user in stage.world.intercom.live_users() {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keap_intercom_sync::http::ui_table;
-use keap_intercom_sync::report::{PartStates, Status};
+use keap_intercom_sync::report::{PartStates, SecondDirection, Status};
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -197,8 +197,14 @@ async fn the_overview_says_what_status_says(pool: PgPool) {
                values ('sweep', 'manual', 'failed', 'brake: 9 of 10 are gone', 'brake', now())";
     sqlx::query(run).execute(&world.pool).await.unwrap();
     let page = browser.page("/ui").await;
-    let status =
-        Status::take(&store, PartStates::default(), Duration::from_secs(900)).await.unwrap();
+    let status = Status::take(
+        &store,
+        PartStates::default(),
+        Duration::from_secs(900),
+        SecondDirection::default(),
+    )
+    .await
+    .unwrap();
     let troubles = status.troubles();
     assert!(troubles.len() >= 2, "{troubles:?}");
     for trouble in troubles {

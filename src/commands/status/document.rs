@@ -1,10 +1,13 @@
 //! The document of `status --json`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::contact::KeapId;
 use crate::feed::{Cursor, Walk};
 use crate::report::{Status, Trouble, is_counted, lag_seconds};
+use crate::store::TwoWay;
 
 /// The document. `linked`: linked contacts. `stale`: whether the last poll is older than the caller
 /// allows.
@@ -34,7 +37,27 @@ pub(super) fn document(
         "lease": lease, "changed": feed(&status.changed), "backfill": feed(&status.backfill), "sweep": status.sweep.as_ref().map(swept),
         "due": status.due, "held": status.held, "linked": linked, "keap": status.parts.keap, "intercom": status.parts.intercom,
         "webhooks": status.parts.webhooks, "runs": status.runs, "stale": stale,
+        "intercomToKeap": status.two_way.as_ref().map(|two_way| two_ways(status, two_way)),
         "mapping": { "heldFields": status.mapping.unfit, "waits": status.mapping.braked() },
+    })
+}
+
+/// The second direction.
+fn two_ways(status: &Status, two_way: &TwoWay) -> Value {
+    let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
+    let audit = two_way.audit.as_ref().map(|audit| {
+        json!({
+            "secondsAgo": audit.age.as_secs(), "seen": audit.seen, "differed": audit.differed,
+            "braked": audit.is_braked, "error": audit.failure.as_ref().map(ToString::to_string),
+        })
+    });
+    let queue = status.keap_queue().map(|queue| {
+        json!({ "waiting": queue.waiting, "paced": queue.paced, "emptyInSeconds": queue.empty_in.as_secs() })
+    });
+    json!({
+        "lastReadSecondsAgo": seconds(two_way.read_age), "position": two_way.position,
+        "searchLagSeconds": seconds(two_way.search_lag), "notificationsMissingSeconds": seconds(two_way.missed_for),
+        "audit": audit, "auditing": two_way.is_auditing, "conflictsToday": two_way.conflicts, "keapQueue": queue,
     })
 }
 

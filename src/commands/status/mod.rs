@@ -10,7 +10,7 @@ use self::document::document;
 use super::{Ended, SOME_FAILED, WELL, ask, database, exit};
 use crate::app;
 use crate::config::{Migrate, Needed, Settings};
-use crate::report::{PartStates, Status};
+use crate::report::{DayQuota, PartStates, Status};
 use crate::store::{Store, StoreError};
 
 /// `stale_after`: the seconds after which the last successful poll is late, instead of the setting.
@@ -43,7 +43,13 @@ async fn take(
     stale_after: Option<u64>,
 ) -> Result<(Status, i64), StoreError> {
     let poll_age_limit = stale_after.map_or(settings.http.ready_poll_age, Duration::from_secs);
-    let status = Status::take(store, part_states(settings).await, poll_age_limit).await?;
+    let status = Status::take(
+        store,
+        part_states(settings).await,
+        poll_age_limit,
+        app::second_direction(settings),
+    )
+    .await?;
     Ok((status, store.count_linked().await?))
 }
 
@@ -52,5 +58,12 @@ async fn part_states(settings: &Settings) -> PartStates {
     let daemon = ask::daemon(settings, "/ready").await;
     let checks = daemon.map(|(_, document)| document["checks"].clone()).unwrap_or_default();
     let state = |part: &str| checks[part]["state"].as_str().map(str::to_owned);
-    PartStates { keap: state("keap"), intercom: state("intercom"), webhooks: state("webhooks") }
+    let queue = &checks["keapQueue"];
+    let day = queue["callsADay"].as_i64().zip(queue["callsLeft"].as_i64());
+    PartStates {
+        keap: state("keap"),
+        intercom: state("intercom"),
+        webhooks: state("webhooks"),
+        keap_day: day.map(|(limit, left)| DayQuota { limit, left }),
+    }
 }

@@ -10,7 +10,13 @@ pub(super) fn show(status: &Status, linked: i64, troubles: &[Trouble]) {
         None => styled(GOOD, "yes"),
         Some(trouble) => format!("{}: {}", styled(BAD, "no"), trouble.what),
     };
-    look::pairs([
+    let two_way = [
+        ("intercom", status.intercom_line()),
+        ("to Keap", status.keap_queue_line()),
+        ("audit", status.audit_line()),
+        ("conflicts", status.conflicts_line()),
+    ];
+    let mut pairs = vec![
         ("working", works),
         ("lease", status.lease_line()),
         ("changed", status.changed_line()),
@@ -20,7 +26,9 @@ pub(super) fn show(status: &Status, linked: i64, troubles: &[Trouble]) {
         ("due", number(status.due)),
         ("held", number(status.held)),
         ("remotes", remotes_line(&status.parts)),
-    ]);
+    ];
+    pairs.splice(3..3, two_way.into_iter().filter_map(|(label, line)| Some((label, line?))));
+    look::pairs(pairs);
     show_todo(troubles);
     if !status.runs.is_empty() {
         outln!("\n{}", styled(STRONG, "last runs"));

@@ -13,6 +13,8 @@ use crate::contact::KeapId;
   keap-intercom-sync sync --changed            what has changed since the stored cursor
   keap-intercom-sync sync --since 3d           what has changed in the last three days
   keap-intercom-sync sync --all --dry-run      what a full sync would do, without doing it
+  INTERCOM_TO_KEAP__ENABLED=true keap-intercom-sync sync --all --dry-run
+                                               what switching the second direction on would write
   keap-intercom-sync sync --sweep --dry-run    what was deleted or merged in Keap, and what a sweep would do
   keap-intercom-sync sync --audit              which contacts differ in Intercom from what was settled
   keap-intercom-sync sync --since 2026-01-31 --json
@@ -21,10 +23,12 @@ Exit status: 0 all well; 1 some contacts failed, are held, or are not in Keap; 2
 pub struct SyncArgs {
     /// Keap contact ids to sync now.
     pub ids: Vec<KeapId>,
-    /// Sync what has changed since the stored cursor.
+    /// Sync what has changed since the stored cursor; where both directions are on, also what has
+    /// changed in Intercom.
     #[arg(long)]
     pub changed: bool,
-    /// Look at every contact in Keap. A contact that is up to date costs no Intercom call.
+    /// Look at every contact in Keap. A contact that is up to date costs no Intercom call. Where both
+    /// directions are on, also compare every user in Intercom.
     #[arg(long, group = "braked")]
     pub all: bool,
     /// Look at every contact that changed since a time: a date (2026-01-31, yesterday), a time
@@ -48,11 +52,12 @@ pub struct SyncArgs {
     // A conflict with the others would else hide that --sweep, --all or --repair is missing.
     #[arg(long, requires = "braked", conflicts_with_all = ["ids", "changed", "since"])]
     pub force: bool,
-    /// Decide and print; write nothing anywhere.
+    /// Decide and print; write nothing anywhere. Where both directions are on, it also counts the
+    /// writes to Keap, and the days that Keap's quota makes of them.
     #[arg(long)]
     pub dry_run: bool,
-    /// With --dry-run: print each field that would change, with its value in Intercom before. Reads
-    /// each contact that would be written, which costs one call to Intercom.
+    /// With --dry-run: print each field that would change, with its value before. Reads each contact
+    /// that would be written, which costs one call to Intercom.
     #[arg(long, requires = "dry_run")]
     pub verbose: bool,
     /// Print one JSON document instead of text. Of a walk, it lists the contacts that are not

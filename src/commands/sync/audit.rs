@@ -9,7 +9,8 @@ use crate::sync::users::compare_all;
 
 pub(super) async fn audit(context: &Context, is_json: bool) -> Ended {
     let mut differ = Vec::new();
-    let walked = compare_all(context, |keap, intercom| {
+    let walked = compare_all(context, None, |keap, user| {
+        let intercom = &user.id;
         if is_json {
             differ.push(
                 json!({ "keapContactId": keap.get(), "intercomContactId": intercom.as_str() }),

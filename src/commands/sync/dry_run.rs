@@ -1,22 +1,34 @@
 //! `sync --dry-run`: decides and prints, and writes nothing.
 
+use chrono::TimeDelta;
+
 use super::args::SyncArgs;
 use super::previews::Previews;
+use super::to_keap::ToKeapCounts;
+use crate::app;
 use crate::commands::{Ended, NOTHING_DONE, SOME_FAILED, WELL, exit};
+use crate::config::Settings;
 use crate::feed::Counts;
-use crate::sync::dry_run::{self, Scope};
-use crate::sync::{Context, dry_sweep};
+use crate::report::DayQuota;
+use crate::sync::preview::Scope;
+use crate::sync::{Context, dry_run, dry_sweep};
 
-pub(super) async fn dry_run(context: &Context, args: &SyncArgs) -> Ended {
-    let mut previews = Previews::new(args.json, args.verbose);
+pub(super) async fn dry_run(context: &Context, settings: &Settings, args: &SyncArgs) -> Ended {
+    let second = app::second_direction(settings);
+    let to_keap = second.enabled.then(|| ToKeapCounts::new(second.rates));
+    let mut previews = Previews::new(args.json, args.verbose, to_keap);
     let (counts, stopped) = if args.sweep {
         sweep(context, args, &mut previews).await
     } else {
-        contacts(context, args, &mut previews).await
+        let overlap = TimeDelta::from_std(settings.intercom_to_keap.overlap);
+        contacts(context, args, overlap.unwrap_or_default(), &mut previews).await
     };
+    let limits = context.keap.remote().headroom();
+    let limits = limits.iter().map(|limit| (limit.name.as_str(), limit.limit, limit.available));
+    let quota = DayQuota::tightest(limits);
     let calls = context.all_calls();
     let counts = Counts { keap_calls: calls.keap, intercom_calls: calls.intercom, ..counts };
-    previews.end(&counts, args.sweep, stopped.as_deref());
+    previews.end(&counts, args.sweep, stopped.as_deref(), quota);
     let named_and_skipped = !args.ids.is_empty() && counts.skipped > 0;
     exit(match stopped {
         Some(_) => NOTHING_DONE,
@@ -28,10 +40,11 @@ pub(super) async fn dry_run(context: &Context, args: &SyncArgs) -> Ended {
 async fn contacts(
     context: &Context,
     args: &SyncArgs,
+    overlap: TimeDelta,
     previews: &mut Previews,
 ) -> (Counts, Option<String>) {
     let scope = match (args.ids.as_slice(), args.changed, args.since) {
-        ([], true, _) => Scope::Changed,
+        ([], true, _) => Scope::Changed { overlap },
         ([], false, Some(since)) => Scope::Since(since),
         ([], false, None) => Scope::All,
         (ids, ..) => Scope::Ids(ids.to_vec()),

@@ -11,10 +11,12 @@ mod previews;
 mod report;
 mod requested;
 mod this_process;
+mod to_keap;
 
 pub use args::SyncArgs;
 
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
 use self::bar::Bar;
@@ -22,12 +24,12 @@ use self::dry_run::dry_run;
 use self::mapping::Brake;
 use self::other_process::Delegated;
 use self::requested::Requested;
-use self::this_process::Work;
+use self::this_process::{SecondFeeds, Work};
 use super::run::stop_on_signals;
 use super::{Ended, NOTHING_DONE, database, exit};
 use crate::app::Parts;
 use crate::config::{Migrate, Needed, Settings};
-use crate::feed::Feed;
+use crate::feed::{Feed, RunReason};
 use crate::store::{Store, StoreError};
 use crate::sync::Context;
 use crate::tasks::lease;
@@ -67,8 +69,18 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
     let until_idle = (args.changed && is_first) || args.audit;
     let is_sweep = args.sweep;
     let requested = &requested;
-    let work =
-        Work { parts: &parts, lease_ttl, requested, until_idle, json, is_sweep, bar, cancel };
+    let second = second_feeds(settings, &args);
+    let work = Work {
+        parts: &parts,
+        lease_ttl,
+        requested,
+        until_idle,
+        second,
+        json,
+        is_sweep,
+        bar,
+        cancel,
+    };
     let delegated = Delegated { store: &parts.store, requested, json, is_sweep, bar, cancel };
     let mut announced = false;
     loop {
@@ -93,6 +105,15 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
     }
 }
 
+/// What is done about changes in Intercom: `--changed` polls, and `--all` compares everybody.
+fn second_feeds(settings: &Settings, args: &SyncArgs) -> Option<SecondFeeds> {
+    let second = &settings.intercom_to_keap;
+    let overlap = TimeDelta::from_std(second.overlap).unwrap_or_default();
+    let audit =
+        args.all.then_some(if args.force { RunReason::Forced } else { RunReason::Schedule });
+    (second.enabled && (args.all || args.changed)).then_some(SecondFeeds { overlap, audit })
+}
+
 /// Only looks, and changes nothing.
 async fn look(
     parts: &Parts,
@@ -110,7 +131,7 @@ async fn look(
         if args.audit {
             audit::audit(context, args.json).await
         } else {
-            dry_run(context, args).await
+            dry_run(context, settings, args).await
         }
     };
     tokio::select! {

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::bar::Bar;
 use super::report::Summary;
@@ -12,10 +14,11 @@ use super::requested::{Requested, counts_of, exit_status};
 use crate::app::Parts;
 use crate::commands::{Ended, NOTHING_DONE, exit};
 use crate::contact::KeapId;
-use crate::feed::Counts;
+use crate::feed::{Counts, Feed, RunReason};
 use crate::mapping::Fitted;
-use crate::outcome::CREATE_BRAKE_REMEDY;
+use crate::outcome::{CREATE_BRAKE_REMEDY, RunFailure};
 use crate::store::{HeldLease, Lease, RunState};
+use crate::sync::users::poll_changed;
 use crate::sync::{Bulk, Context, Halt, Urgent, Work as _, braked};
 use crate::tasks::lease;
 
@@ -23,6 +26,10 @@ use crate::tasks::lease;
 const TRIES: u32 = 6;
 /// The lease keeper gets this long to give the lease back. Then the lease ends by itself.
 const LEASE_RETURN_TIME: Duration = Duration::from_secs(2);
+/// Why the command ends before all contacts are written to Keap.
+const CALLS_ARE_KEPT: &str = "the calls to Keap that are left today are kept for urgent contacts, polls and other users; the contacts that wait for a write to Keap are written by the daemon, or by the next sync, when Keap counts anew";
+/// A contact that has its turn may be in flight.
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 /// The longest pause before another try.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
@@ -33,12 +40,23 @@ pub(super) struct Work<'a> {
     pub requested: &'a Requested,
     /// Walks go on until none is left, also after the requested one.
     pub until_idle: bool,
+    /// What is done about changes in Intercom, where both directions are on.
+    pub second: Option<SecondFeeds>,
     /// Print one JSON document.
     pub json: bool,
     /// The requested walk is a sweep.
     pub is_sweep: bool,
     pub bar: &'a Bar,
     pub cancel: &'a CancellationToken,
+}
+
+/// The feeds of the second direction.
+#[derive(Clone, Copy)]
+pub(super) struct SecondFeeds {
+    /// How far a poll looks back.
+    pub overlap: TimeDelta,
+    /// Compare all users as well, for this reason.
+    pub audit: Option<RunReason>,
 }
 
 impl Work<'_> {
@@ -67,30 +85,92 @@ impl Work<'_> {
     }
 
     /// Runs passes until the requested work is done, with the contacts that become due until then.
-    async fn run_passes(&self, context: &Arc<Context>) -> Result<(), Halt> {
+    /// Returns why the comparison of all users failed, if it did.
+    async fn run_passes(&self, context: &Arc<Context>) -> Result<Option<RunFailure>, Halt> {
         let store = &self.parts.store;
         let mut urgent = Urgent::new(Arc::clone(context));
         let mut bulk = Bulk::without_poll(Arc::clone(context));
-        repeat_patiently(self.cancel, async || match self.requested {
+        match self.requested {
             Requested::Contacts(tickets) => {
                 let ids: Vec<KeapId> = tickets.iter().map(|ticket| ticket.id).collect();
-                let worked = urgent.step().await?;
-                Ok(worked && !store.undone(&ids).await?.is_empty())
+                repeat_patiently(self.cancel, async || {
+                    let worked = urgent.step().await?;
+                    Ok(worked && !store.undone(&ids).await?.is_empty())
+                })
+                .await?;
+                Ok(None)
             }
             Requested::Run(id) => {
-                let walked = bulk.step().await?;
-                let looked_again = urgent.step().await?;
-                let run = store.run(*id).await?;
-                let done =
-                    run.is_none_or(|run| matches!(run.state, RunState::Done | RunState::Failed));
-                let is_over = done && !self.until_idle;
-                Ok(looked_again || (!is_over && (walked || !done)))
+                self.walk(context, (&mut urgent, &mut bulk), *id).await?;
+                match self.second {
+                    Some(feeds) => self.follow_up(context, feeds, (&mut urgent, &mut bulk)).await,
+                    None => Ok(None),
+                }
             }
+        }
+    }
+
+    /// Works until a run has ended, and nobody waits who became due by it.
+    async fn walk(
+        &self,
+        context: &Context,
+        (urgent, bulk): (&mut Urgent, &mut Bulk),
+        id: Uuid,
+    ) -> Result<(), Halt> {
+        repeat_patiently(self.cancel, async || {
+            let walked = bulk.step().await?;
+            let looked_again = urgent.step().await?;
+            let run = self.parts.store.run(id).await?;
+            let done = run.is_none_or(|run| matches!(run.state, RunState::Done | RunState::Failed));
+            let is_over = done && !self.until_idle;
+            if looked_again || (!is_over && (walked || !done)) {
+                return Ok(true);
+            }
+            self.wait_for_paced(context, bulk).await
         })
         .await
     }
 
-    async fn report(&self, context: &Context, result: Result<(), Halt>) -> Ended {
+    /// Polls Intercom, or compares all of its users, and works off what has changed there.
+    async fn follow_up(
+        &self,
+        context: &Arc<Context>,
+        feeds: SecondFeeds,
+        (urgent, bulk): (&mut Urgent, &mut Bulk),
+    ) -> Result<Option<RunFailure>, Halt> {
+        let store = &self.parts.store;
+        repeat_patiently(self.cancel, async || {
+            Box::pin(poll_changed(context, feeds.overlap)).await.map(|_| false)
+        })
+        .await?;
+        if let Some(reason) = feeds.audit {
+            let id = store.request_run(Feed::Audit, reason, None).await?;
+            self.walk(context, (urgent, bulk), id).await?;
+            return Ok(store.run(id).await?.and_then(|run| run.failure));
+        }
+        repeat_patiently(self.cancel, async || {
+            let worked = urgent.step().await? | bulk.step().await?;
+            if worked { Ok(true) } else { self.wait_for_paced(context, bulk).await }
+        })
+        .await?;
+        Ok(None)
+    }
+
+    /// Waits until the next contact may be written that the walk has found. False: there is none.
+    async fn wait_for_paced(&self, context: &Context, bulk: &Bulk) -> Result<bool, Halt> {
+        let Some(time) = bulk.next_paced().await? else {
+            return Ok(false);
+        };
+        if !context.has_calls_for_paced() {
+            return Err(Halt::Feed(CALLS_ARE_KEPT.into()));
+        }
+        tokio::select! {
+            () = self.cancel.cancelled() => Err(Halt::Cancelled),
+            () = tokio::time::sleep(time.max(SHORTEST_WAIT)) => Ok(true),
+        }
+    }
+
+    async fn report(&self, context: &Context, result: Result<Option<RunFailure>, Halt>) -> Ended {
         let store = &self.parts.store;
         let calls = context.all_calls();
         let are_named = self.requested.are_named();
@@ -102,8 +182,8 @@ impl Work<'_> {
         let counts = Counts { keap_calls: calls.keap, intercom_calls: calls.intercom, ..counts };
         let stopped = match (result, self.requested) {
             (Err(halt), _) => Some(halt.to_string()),
-            (Ok(()), Requested::Run(id)) => {
-                let failure = store.run(*id).await?.and_then(|run| run.failure);
+            (Ok(of_audit), Requested::Run(id)) => {
+                let failure = store.run(*id).await?.and_then(|run| run.failure).or(of_audit);
                 match failure {
                     Some(failure) => Some(failure.to_string()),
                     // The users that an audit finds are created after it.
@@ -115,7 +195,7 @@ impl Work<'_> {
                     None => None,
                 }
             }
-            (Ok(()), Requested::Contacts(_)) => None,
+            (Ok(_), Requested::Contacts(_)) => None,
         };
         Summary {
             json: self.json,

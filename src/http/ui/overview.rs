@@ -92,7 +92,7 @@ pub(super) async fn overview(
 async fn read(state: &HttpState) -> Result<(Status, LinkCount), StoreError> {
     let seen = state.overview.get().await;
     let parts = part_states(state, seen.as_ref());
-    let status = Status::take(&state.store, parts, state.poll_age_limit).await?;
+    let status = Status::take(&state.store, parts, state.poll_age_limit, state.second).await?;
     Ok((status, state.store.count_linked_soon().await?))
 }
 
@@ -108,7 +108,14 @@ fn lines(status: &Status, linked: LinkCount) -> Vec<Line> {
         Some("incomplete") => "subscriptions are missing or not verified; polls find the changes",
         _ => "not known",
     };
-    vec![
+    let two_way = [
+        ("Changes in Intercom", status.intercom_line()),
+        ("Waiting for a write to Keap", status.keap_queue_line()),
+        ("Comparison of both sides", status.audit_line()),
+        ("Conflicts", status.conflicts_line()),
+    ];
+    let two_way = two_way.into_iter().filter_map(|(label, text)| Some(line(label, text?)));
+    let mut lines = vec![
         line("Changes", status.changed_line()),
         line("Linked contacts", linked),
         line("Waiting for a look", number(status.due)),
@@ -117,5 +124,7 @@ fn lines(status: &Status, linked: LinkCount) -> Vec<Line> {
         line("Search for deleted contacts", status.sweep_line()),
         line("Webhooks", webhooks.to_owned()),
         line("Lease", status.lease_line()),
-    ]
+    ];
+    lines.splice(1..1, two_way);
+    lines
 }

@@ -9,7 +9,9 @@ use uuid::Uuid;
 use crate::contact::KeapId;
 use crate::feed::{Counts, Feed, Lane, RunReason};
 use crate::outcome::RunFailure;
-use crate::store::{Fence, Group, IntercomCursor, IntercomFeed, NewRun, SeenUsers};
+use crate::store::{
+    ChangedInIntercom, Fence, Group, IntercomCursor, IntercomFeed, NewRun, SeenUsers,
+};
 use crate::sync::context::Context;
 use crate::sync::feeds::missing::{MOST_READ, missing, welcome_back};
 use crate::sync::{newcomers, opt_outs};
@@ -47,7 +49,8 @@ struct Walk {
     from: Option<String>,
     /// The linked contacts that were compared.
     seen: Vec<KeapId>,
-    differ: Vec<KeapId>,
+    /// Those that differ from what was settled.
+    differ: ChangedInIntercom,
 }
 
 impl AuditFeed {
@@ -67,7 +70,7 @@ impl AuditFeed {
         let fence = self.context.fence()?;
         if self.context.store.begin_run(&fence, &new, &[], None).await? {
             let forced = reason != RunReason::Schedule.as_str();
-            let (began, seen, differ) = (Utc::now(), Vec::new(), Vec::new());
+            let (began, seen, differ) = (Utc::now(), Vec::new(), ChangedInIntercom::default());
             let part = Part::Users;
             self.walk = Some(Walk { run, forced, began, part, from: None, seen, differ });
         }
@@ -158,9 +161,10 @@ async fn end(context: &Context, walk: &mut Walk) -> Result<(), Halt> {
                 "Linked contacts are missing in the list of Intercom's users, and are read by id."
             );
         }
+        let missing = ChangedInIntercom { paced: missing, ..ChangedInIntercom::default() };
         make_due(context, &fence, &missing).await?;
     }
-    let cursor = IntercomCursor { position: None, walked_at: Some(Utc::now()) };
+    let cursor = IntercomCursor { walked_at: Some(Utc::now()), ..IntercomCursor::default() };
     let ended = Some((IntercomFeed::Audit, &cursor));
     store.record_users(&fence, &SeenUsers::default(), ended).await?;
     if brakes.iter().all(Option::is_none) && let Some(why) = newcomers::braked(context).await? {
@@ -191,9 +195,13 @@ fn brake(
 }
 
 /// Makes contacts due, as changed in Intercom.
-async fn make_due(context: &Context, fence: &Fence, ids: &[KeapId]) -> Result<(), Halt> {
-    for part in ids.chunks(DUE_AT_ONCE) {
-        let seen = SeenUsers { changed: part.to_vec(), ..SeenUsers::default() };
+async fn make_due(
+    context: &Context,
+    fence: &Fence,
+    changed: &ChangedInIntercom,
+) -> Result<(), Halt> {
+    for changed in changed.parts(DUE_AT_ONCE) {
+        let seen = SeenUsers { changed, ..SeenUsers::default() };
         context.store.record_users(fence, &seen, None).await?;
     }
     Ok(())

@@ -61,6 +61,14 @@ impl DueFeed {
         let busy = board.claims.busy();
         let mut due = store.due(policy.keap.page_size, &busy, max_calls > 0).await?;
         let mut room = max_calls as usize * policy.keap.ids_at_once();
+        // Opt-outs go first, and alone.
+        if due.iter().any(|row| row.is_consent) {
+            due.retain(|row| row.is_consent);
+        }
+        // What Keap shows is a ground for a write for some seconds only: no more than one list.
+        if due.iter().any(|row| row.looks_at_intercom) {
+            due.truncate(policy.keap.ids_at_once());
+        }
         due.retain(|row| {
             let fits = !row.hinted || room > 0;
             room -= usize::from(row.hinted && fits);

@@ -127,6 +127,17 @@ pub(super) async fn merged(
     }
 }
 
+/// The same by what Intercom shows of it now, without a call.
+pub(super) fn merged_with(
+    target: &Target<'_>,
+    id: &IntercomId,
+    found: &Candidate,
+    is_first: bool,
+) -> Merge {
+    let must_write = is_first || !found.belongs_to(target.contact.id);
+    Look::of(target, id).decide(target, Shown::of(target, found), must_write)
+}
+
 /// What is known of a contact before Intercom is read.
 struct Look {
     keap_before: Bases,

@@ -1,10 +1,12 @@
 //! Writes Intercom's values to Keap: one call for a contact, with an intent that is stored before it.
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::keap_intent::KeapIntent;
 use super::target::{End, Target};
 use crate::contact::{Contact, Email, FieldName, Fields, Form, KeapId, Reading, Value};
+use crate::feed::Lane;
 use crate::keap::{Change, OptedOut, Row, Tagged, Updated};
 use crate::outcome::HoldReason;
 use crate::store::{Intent, IntentKind, IntentSide};
@@ -35,9 +37,15 @@ pub(super) async fn bring(
     if changes.is_empty() {
         return Ok(brought);
     }
+    let is_consent = |name: &FieldName| opted_out.is_some_and(|(field, _)| field == name);
+    // Nobody waits for what a walk has found; an opt-out never waits.
+    let is_walked = target.lane == Lane::Bulk && !changes.iter().any(|(name, _)| is_consent(name));
+    let (context, now) = (target.context, Instant::now());
+    if is_walked && !(context.has_calls_for_paced() && context.board.pace.take(now)) {
+        return Err(Outcome::Paced.into());
+    }
     refuse_anothers_address(target, changes).await?;
     intend(target, changes).await?;
-    let is_consent = |name: &FieldName| opted_out.is_some_and(|(field, _)| field == name);
     let is_tag = |name: &FieldName| {
         target.context.fields.rule(name.as_str()).is_some_and(|rule| rule.is_relation)
     };
@@ -122,11 +130,15 @@ async fn opt_out(
             Ok(())
         }
         // An opt-out is never dropped: it is tried again, and then a person is told.
-        OptedOut::NotShown => Err(Outcome::again(
-            "Keap takes the opt-out of an address and shows that the address may be mailed",
-        )
-        .into()),
+        OptedOut::NotShown => {
+            count_refusal("opt_out");
+            Err(Outcome::again(
+                "Keap takes the opt-out of an address and shows that the address may be mailed",
+            )
+            .into())
+        }
         OptedOut::Refused(why) => {
+            count_refusal("opt_out");
             Err(Outcome::again(format!("Keap does not take an opt-out: {why}")).into())
         }
         OptedOut::Forbidden => Err(forbidden(target)),
@@ -156,6 +168,7 @@ async fn update(
             }
             Updated::Refused(why) => match part.split_at(part.len() / 2) {
                 ([], [(field, _)]) => {
+                    count_refusal("value");
                     tracing::warn!(
                         keap.contact_id = target.contact.id.get(),
                         field = field.as_str(),
@@ -186,9 +199,15 @@ async fn update(
 
 /// The contact is not to blame. Reading goes on.
 fn forbidden(target: &Target<'_>) -> End {
+    count_refusal("forbidden");
     let why = "Keap does not allow this key to write contacts (403); check the rights of its user";
     let delay = Some(target.context.policy.sync.stop_recheck);
     Outcome::Again { why: why.into(), delay }.into()
+}
+
+/// `why`: what Keap does not take.
+fn count_refusal(why: &'static str) {
+    metrics::counter!("keap_intercom_sync_keap_refusals_total", "why" => why).increment(1);
 }
 
 impl InKeap {

@@ -4,6 +4,7 @@
 mod both;
 mod circle;
 mod conflict;
+mod foresee;
 mod keap;
 mod keap_intent;
 mod refused;
@@ -11,6 +12,7 @@ mod relations;
 mod target;
 mod unknown;
 
+pub(super) use foresee::{Foreseen, foresee};
 pub(super) use keap_intent::KeapIntent;
 pub(super) use target::Target;
 

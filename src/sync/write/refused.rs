@@ -2,6 +2,7 @@
 //! rest of the contact out.
 
 use chrono::DateTime;
+use tokio::time::Instant;
 
 use super::both::{self, Merge};
 use super::keap::{self, InKeap};
@@ -123,6 +124,9 @@ impl LeftOut {
         };
         let base = self.with_related(target, base);
         let stamp = done.shows.as_ref().and_then(|shows| shows.updated_at);
+        if let Some(stamp) = stamp {
+            target.context.board.search_lag.written(&done.id, stamp, Instant::now());
+        }
         let stamp = stamp.and_then(|at| DateTime::from_timestamp(at, 0));
         let before = target.link.and_then(|link| link.intercom_updated_at);
         let restored = merge.map(|merge| merge.restored.as_slice()).unwrap_or_default();

@@ -65,6 +65,27 @@ pub(super) async fn seed_intercom(
     Json(json!({"added": order.count}))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EditIntercom {
+    count: usize,
+}
+
+/// An agent gives the first users new phone numbers.
+pub(super) async fn edit_intercom(
+    State(stage): State<Stage>,
+    Json(order): Json<EditIntercom>,
+) -> Json<Value> {
+    let users = stage.intercom.live_users();
+    let edited = users.iter().take(order.count).enumerate().filter(|(at, user)| {
+        let phone = people::e164(7_900_000 + *at as u64);
+        stage.intercom.edit(&user.id, |contact| contact.phone = Some(phone))
+    });
+    let edited = edited.count();
+    stage.intercom.reindex_now();
+    Json(json!({"edited": edited}))
+}
+
 pub(super) async fn set_intercom_knobs(
     State(stage): State<Stage>,
     Json(changes): Json<Value>,

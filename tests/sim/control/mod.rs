@@ -132,6 +132,7 @@ impl Stage {
             .route("/control/intercom/attribute", post(setup::set_attribute))
             .route("/control/intercom/admin", post(setup::add_admin))
             .route("/control/intercom/knobs", post(intercom::set_intercom_knobs))
+            .route("/control/intercom/edit", post(intercom::edit_intercom))
             .route("/control/intercom/reindex", post(intercom::reindex))
             .route("/control/clocks", post(set_clocks))
             .route("/control/ledger", post(set_ledger))

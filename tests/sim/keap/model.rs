@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::Keap;
 use super::knobs::{KeapKnobs, ListForm, NumberForm, YesNoForm};
 use super::person::Person;
 use super::render::optional_properties;
-use crate::sim::message::Answer;
+use super::{Keap, errors};
+use crate::sim::message::{Answer, Request};
 
 /// The types of custom fields by the contract.
 pub(crate) const FIELD_TYPES: [&str; 24] = [
@@ -169,6 +169,19 @@ fn several(content: &Value, form: ListForm) -> Option<Value> {
 }
 
 impl Keap {
+    /// `POST /v2/contacts/model/customFields`.
+    pub(super) fn create_field_call(&self, request: &Request) -> Answer {
+        let body = request.json().unwrap_or_default();
+        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (label, field_type) = (text("label"), text("field_type"));
+        if label.is_empty() || !FIELD_TYPES.contains(&field_type) {
+            return errors::bad_request("Input could not be converted to a valid request");
+        }
+        let id = self.add_custom_field(label, field_type, &[]);
+        let state = self.state();
+        Answer::json(201, state.model.fields[&id].json(id, &state.knobs).to_string())
+    }
+
     /// Adds a custom field and returns its id. Panics if the contract has no such type.
     pub(crate) fn add_custom_field(&self, label: &str, field_type: &str, options: &[&str]) -> i64 {
         assert!(FIELD_TYPES.contains(&field_type), "{field_type} is no type of a custom field");
@@ -186,6 +199,11 @@ impl Keap {
         };
         model.fields.insert(id, field);
         id
+    }
+
+    /// The custom field with this label.
+    pub(crate) fn field_with_label(&self, label: &str) -> Option<CustomField> {
+        self.state().model.fields.values().find(|field| field.label == label).cloned()
     }
 
     /// Changes a custom field, for instance its options. `false` if there is no such field.
