@@ -20,6 +20,7 @@ async fn search_that_still_shows_the_old_value_brings_nothing_back(pool: PgPool)
             .await
             .unwrap();
         stage.worker.work_off().await;
+        stage.end_the_hour().await;
     }
     assert_eq!(stage.plan_in_keap(), "plan 19");
     assert_eq!(stage.plan_in_intercom(), "plan 19");

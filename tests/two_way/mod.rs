@@ -130,6 +130,12 @@ impl Stage {
         self.world.keap.set_custom(self.id, self.plan, plan);
     }
 
+    /// The hour of the last writes is over: one more is no sign of another program.
+    pub(crate) async fn end_the_hour(&self) {
+        let sql = "update contact_link set writes_since = null";
+        sqlx::query(sql).execute(&self.world.pool).await.unwrap();
+    }
+
     /// A person edits Ann's Intercom contact, so many seconds after everything else.
     pub(crate) fn edit_in_intercom(&self, later: i64, edit: impl FnOnce(&mut StoredContact)) {
         let clock = self.world.intercom.clock();

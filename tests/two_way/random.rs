@@ -142,6 +142,9 @@ impl Scene {
     }
 
     async fn look(&self, worker: &Worker) {
+        // In an hour, people do not edit a contact as often as here.
+        let sql = "update contact_link set writes_since = null";
+        sqlx::query(sql).execute(&self.world.pool).await.unwrap();
         // A remote that fails halts a side. Somebody looks again.
         let _ = worker.try_sync().await;
         let _ = Box::pin(keap_intercom_sync::sync::users::poll_changed(worker.context(), OVERLAP))
