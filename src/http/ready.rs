@@ -176,6 +176,37 @@ pub(super) struct WebhookCheck {
     verified: i64,
 }
 
+impl WebhookCheck {
+    fn of(overview: Option<&Overview>) -> Self {
+        let (subscriptions, verified) =
+            overview.map_or((0, 0), |overview| (overview.hooks, overview.hooks_verified));
+        let state = match (overview, subscriptions) {
+            (None, _) => "unknown",
+            (_, 0) => "off",
+            _ if verified == subscriptions => "ok",
+            _ => "incomplete",
+        };
+        Self { state, subscriptions, verified }
+    }
+}
+
+/// The reading of Intercom's list of changes. It goes by the rule of Keap's polls.
+fn list_check(state: &HttpState, overview: Option<&Overview>) -> PollCheck {
+    let age = overview.and_then(|overview| overview.two_way.as_ref()?.read_age);
+    let word = match (overview, age) {
+        _ if !state.second.enabled => "off",
+        (None, _) => "unknown",
+        (_, None) => "never",
+        (_, Some(age)) if age > state.poll_age_limit => "late",
+        _ => "ok",
+    };
+    PollCheck {
+        state: word,
+        age_seconds: age.map(|age| age.as_secs()),
+        limit_seconds: state.poll_age_limit.as_secs(),
+    }
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MappingCheck {
@@ -245,14 +276,6 @@ fn checks(state: &HttpState, overview: Option<&Overview>) -> (Checks, bool) {
         _ => "ok",
     };
     let two_way = overview.and_then(|overview| overview.two_way.as_ref());
-    let list_age = two_way.and_then(|two_way| two_way.read_age);
-    let list = match (overview, list_age) {
-        _ if !state.second.enabled => "off",
-        (None, _) => "unknown",
-        (_, None) => "never",
-        (_, Some(age)) if age > state.poll_age_limit => "late",
-        _ => "ok",
-    };
     let walks = WalkCheck::of(overview, state.poll_age_limit);
     let remotes = (state.remotes)();
     let remote = |name: &str| {
@@ -260,14 +283,6 @@ fn checks(state: &HttpState, overview: Option<&Overview>) -> (Checks, bool) {
             state: remote.state,
             retry_in_seconds: remote.retry_in.map(|time| time.as_secs().max(1)),
         })
-    };
-    let (hooks, verified) =
-        overview.map_or((0, 0), |overview| (overview.hooks, overview.hooks_verified));
-    let webhooks = match (overview, hooks) {
-        (None, _) => "unknown",
-        (_, 0) => "off",
-        _ if verified == hooks => "ok",
-        _ => "incomplete",
     };
     let checks = Checks {
         database: check(match overview {
@@ -285,19 +300,15 @@ fn checks(state: &HttpState, overview: Option<&Overview>) -> (Checks, bool) {
         walks,
         keap: remote("Keap"),
         intercom: remote("Intercom"),
-        webhooks: WebhookCheck { state: webhooks, subscriptions: hooks, verified },
+        webhooks: WebhookCheck::of(overview),
         mapping: MappingCheck::of(overview),
-        intercom_list: PollCheck {
-            state: list,
-            age_seconds: list_age.map(|age| age.as_secs()),
-            limit_seconds: state.poll_age_limit.as_secs(),
-        },
+        intercom_list: list_check(state, overview),
         audit: AuditCheck::of(two_way),
         keap_queue: KeapQueueCheck::of(state, two_way),
     };
     let is_ready = matches!(lease, "holder" | "standby")
         && poll == "ok"
-        && matches!(list, "ok" | "off")
+        && matches!(checks.intercom_list.state, "ok" | "off")
         && checks.walks.state == "ok"
         && checks.database.state == "ok"
         && checks.keap.state != "refused"

@@ -16,14 +16,14 @@ impl Status {
         let Some(age) = two_way.read_age else {
             return Some("its list of changes has not been read yet".into());
         };
-        let mut line = format!("at most {} behind Intercom", span(age));
-        if let Some(position) = two_way.position {
-            line.push_str(&format!("; newest change seen {} UTC", stamp(position)));
-        }
-        if let Some(lag) = two_way.search_lag {
-            line.push_str(&format!("; its list shows a write after {} at most", span(lag)));
-        }
-        Some(line)
+        let parts = [
+            Some(format!("at most {} behind Intercom", span(age))),
+            two_way.position.map(|at| format!("newest change seen {} UTC", stamp(at))),
+            two_way
+                .search_lag
+                .map(|lag| format!("its list shows a write after {} at most", span(lag))),
+        ];
+        Some(parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
     }
 
     /// The last audit.

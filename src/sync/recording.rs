@@ -268,9 +268,7 @@ impl Entry<'_> {
                 let edited_on_both = i16::try_from(conflicts.len()).unwrap_or(i16::MAX);
                 let reason = self.remark(&left_out, conflicts, both.as_deref());
                 self.synced(action, &intercom, request_id, reason);
-                if let Some(log) = &mut self.recorded.log {
-                    log.conflicts = (edited_on_both > 0).then_some(edited_on_both);
-                }
+                self.log_conflicts(edited_on_both);
                 if let Some(both) = both.as_deref() {
                     self.log_to_keap(both);
                 }
@@ -304,15 +302,8 @@ impl Entry<'_> {
                 self.gone_in_intercom(intercom, tagged);
             }
             Outcome::Skipped { reason, forget } => self.skipped(reason, forget),
-            Outcome::Requeue => {
-                // The other look counts it.
-                self.recorded.counts.seen = 0;
-                self.recorded.requeue = true;
-            }
-            Outcome::Paced => {
-                self.recorded.counts.seen = 0;
-                self.recorded.paced = true;
-            }
+            Outcome::Requeue => self.comes_again(false),
+            Outcome::Paced => self.comes_again(true),
             Outcome::Again { why, delay: Some(delay) } => {
                 let attempts = self.attempts();
                 self.retry(why, attempts, delay);
@@ -348,6 +339,19 @@ impl Entry<'_> {
             log.request_id = request_id;
         }
         self.done();
+    }
+
+    /// It is looked at once more, and that look counts it.
+    fn comes_again(&mut self, paced: bool) {
+        self.recorded.counts.seen = 0;
+        (self.recorded.paced, self.recorded.requeue) = (paced, !paced);
+    }
+
+    /// Counts the fields that were edited on both sides.
+    fn log_conflicts(&mut self, fields: i16) {
+        if let Some(log) = &mut self.recorded.log {
+            log.conflicts = (fields > 0).then_some(fields);
+        }
     }
 
     /// Stores what Intercom shows.

@@ -44,7 +44,7 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
     let (mut walk, mut newest, mut from) = (UsersWalk::default(), before.position, None);
     let mut watched = Watched::default();
     for _ in 0..MOST_PAGES {
-        let page = read(context, UserOrder::NewestFirst, from.as_deref()).await?;
+        let mut page = read(context, UserOrder::NewestFirst, from.as_deref()).await?;
         let stamps = || page.users.iter().filter_map(updated_at);
         watched.search_lag =
             watched.search_lag.max(context.board.search_lag.shown(&page.users, Instant::now()));
@@ -55,6 +55,9 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
         let is_at_end = until.is_some_and(|until| stamps().any(|at| at < until));
         let next = page.next.clone().filter(|next| Some(next) != from.as_ref());
         let is_whole = is_at_end || next.is_none() || before.position.is_none();
+        // What is older was compared before. It may wait for its turn.
+        let is_news = |user: &Candidate| until <= updated_at(user) || user.updated_at.is_none();
+        page.users.retain(is_news);
         let found = if before.position.is_none() {
             Found::default()
         } else {

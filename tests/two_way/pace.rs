@@ -91,11 +91,19 @@ async fn what_an_audit_finds_is_written_at_its_pace_and_an_edit_passes_it(pool: 
 
 #[sqlx::test]
 async fn the_reserve_of_the_day_is_left_to_the_edits_of_people(pool: PgPool) {
-    let stage = stage(pool, 60, 30).await;
+    let stage = Stage::with(pool, "intercom", |world| {
+        world.keap.knobs(|knobs| knobs.per_day = Some(10_000));
+        world.set("KEAP__DAILY_RESERVE_PERCENT", 50);
+        world.set("MAPPING__BRAKE_PERCENT", 100);
+    })
+    .await;
+    stage.world.keap.add_many(30, |n| invented(n as u64, Shape::Plain));
+    stage.settle().await;
     stage.edit_all_plans_in_intercom("tin");
     stage.miss_all_edits().await;
-    stage.leave_today(20);
-    stage.worker.sync().await;
+    stage.leave_today(6);
+    // One more answer says so.
+    stage.worker.context().keap.account().await.unwrap();
     stage.clear();
     stage.audit(RunReason::Schedule).await;
     stage.steps().await;
@@ -112,6 +120,8 @@ async fn the_reserve_of_the_day_is_left_to_the_edits_of_people(pool: PgPool) {
 #[sqlx::test]
 async fn a_walk_over_keap_leaves_its_writes_to_keap_to_their_pace(pool: PgPool) {
     let stage = stage(pool, 10, 30).await;
+    stage.edit_all_plans_in_intercom("tin");
+    stage.settle().await;
     for id in stage.world.keap.ids() {
         stage.world.keap.set_custom(id, stage.plan, "wood");
     }

@@ -63,19 +63,17 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
     };
     let total = total(&parts.store, &args).await?;
     let bar = &Bar::new(args.json, total, args.sweep);
-    let (cancel, json) = (&cancel, args.json);
+    let (cancel, json, is_sweep) = (&cancel, args.json, args.sweep);
     let lease_ttl = settings.lease.ttl;
     // The users that an audit finds are brought into Keap after it.
     let until_idle = (args.changed && is_first) || args.audit;
-    let is_sweep = args.sweep;
     let requested = &requested;
-    let second = second_feeds(settings, &args);
     let work = Work {
         parts: &parts,
         lease_ttl,
         requested,
         until_idle,
-        second,
+        second: second_feeds(settings, &args),
         json,
         is_sweep,
         bar,
@@ -90,18 +88,23 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
                 return work.run(&fitted, lease).await;
             }
             Err(holder) => {
-                if !announced {
-                    tracing::info!(
-                        holder = lease::in_words(&holder.holder),
-                        "Another process holds the lease; it is asked to do the work."
-                    );
-                    announced = true;
-                }
+                announce(&holder.holder, announced);
+                announced = true;
             }
         }
         if let Some(status) = delegated.wait().await? {
             return exit(status);
         }
+    }
+}
+
+/// Says once who does the work.
+fn announce(holder: &str, announced: bool) {
+    if !announced {
+        tracing::info!(
+            holder = lease::in_words(holder),
+            "Another process holds the lease; it is asked to do the work."
+        );
     }
 }
 
