@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::look::{self, STRONG, count, styled};
@@ -63,6 +64,14 @@ impl FromStr for HeldId {
     }
 }
 
+/// Who is held, in JSON.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum HeldOne {
+    Contact(Held),
+    User(HeldNewcomer),
+}
+
 /// Every sample of Intercom's ids has 24 characters (`docs/api/intercom.md`, "Ids and roles").
 const SHORTEST_INTERCOM_ID: usize = 20;
 
@@ -77,13 +86,10 @@ pub async fn run(settings: &Settings, args: HeldArgs) -> Ended {
             retry(&store, &ids, only.as_deref().or(reason), args.json).await
         }
         None if args.json => {
-            let mut held = Vec::new();
-            for one in store.held_after(reason, None, args.limit).await? {
-                held.push(serde_json::to_value(one)?);
-            }
-            for one in newcomers(&store, reason).await? {
-                held.push(serde_json::to_value(one)?);
-            }
+            let contacts = store.held_after(reason, None, args.limit).await?;
+            let users = newcomers(&store, reason).await?.into_iter().map(HeldOne::User);
+            let mut held: Vec<HeldOne> = contacts.into_iter().map(HeldOne::Contact).collect();
+            held.extend(users);
             held.truncate(
                 args.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX),
             );

@@ -48,7 +48,7 @@ pub(super) async fn create(
                         most_per_hour = context.policy.creating.most,
                         "The brake stops creates in Keap. The users wait; `keap-intercom-sync sync --audit --repair --force` lets them through."
                     );
-                    return Ok(None);
+                    return Err(End::Braked);
                 }
             }
         }

@@ -10,6 +10,8 @@ use crate::sync::result::Halt;
 /// How a look ends before its settlement.
 pub(super) enum End {
     Settle(Settlement),
+    /// The brake stops creates: nobody else is looked at.
+    Braked,
     Halt(Halt),
 }
 

@@ -32,7 +32,10 @@ pub(in crate::sync) async fn step(context: &Context, lane: Lane) -> Result<bool,
             return Err(Halt::Cancelled);
         }
         context.board.heartbeat.beat(lane, context.policy.sync.record_after);
-        Look { context, lane, newcomer }.whole().await?;
+        let look = Look { context, lane, newcomer };
+        if !look.whole().await? {
+            break;
+        }
     }
     Ok(!newcomers.is_empty())
 }
@@ -52,15 +55,18 @@ async fn knows_keap(context: &Context, lane: Lane) -> Result<bool, Halt> {
 }
 
 impl Look<'_> {
-    async fn whole(&self) -> Result<(), Halt> {
+    /// Looks, and stores what comes of it. False: the brake stops all of them.
+    async fn whole(&self) -> Result<bool, Halt> {
         let settlement = match Box::pin(self.decide()).await {
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(true),
+            Err(End::Braked) => return Ok(false),
             Ok(Some(settlement)) | Err(End::Settle(settlement)) => settlement,
             Err(End::Halt(halt)) => return Err(halt),
         };
         let settlement = self.within_attempts(settlement);
         let fence = self.context.fence()?;
-        Ok(self.context.store.settle_newcomer(&fence, self.newcomer, &settlement).await?)
+        self.context.store.settle_newcomer(&fence, self.newcomer, &settlement).await?;
+        Ok(true)
     }
 
     /// What comes of the newcomer. `None`: it is stored already.
