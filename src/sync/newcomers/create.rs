@@ -26,77 +26,82 @@ pub(super) async fn create(
     let Look { context, lane, newcomer } = *look;
     // A side that is down takes no create, so none is left without an answer.
     context.keap.remote().ready(lane).await?;
-    let quiet = context.policy.creating.quiet;
-    let (store, fence) = (&context.store, context.fence()?);
     let again = newcomer.create.is_some();
-    let intent = match &newcomer.create {
-        Some(open) => {
-            store.leave_create_alone(&fence, newcomer, open.intent, (quiet, None)).await?;
-            open.intent
-        }
-        None => {
-            let intent = Uuid::new_v4();
-            let limits = (context.policy.creating.most, quiet);
-            match store.intend_create(&fence, newcomer, (intent, digest), limits).await? {
-                Intended::Stored => intent,
-                Intended::Taken => {
-                    return Ok(Some(Settlement::Later { after: OTHER_CREATE, why: None }));
-                }
-                Intended::Braked => {
-                    fail_a_run(look).await?;
-                    tracing::error!(
-                        most_per_hour = context.policy.creating.most,
-                        "The brake stops creates in Keap. The users wait; `keap-intercom-sync sync --audit --repair --force` lets them through."
-                    );
-                    return Err(End::Braked);
-                }
-            }
-        }
+    let Some(intent) = intend(look, digest).await? else {
+        return Ok(Some(Settlement::Later { after: OTHER_CREATE, why: None }));
     };
-    context.fence()?;
+    let (store, fence) = (&context.store, context.fence()?);
     let fields = sent(look, user);
     let new = NewContact { email, fields: &fields, number: number_of(intent), again };
-    // While an earlier create has no answer, no refusal says that nothing was made.
-    let failed = async |settlement: Settlement| -> Result<Option<Settlement>, End> {
-        if again {
-            return Ok(Some(settlement));
-        }
-        store.create_failed(&fence, newcomer, intent, &look.within_attempts(settlement)).await?;
-        Ok(None)
-    };
-    match context.keap.create(lane, &new).await {
-        Ok(Created::Made(keap)) => made(look, (intent, keap)).await,
-        Ok(Created::Unknown(why)) => {
-            tracing::warn!(
-                intercom.contact_id = newcomer.id.as_str(),
-                why,
-                "Keap has not answered a create. It is looked for before it is sent again."
-            );
-            let settlement =
-                look.within_attempts(Settlement::Later { after: quiet, why: Some(why) });
-            match settlement {
-                Settlement::Later { after, why } => {
-                    let quiet = (after, why.as_deref());
-                    store.leave_create_alone(&fence, newcomer, intent, quiet).await?;
-                    Ok(None)
-                }
-                held => Ok(Some(held)),
-            }
-        }
-        Ok(Created::Refused(_)) if again => Ok(Some(Settlement::Held(HoldReason::CreateUnsure))),
-        Ok(Created::Refused(why)) => failed(Settlement::Held(HoldReason::CreateRefused(why))).await,
+    let settlement = match context.keap.create(lane, &new).await {
+        Ok(Created::Made(keap)) => return made(look, (intent, keap)).await,
+        Ok(Created::Unknown(why)) => return unanswered(look, intent, why).await,
+        Ok(Created::Refused(_)) if again => Settlement::Held(HoldReason::CreateUnsure),
+        Ok(Created::Refused(why)) => Settlement::Held(HoldReason::CreateRefused(why)),
         Ok(Created::Forbidden) => {
             let why = "Keap does not allow this key to write contacts (403); check the rights of its user";
             let after = context.policy.sync.stop_recheck;
-            failed(Settlement::Later { after, why: Some(why.into()) }).await
+            Settlement::Later { after, why: Some(why.into()) }
         }
         Err(failure) => {
             if !again {
                 let later = Settlement::Later { after: Duration::ZERO, why: None };
                 store.create_failed(&fence, newcomer, intent, &later).await?;
             }
-            Err(failure.into())
+            return Err(failure.into());
         }
+    };
+    // While an earlier create has no answer, no refusal says that nothing was made.
+    if again {
+        return Ok(Some(settlement));
+    }
+    store.create_failed(&fence, newcomer, intent, &look.within_attempts(settlement)).await?;
+    Ok(None)
+}
+
+/// Stores the intent, before the call. `None`: another create of the same address is not settled.
+async fn intend(look: &Look<'_>, digest: Digest) -> Result<Option<Uuid>, End> {
+    let Look { context, newcomer, .. } = *look;
+    let (store, fence) = (&context.store, context.fence()?);
+    let quiet = context.policy.creating.quiet;
+    if let Some(open) = &newcomer.create {
+        store.leave_create_alone(&fence, newcomer, open.intent, (quiet, None)).await?;
+        return Ok(Some(open.intent));
+    }
+    let intent = Uuid::new_v4();
+    let limits = (context.policy.creating.most, quiet);
+    match store.intend_create(&fence, newcomer, (intent, digest), limits).await? {
+        Intended::Stored => Ok(Some(intent)),
+        Intended::Taken => Ok(None),
+        Intended::Braked => {
+            fail_a_run(look).await?;
+            tracing::error!(
+                most_per_hour = context.policy.creating.most,
+                "The brake stops creates in Keap. The users wait; `keap-intercom-sync sync --audit --repair --force` lets them through."
+            );
+            Err(End::Braked)
+        }
+    }
+}
+
+/// The answer is lost: the contact may be there. The intent stays, and from now on the create is left
+/// alone for a while.
+async fn unanswered(look: &Look<'_>, intent: Uuid, why: String) -> Result<Option<Settlement>, End> {
+    let Look { context, newcomer, .. } = *look;
+    tracing::warn!(
+        intercom.contact_id = newcomer.id.as_str(),
+        why,
+        "Keap has not answered a create. It is looked for before it is sent again."
+    );
+    let after = context.policy.creating.quiet;
+    match look.within_attempts(Settlement::Later { after, why: Some(why) }) {
+        Settlement::Later { after, why } => {
+            let quiet = (after, why.as_deref());
+            let fence = context.fence()?;
+            context.store.leave_create_alone(&fence, newcomer, intent, quiet).await?;
+            Ok(None)
+        }
+        _ => Ok(Some(Settlement::Held(HoldReason::CreateUnsure))),
     }
 }
 
