@@ -29,6 +29,7 @@ impl Cluster {
             .arg(folder)
             .args(["sh", "-c", r#"echo "$DATABASE_URL"; exec cat"#])
             .env_remove("DATABASE_URL")
+            .env_remove("DATABASE_URL_FILE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
