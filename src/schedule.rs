@@ -67,10 +67,13 @@ struct RestfulStore(SimpleMetadataStore);
 
 impl MetaDataStorage for RestfulStore {
     fn list_next_ticks(&mut self) -> Answer<Vec<JobAndNextTick>> {
+        let jobs = Arc::clone(&self.0.data);
         let ticks = self.0.list_next_ticks();
         Box::pin(async move {
+            let now = Utc::now();
+            jobs.write().await.values_mut().for_each(|job| bring_near(job, now));
             let ticks = ticks.await?;
-            tokio::time::sleep(rest(&ticks, Utc::now())).await;
+            tokio::time::sleep(rest(&ticks, now)).await;
             Ok(ticks)
         })
     }
@@ -122,6 +125,18 @@ fn rest(ticks: &[JobAndNextTick], now: DateTime<Utc>) -> Duration {
     wait.saturating_sub(BEFORE_JOB).min(LONGEST_REST)
 }
 
+/// Ends the wait of a job that our clock would make endless. The slot of a job is a time of our
+/// clock, so it moves away when that clock is set back. A job waits for the second slot from now at
+/// most: the first one may be the slot that has just run, and a slot runs once.
+fn bring_near(job: &mut JobStoredData, now: DateTime<Utc>) {
+    let second = job.schedule().and_then(|line| line.iter_after(now).nth(1));
+    let second = second.and_then(|slot| u64::try_from(slot.timestamp()).ok());
+    if let Some(second) = second.filter(|second| job.next_tick > *second) {
+        job.next_tick = second;
+        job.last_tick = None;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,5 +157,38 @@ mod tests {
         assert_eq!(rest(&[5000]), LONGEST_REST);
         assert_eq!(rest(&[0]), LONGEST_REST.saturating_sub(BEFORE_JOB));
         assert_eq!(rest(&[u64::MAX]), LONGEST_REST.saturating_sub(BEFORE_JOB));
+    }
+
+    /// The next slot of a line, if it was this one before the clock showed `now`.
+    fn next_at(line: &str, before: &str, now: &str) -> DateTime<Utc> {
+        let mut job = Job::new(line, |_, _| {}).unwrap().job_data().unwrap();
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        job.next_tick = at(before).timestamp().unsigned_abs();
+        job.last_tick = Some(job.next_tick - 1);
+        bring_near(&mut job, at(now));
+        job.next_tick_utc().unwrap()
+    }
+
+    // F15
+    #[test]
+    fn a_slot_that_our_clock_passes_twice_runs_once() {
+        for (line, before, now) in [
+            ("0 * * * * *", "2026-11-30T10:01:00Z", "2026-11-30T10:00:01Z"),
+            ("0 * * * * *", "2026-11-30T10:01:00Z", "2026-11-30T09:59:56Z"),
+            ("0 0 3 * * *", "2026-12-01T03:00:00Z", "2026-11-30T02:30:00Z"),
+        ] {
+            assert_eq!(next_at(line, before, now), before.parse::<DateTime<Utc>>().unwrap());
+        }
+    }
+
+    // F14
+    #[test]
+    fn no_job_waits_for_more_than_two_slots_when_our_clock_is_set_back() {
+        for (line, before, now, next) in [
+            ("0 * * * * *", "2026-11-30T10:01:00Z", "2026-11-30T08:00:00Z", "2026-11-30T08:02:00Z"),
+            ("0 0 3 * * *", "2036-01-01T03:00:00Z", "2026-11-30T04:00:00Z", "2026-12-02T03:00:00Z"),
+        ] {
+            assert_eq!(next_at(line, before, now), next.parse::<DateTime<Utc>>().unwrap());
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! docs/faults.md names the test of every fault and rule, and each test that it names exists.
+//! docs/faults.md names the test of every fault and rule, and what was seen without its protection.
+//! Each test that it names exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,20 +17,34 @@ fn sources(folder: &Path, found: &mut String) {
     }
 }
 
-/// The first and the last cells of the rows of the tables: a number, and what is named for it.
-fn rows() -> Vec<(String, String)> {
+const SEEN: &str = "\n## What was seen without the protection\n";
+
+/// The page before the tables of what was seen, and these tables.
+fn parts() -> (String, String) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/faults.md")).unwrap();
+    let (before, seen) = page.split_once(SEEN).expect("the section has this title");
+    (before.to_owned(), seen.to_owned())
+}
+
+fn is_number(word: &str) -> bool {
+    word.len() > 1
+        && word.starts_with(['F', 'S'])
+        && word[1..].bytes().all(|digit| digit.is_ascii_digit())
+}
+
+/// The numbers in the first cell of each row, and the other cells.
+fn rows(page: &str) -> Vec<(Vec<String>, Vec<String>)> {
     let cells = |line: &str| {
-        let cells: Vec<String> =
-            line.split(" | ").map(|cell| cell.trim_matches(['|', ' ']).to_owned()).collect();
-        let number = cells.first()?.clone();
-        let is_number = number.len() > 1
-            && number.starts_with(['F', 'S'])
-            && number[1..].bytes().all(|digit| digit.is_ascii_digit());
-        is_number.then(|| (number, cells[1..].join(" ")))
+        let mut cells = line.split(" | ").map(|cell| cell.trim_matches(['|', ' ']).to_owned());
+        let numbers: Vec<String> = cells.next()?.split(' ').map(str::to_owned).collect();
+        numbers.iter().all(|word| is_number(word)).then(|| (numbers, cells.collect()))
     };
     page.lines().filter(|line| line.starts_with("| ")).filter_map(cells).collect()
+}
+
+fn every_number() -> impl Iterator<Item = String> {
+    (1..=115).map(|n| format!("F{n}")).chain((1..=31).map(|n| format!("S{n}")))
 }
 
 #[test]
@@ -38,14 +53,15 @@ fn every_fault_and_rule_has_a_row_and_names_tests_that_exist() {
     let mut code = String::new();
     sources(&root.join("src"), &mut code);
     sources(&root.join("tests"), &mut code);
-    let rows = rows();
+    let (page, seen) = parts();
+    let rows = [rows(&page), rows(&seen)];
 
-    let numbers: BTreeSet<&str> = rows.iter().map(|(number, _)| number.as_str()).collect();
-    let expected = (1..=102).map(|n| format!("F{n}")).chain((1..=30).map(|n| format!("S{n}")));
-    for number in expected {
-        assert!(numbers.contains(number.as_str()), "{number} has no row");
+    for number in every_number() {
+        let has_row = |(numbers, _): &(Vec<String>, _)| *numbers == [number.as_str()];
+        assert!(rows[0].iter().any(has_row), "{number} has no row");
     }
-    for (number, text) in &rows {
+    for (numbers, cells) in rows.iter().flatten() {
+        let (number, text) = (numbers.join(" "), cells.join(" "));
         // A name of a test is a sentence, so it has several words.
         let names = text.split('`').skip(1).step_by(2);
         for name in names.filter(|name| name.matches('_').count() > 2 && !name.contains(['.', '/']))
@@ -54,5 +70,19 @@ fn every_fault_and_rule_has_a_row_and_names_tests_that_exist() {
                 code.contains(&format!("fn {name}(")) || code.contains(&format!("{name}: "));
             assert!(is_there, "{number} names {name}, which does not exist");
         }
+    }
+}
+
+#[test]
+fn for_every_fault_and_rule_the_page_says_what_was_seen_without_the_protection() {
+    let (_, seen) = parts();
+    let mut numbers = BTreeSet::new();
+    for (of_row, cells) in rows(&seen) {
+        assert_eq!(cells.len(), 2, "{of_row:?}: what was taken out, and what was seen: {cells:?}");
+        assert!(cells.iter().all(|cell| !cell.is_empty()), "{of_row:?} has an empty cell");
+        numbers.extend(of_row);
+    }
+    for number in every_number() {
+        assert!(numbers.contains(&number), "nothing is said about {number}");
     }
 }

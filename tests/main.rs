@@ -19,6 +19,8 @@ mod loopback_proxy;
 mod mapping;
 mod matching;
 mod on_call;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod our_clock;
 mod outcomes;
 mod passes;
 mod people;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keap_intercom_sync::feed::Feed;
 use sqlx::PgPool;
 
-use crate::sim::{Fault, Person, What, people};
+use crate::sim::{Fault, Person, TokenStyle, What, people};
 use crate::world::{Worker, World, ann, until};
 
 #[sqlx::test]
@@ -179,6 +179,56 @@ async fn edits_while_pages_are_read_lose_nothing(pool: PgPool) {
 
     let verdict = crate::sim::verify::verify(&world.keap, &world.intercom);
     assert_eq!((verdict.missing, verdict.different, verdict.doubled), (0, 0, 0), "{verdict:?}");
+}
+
+// F9, F10
+#[sqlx::test]
+async fn edits_and_deletions_while_a_window_is_walked_lose_nothing(pool: PgPool) {
+    let mut world = World::with_people(pool, 400).await;
+    world.set("KEAP__PAGE_SIZE", "50");
+    // A page token counts rows, so who pages by it passes over as many as vanish.
+    world.keap.knobs(|knobs| knobs.token_style = TokenStyle::Rows);
+    let worker = world.worker().await;
+    worker.sync().await;
+    settle(&world, &worker).await;
+
+    world.keap.bulk_edit(world.keap.ids(), |person| person.family_name = Some("Walked".into()));
+    world.keap.knobs(|knobs| {
+        knobs.between_pages = Some(Arc::new(|keap, call| {
+            let n = i64::try_from(call).unwrap();
+            keap.clock().advance_ms(1500);
+            keap.edit(n * 3 + 1, |person| person.given_name = Some(format!("Read{n}")));
+            keap.delete(n * 3 + 2);
+        }));
+    });
+    worker.sync().await;
+    world.keap.knobs(|knobs| knobs.between_pages = None);
+    settle(&world, &worker).await;
+
+    let verdict = crate::sim::verify::verify(&world.keap, &world.intercom);
+    assert_eq!((verdict.missing, verdict.different, verdict.doubled), (0, 0, 0), "{verdict:?}");
+}
+
+// F18
+#[sqlx::test]
+async fn an_empty_page_with_a_token_does_not_end_a_walk(pool: PgPool) {
+    let mut world = World::with_people(pool, 120).await;
+    world.set("KEAP__PAGE_SIZE", "25");
+    world.keap.knobs(|knobs| {
+        // Then the walk pages by tokens.
+        knobs.ignore_contact_id_filter = true;
+        knobs.between_pages = Some(Arc::new(|keap, call| {
+            if call == 6 {
+                keap.knobs(|knobs| knobs.empty_page_with_token = 1);
+            }
+        }));
+    });
+
+    world.sync().await;
+
+    assert_eq!(world.keap.knobs(|knobs| knobs.empty_page_with_token), 0, "it was shown");
+    world.assert_agrees();
+    assert_eq!(world.intercom.live_users().len(), 120);
 }
 
 #[sqlx::test]

@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keap_intercom_sync::app;
-use keap_intercom_sync::store::{SchemaState, Store};
+use keap_intercom_sync::feed::{Counts, Feed, RunReason};
+use keap_intercom_sync::outcome::Action;
+use keap_intercom_sync::store::{Group, LogRow, Recorded, SchemaState, Store};
 use sqlx::{AssertSqlSafe, PgPool, Row};
+use uuid::Uuid;
 
 use crate::sim::{Fault, What};
-use crate::world::{World, migrations};
+use crate::world::{World, keap_id, migrations};
 
 /// The log table of the former worker, with one row.
 const FORMER_TABLE: &str = "
@@ -185,15 +188,16 @@ async fn a_role_without_ddl_rights_is_enough_after_the_migrations(pool: PgPool) 
     assert!(!world.store().may_migrate().await.unwrap());
     assert!(store(&world.pool).may_migrate().await.unwrap());
 
+    app::prepare_database(&world.store(), keap_intercom_sync::config::Migrate::Auto).await.unwrap();
+    world.sync().await;
+    world.assert_agrees();
+
     sqlx::raw_sql(AssertSqlSafe(format!("grant create on schema public to {role}")))
         .execute(&world.pool)
         .await
         .unwrap();
     assert!(!world.store().may_migrate().await.unwrap(), "the tables belong to another role");
 
-    app::prepare_database(&world.store(), keap_intercom_sync::config::Migrate::Auto).await.unwrap();
-    world.sync().await;
-    world.assert_agrees();
     sqlx::raw_sql(AssertSqlSafe(format!("drop owned by {role}; drop role {role}")))
         .execute(&world.pool)
         .await
@@ -286,6 +290,23 @@ async fn no_write_begins_after_the_lease_has_ended(pool: PgPool) {
     assert_eq!(world.writes(), 0);
 }
 
+// F90
+#[sqlx::test]
+async fn no_write_begins_after_a_lease_that_nobody_could_renew(pool: PgPool) {
+    let world = World::with_people(pool, 50).await;
+    let worker = world.worker().await;
+    // The time of the lease is over, and whoever renews it says nothing.
+    let lease = worker.lease.clone();
+    world.intercom.fault(Fault::on("search").nth(1).what(What::run(move |_| {
+        lease.send_modify(|held| {
+            held.as_mut().unwrap().valid_until = tokio::time::Instant::now();
+        });
+    })));
+
+    assert!(worker.try_sync().await.is_err());
+    assert_eq!(world.writes(), 0);
+}
+
 #[sqlx::test]
 async fn a_contact_that_postgres_refuses_is_held_alone(pool: PgPool) {
     let world = World::with_people(pool, 30).await;
@@ -344,4 +365,39 @@ async fn writes_that_wait_for_a_limit_are_dropped_when_the_lease_ends(pool: PgPo
     assert!(worker.try_sync().await.is_err());
     let made = world.intercom.count("update");
     assert!((15..=25).contains(&made), "{made} writes: none may begin after those under way");
+}
+
+// F6
+#[sqlx::test]
+async fn outcomes_that_are_recorded_again_count_once(pool: PgPool) {
+    let store = Store::from_pool(pool.clone());
+    let lease = store.take_lease("a process", Duration::from_secs(60), None).await.unwrap();
+    let fence = lease.unwrap().fence().unwrap();
+    let run = store.request_run(Feed::Backfill, RunReason::Manual, None).await.unwrap();
+    let log = LogRow {
+        id: Uuid::new_v4(),
+        keap: keap_id(7),
+        intercom: None,
+        action: Action::Created,
+        reason: None,
+        to_keap: false,
+        feed: Feed::Backfill,
+        run_id: Some(run),
+        request_id: None,
+    };
+    let counts = Counts { seen: 1, created: 1, ..Counts::default() };
+    let outcome = Recorded { log: Some(log), counts, ..Recorded::new(keap_id(7)) };
+    let group = Group { run: Some(run), ..Group::of(vec![outcome]) };
+
+    // The answer to the first commit is lost.
+    store.record(&fence, &group).await.unwrap();
+    store.record(&fence, &group).await.unwrap();
+
+    let recorded: (i64, i64) = sqlx::query_as(
+        "select (select count(*) from keap_intercom_sync_logs), sum(created)::bigint from sync_run",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(recorded, (1, 1));
 }

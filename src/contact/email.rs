@@ -65,6 +65,13 @@ impl fmt::Debug for Email {
 mod tests {
     use super::*;
 
+    // F101
+    #[test]
+    fn a_debug_print_shows_no_address() {
+        let email = Email::new("Ann@canary.example").unwrap();
+        assert_eq!(format!("{email:?}"), "Email");
+    }
+
     #[test]
     fn addresses_are_judged_by_a_few_rules_only() {
         let longest = format!("{}@b.co", "a".repeat(249));

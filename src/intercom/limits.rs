@@ -583,4 +583,20 @@ mod tests {
             limits.headroom(now);
         }
     }
+
+    // F31
+    #[test]
+    fn after_a_refusal_nothing_is_called_for_seconds_whatever_the_window_says() {
+        let now = Instant::now();
+        let mut limits = IntercomLimits::new(1000, 0);
+        let ticket = limits.start(now);
+        let headers = &HeaderMap::new();
+        limits.answered(&Answered { sent: now, received: now, headers, refused: true, ticket });
+
+        for lane in [Lane::Urgent, Lane::Bulk] {
+            let admission = limits.admit(now + WINDOW / 2, lane);
+            assert!(matches!(admission, Admission::Wait(_)), "{admission:?}");
+            assert_eq!(limits.admit(now + WINDOW, lane), Admission::Now);
+        }
+    }
 }

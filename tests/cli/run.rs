@@ -96,7 +96,7 @@ async fn a_daemon_stops_while_it_waits_for_a_limit(pool: PgPool) {
     let daemon = Process::daemon(&world);
     until("the limit is reached", async || world.intercom.statuses().contains_key(&429)).await;
 
-    daemon.stop().await;
+    stops_at_once(daemon).await;
 
     let due: i64 = sqlx::query_scalar("select count(*) from contact_due")
         .fetch_one(&world.pool)
@@ -112,7 +112,13 @@ async fn a_daemon_stops_while_keap_does_not_answer(pool: PgPool) {
     world.keap.fault(Fault::on("list").always().what(What::Hang));
     let daemon = Process::daemon(&world);
     until("the daemon calls Keap", async || world.keap.calls() > 0).await;
-    daemon.stop().await;
+    stops_at_once(daemon).await;
+}
+
+/// It ends by itself, and not because the time for stopping is over.
+async fn stops_at_once(daemon: Process) {
+    let ended = daemon.stop().await;
+    assert!(!ended.stderr.contains("Not everything ended in time"), "{}", ended.stderr);
 }
 
 // F83

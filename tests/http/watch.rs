@@ -142,7 +142,14 @@ async fn metrics_have_bounded_labels_and_no_personal_data(pool: PgPool) {
     let reply = super::post(&daemon, "/sync/batch", &json!({ "keap_contact_ids": ids })).await;
     assert_eq!(reply.status, 200, "{}", reply.json());
 
-    for id in &ids[..20] {
+    // Updates and single reads name an id in their paths.
+    let few = &ids[..20];
+    world.keap.bulk_edit(few.to_vec(), |person| person.given_name = Some("Edited".into()));
+    world.keap.delete(few[0]);
+    let edited = super::post(&daemon, "/sync/batch", &json!({ "keap_contact_ids": few })).await;
+    assert_eq!(edited.status, 200, "{}", edited.json());
+
+    for id in few {
         super::get(&daemon, &format!("/sync/contacts/{id}")).await;
     }
     look(&daemon, "/nothing/here").await;
@@ -168,6 +175,8 @@ async fn metrics_have_bounded_labels_and_no_personal_data(pool: PgPool) {
         "keap_intercom_sync_contacts_total{action=\"created\"",
         "keap_intercom_sync_contacts_total{action=\"skipped\",reason=\"no_email\"}",
         "keap_intercom_sync_calls_total{remote=\"intercom\",route=\"POST /contacts\",class=\"ok\"}",
+        "keap_intercom_sync_calls_total{remote=\"intercom\",route=\"PUT /contacts/{id}\",class=\"ok\"}",
+        "keap_intercom_sync_calls_total{remote=\"keap\",route=\"GET /v2/contacts/{id}\",class=\"refused\"}",
         "keap_intercom_sync_call_seconds_bucket{remote=\"keap\"",
         "keap_intercom_sync_pass_seconds_count{feed=\"due\"}",
         "keap_intercom_sync_requests_total{route=\"/sync/contacts/{id}\",status=\"200\"}",

@@ -158,6 +158,23 @@ fn tls_is_never_loosened() {
     }
 }
 
+// S27
+#[test]
+fn random_values_come_from_the_operating_system() {
+    // `rand::rng` and `rand::random` are seeded by the system. These are what is not.
+    let weak =
+        ["SmallRng", "StdRng", "SeedableRng", "seed_from", "from_seed", "fastrand", "Xoshiro"];
+    for (path, text) in sources() {
+        for word in weak {
+            assert!(!text.contains(word), "{} uses {word}", path.display());
+        }
+    }
+    let migration = include_str!("../../migrations/0002_sync_state.sql");
+    let (_, key) = migration.split_once("insert into sync_digest_key").unwrap();
+    let (key, _) = key.split_once(';').unwrap();
+    assert!(key.contains("gen_random_uuid()") && !key.contains(" random()"), "{key}");
+}
+
 #[test]
 fn every_migration_is_applied() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");

@@ -219,6 +219,8 @@ async fn a_create_whose_answer_is_lost_makes_no_second_contact(pool: PgPool) {
     world.assert_agrees();
     assert_eq!(world.intercom.live_users().len(), 30);
     assert_eq!(world.intercom.faults_waiting(), 0);
+    assert!(world.held().await.is_empty());
+    assert_eq!(world.store().count_linked().await.unwrap(), 30);
 }
 
 #[sqlx::test]

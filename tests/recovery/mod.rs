@@ -7,6 +7,8 @@
 mod host;
 mod kills;
 mod postgres;
+#[cfg(target_os = "linux")]
+mod power;
 mod remotes;
 mod sessions;
 

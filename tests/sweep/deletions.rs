@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use super::{candidates, live, settled, sweep};
 use crate::process::command;
 use crate::sim::people::{Shape, invented};
+use crate::sim::{Fault, What};
 use crate::world::World;
 
 // F26
@@ -87,6 +88,24 @@ async fn only_a_404_for_the_contact_itself_proves_that_it_is_gone(pool: PgPool) 
     assert_eq!((counts.archived, run.state), (1, RunState::Done));
     assert_eq!(world.last_action(8).await, "archived");
     assert_eq!(world.user(7).external_id.as_deref(), Some("7"));
+}
+
+// F28
+#[sqlx::test]
+async fn a_web_page_with_404_does_not_prove_that_a_contact_is_gone(pool: PgPool) {
+    let world = World::with_people(pool, 40).await;
+    let worker = settled(&world).await;
+    world.keap.delete(8);
+    let page = "<html><body>404 Not Found</body></html>";
+    world.keap.fault(Fault::on("read").times(2).what(What::Status(404, page.into())));
+
+    let (counts, _) = sweep(&worker, false).await;
+
+    assert_eq!(counts.archived, 0);
+    assert_eq!(world.user(8).external_id.as_deref(), Some("8"));
+    world.keap.clear_faults();
+    let (counts, run) = sweep(&worker, false).await;
+    assert_eq!((counts.archived, run.state), (1, RunState::Done));
 }
 
 #[sqlx::test]

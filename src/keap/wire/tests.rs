@@ -260,6 +260,12 @@ proptest! {
     #[test]
     fn nothing_that_keap_could_send_is_a_panic(text in ".{0,200}") {
         let _ = row(&text);
+        let shown = json!({
+            "id": 7, "given_name": text, "family_name": text, "update_time": text,
+            "email_addresses": [{ "email": text, "field": text }],
+            "phone_numbers": [{ "number": text, "number_e164": text, "field": text }],
+        });
+        let _ = row(&shown.to_string());
     }
 
     // F25

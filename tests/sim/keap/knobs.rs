@@ -29,6 +29,8 @@ pub(crate) enum TokenStyle {
     Null,
     /// The last row's id as a number; 0 at the end.
     Number,
+    /// The number of the rows before the page, in base64: a row that vanishes moves the others.
+    Rows,
 }
 
 /// The form of `update_time`.

@@ -224,7 +224,7 @@ impl Query {
     }
 
     /// The token of the page after this row.
-    pub(super) fn token_after(&self, last: &Shown<'_>, knobs: &KeapKnobs) -> String {
+    pub(super) fn token_after(&self, last: &Shown<'_>, knobs: &KeapKnobs, rows: &Rows) -> String {
         let (id, _, version) = last;
         let place = Place { stamp: version.place(), id: *id };
         match knobs.token_style {
@@ -233,6 +233,9 @@ impl Query {
                 "https://api.infusionsoft.com/crm/rest/v2/contacts/?page_size={}&page_token={id}",
                 self.page_size
             ),
+            TokenStyle::Rows => {
+                opaque::encode(&format!("rows:{}", rows.by_id(i64::MIN..=*id).count()))
+            }
             TokenStyle::Opaque | TokenStyle::Null => {
                 opaque::encode(&format!("{}:{}", place.stamp, place.id))
             }
@@ -247,7 +250,11 @@ impl Query {
             Place { stamp: i64::MIN, id: i64::MIN }
         };
         let start = format!("{}:{}", start.stamp, start.id);
-        self.token.clone().unwrap_or_else(|| opaque::encode(&start))
+        let Some(token) = &self.token else { return opaque::encode(&start) };
+        match opaque::decode(token).filter(|_| token.parse::<i64>().is_err()) {
+            Some(text) if !text.ends_with(AGAIN) => opaque::encode(&format!("{text}{AGAIN}")),
+            _ => token.clone(),
+        }
     }
 }
 
@@ -271,6 +278,9 @@ fn order(text: Option<&str>, knobs: &KeapKnobs) -> Result<(Order, bool), String>
     }
 }
 
+/// Ends a token that stands for the same page as the one before it.
+const AGAIN: &str = ":again";
+
 /// Reads a token of any style: a plain id, or a place in base64.
 fn place(token: &str, rows: &Rows) -> Option<Place> {
     if let Ok(id) = token.parse() {
@@ -278,6 +288,12 @@ fn place(token: &str, rows: &Rows) -> Option<Place> {
         return Some(Place { stamp, id });
     }
     let text = opaque::decode(token)?;
+    let text = text.strip_suffix(AGAIN).unwrap_or(&text);
+    if let Some(before) = text.strip_prefix("rows:") {
+        let last = before.parse::<usize>().ok()?.checked_sub(1)?;
+        let (id, row) = rows.by_id(i64::MIN..=i64::MAX).nth(last)?;
+        return Some(Place { stamp: row.current.place(), id });
+    }
     let (stamp, id) = text.split_once(':')?;
     Some(Place { stamp: stamp.parse().ok()?, id: id.parse().ok()? })
 }

@@ -122,7 +122,9 @@ impl Pager {
 /// A page as JSON. Its token has the style of the knob.
 pub(super) fn answer(name: &str, rows: Vec<Value>, next: Option<i64>, knobs: &KeapKnobs) -> Answer {
     let token: Value = match (next, knobs.token_style) {
-        (Some(id), TokenStyle::Opaque | TokenStyle::Null) => opaque::encode(&id.to_string()).into(),
+        (Some(id), TokenStyle::Opaque | TokenStyle::Null | TokenStyle::Rows) => {
+            opaque::encode(&id.to_string()).into()
+        }
         (Some(id), TokenStyle::LastId) => id.to_string().into(),
         (Some(id), TokenStyle::FullUrl) => {
             format!("https://api.infusionsoft.com/crm/rest/v2/{name}/?page_token={id}").into()

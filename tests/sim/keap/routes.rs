@@ -255,7 +255,8 @@ impl Keap {
         if is_cut {
             page.truncate(page.len() / 2);
         }
-        let next = page.last().filter(|_| more).map(|last| query.token_after(last, &state.knobs));
+        let next = page.last().filter(|_| more);
+        let next = next.map(|last| query.token_after(last, &state.knobs, &state.rows));
         let next = match &query.token {
             Some(token) if state.knobs.repeat_token => Some(token.clone()),
             _ => next,
