@@ -28,7 +28,7 @@ pub async fn run(settings: &Settings, id: &str, json: bool) -> Ended {
         document["keapContactId"] = json!(id.get());
         document["verdict"] = json!(story.verdict);
         document["next"] = json!(story.next);
-        outln!("{document}");
+        out!("{document}\n");
     } else {
         print(&story);
     }
@@ -36,7 +36,7 @@ pub async fn run(settings: &Settings, id: &str, json: bool) -> Ended {
 }
 
 /// The Keap contact of an id. `Err` says why there is none.
-async fn keap_id(store: &Store, id: &str) -> Result<Result<KeapId, String>, StoreError> {
+pub(super) async fn keap_id(store: &Store, id: &str) -> Result<Result<KeapId, String>, StoreError> {
     if let Ok(id) = id.parse() {
         return Ok(Ok(id));
     }

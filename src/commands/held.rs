@@ -52,7 +52,7 @@ pub async fn run(settings: &Settings, args: HeldArgs) -> Ended {
         }
         None if args.json => {
             let held = store.held_after(reason, None, args.limit).await?;
-            outln!("{}", serde_json::to_string(&held)?);
+            out!("{}\n", serde_json::to_string(&held)?);
             exit(WELL)
         }
         None => list(&store, reason, args.limit.unwrap_or(LISTED)).await,
@@ -67,7 +67,7 @@ async fn retry(store: &Store, ids: &[KeapId], reason: Option<&str>, json: bool) 
         ids.iter().filter(|id| !revived.contains(id)).map(|id| id.get()).collect();
     if json {
         let retried: Vec<i64> = revived.iter().map(|id| id.get()).collect();
-        outln!("{}", serde_json::json!({ "retried": retried, "notHeld": unknown }));
+        out!("{}\n", serde_json::json!({ "retried": retried, "notHeld": unknown }));
     } else {
         let revived_count = i64::try_from(revived.len()).unwrap_or(i64::MAX);
         outln!(
@@ -104,7 +104,8 @@ async fn list(store: &Store, only: Option<&str>, limit: i64) -> Ended {
         let held = store.held_after(Some(code), None, Some(limit)).await?;
         show_group(code, *total, &held);
     }
-    outln!("\nSettle each one, then: keap-intercom-sync held retry <keap id>");
+    outln!("\nSee one in both products: keap-intercom-sync open <keap id>");
+    outln!("Settle each one, then: keap-intercom-sync held retry <keap id>");
     exit(WELL)
 }
 

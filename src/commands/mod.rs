@@ -18,11 +18,13 @@ pub mod init;
 pub mod log;
 mod look;
 pub mod migrate;
+pub mod open;
 pub mod run;
 pub mod runs;
 mod since;
 pub mod status;
 pub mod sync;
+mod wrap;
 
 use std::process::ExitCode;
 

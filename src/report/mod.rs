@@ -3,6 +3,7 @@
 
 mod contact;
 mod lines;
+pub mod pages;
 mod run;
 mod status;
 mod troubles;
