@@ -12,7 +12,7 @@ QUICK_GROUPS := contracts:: layers:: sim::
 # PostgreSQL refuses to run as root, and the account that runs it instead cannot enter root's home.
 STATE := $(if $(filter 0,$(shell id -u)),/var/lib,$(or $(XDG_STATE_HOME),$(HOME)/.local/state))/keap-intercom-sync
 
-.PHONY: help demo demo-stay run test soak worlds pooler-test quick check deny bench deb package-test tarball ci rust
+.PHONY: help demo demo-stay run test soak worlds pooler-test quick check deny bench deb package-test static static-test tarball ci rust
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -90,6 +90,16 @@ package-test: deb tarball ## tests both on a Debian machine that boots in a fold
 	cargo build --locked --example demo
 	exec tests/with-postgres tests/package.test "$(TARGET)"/debian/*.deb "$(TARGET)"/keap-intercom-sync-*.tar.gz \
 	  "$(TARGET)/debug/examples/demo" --stand-ins
+
+static: rust ## one file for any Linux on this kind of machine, without any library, in target/static
+# The parts are built as for every release. The program alone is linked anew.
+	cargo rustc --release --locked --bin keap-intercom-sync -- -C target-feature=+crt-static
+	mkdir -p "$(TARGET)/static"
+	cp "$(TARGET)/release/keap-intercom-sync" "$(TARGET)/static/"
+
+static-test: static ## tests it in an empty folder; needs root
+	cargo build --locked --example demo
+	tests/static.test "$(TARGET)/static/keap-intercom-sync" "$(TARGET)/debug/examples/demo" --stand-ins
 
 tarball: rust ## the same files as a tarball in target/, for other distributions
 	cargo build --release --locked

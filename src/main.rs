@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use keap_intercom_sync::commands::{self, Ended, NOTHING_DONE, out};
-use keap_intercom_sync::config::{self, SettingsError, Sources};
+use keap_intercom_sync::config::{self, Log, Settings, SettingsError, Sources};
 use keap_intercom_sync::{app, logs, systemd};
 
 /// Keeps Intercom in step with Keap.
@@ -72,6 +72,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the pages of a contact in Keap and in Intercom, and open them in a browser.
+    Open(commands::open::OpenArgs),
     /// Say whether contacts flow, how far behind they are, what is wrong and what to do. Also show
     /// the last runs. Exit with status 1 unless contacts flow.
     Status {
@@ -140,6 +142,17 @@ fn main() -> ExitCode {
     out::end(status)
 }
 
+/// What is logged. A command prints what came of it, so it logs only what is wrong, unless somebody
+/// asks for more.
+fn log_of(settings: &Settings, command: &Command) -> Log {
+    let mut log = settings.log.clone();
+    let is_asked = settings.in_force().iter().any(|one| one.key == "log.filter" && !one.is_default);
+    if !matches!(command, Command::Run) && !is_asked {
+        "warn".clone_into(&mut log.filter);
+    }
+    log
+}
+
 fn start(cli: Cli) -> Ended {
     match &cli.command {
         Command::Docs { directory } => {
@@ -164,7 +177,7 @@ fn start(cli: Cli) -> Ended {
         None => Sources::from_process(cli.config),
     };
     let settings = config::load(&sources)?;
-    let filter = logs::start(&settings.log)?;
+    let filter = logs::start(&log_of(&settings, &cli.command))?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -182,6 +195,7 @@ fn start(cli: Cli) -> Ended {
             }
             Command::Migrate => commands::migrate::run(&settings).await,
             Command::Explain { id, json } => commands::explain::run(&settings, &id, json).await,
+            Command::Open(args) => commands::open::run(&settings, &args).await,
             Command::Status { stale_after, json } => {
                 commands::status::run(&settings, stale_after, json).await
             }

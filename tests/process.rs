@@ -22,7 +22,7 @@ use crate::canary::canary_in;
 pub(crate) use crate::target::Target;
 use crate::world::{HANGS, World, until};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_keap-intercom-sync");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_keap-intercom-sync");
 
 /// A world of [`canary`] people and secrets. Each person was last changed yesterday, in a second of
 /// its own.

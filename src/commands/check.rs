@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::check_fields::{Fields, Finding};
+use super::look::mark;
 use super::{Ended, SOME_FAILED, WELL, exit};
 use crate::app::{self, Parts};
 use crate::config::{self, Migrate, Needed, Settings};
@@ -53,10 +54,10 @@ pub async fn run(settings: &Settings) -> Ended {
     let fields = fields.lines.into_iter().map(|line| ("field", line)).chain(more);
     for (what, finding) in checks.into_iter().chain(fields) {
         match finding {
-            Ok(text) => outln!("✓ {what:<9} {text}"),
+            Ok(text) => outln!("{} {what:<9}  {text}", mark(true)),
             Err(text) => {
                 wrong = true;
-                outln!("✗ {what:<9} {text}");
+                outln!("{} {what:<9}  {text}", mark(false));
             }
         }
     }

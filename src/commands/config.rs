@@ -25,7 +25,7 @@ pub fn run(settings: &Settings, args: &ConfigArgs) -> Ended {
             .iter()
             .map(|one| json!({ "key": one.key, "environment": one.env, "value": one.value, "isSecret": one.is_secret, "isSet": one.is_set, "from": one.from }))
             .collect();
-        outln!("{}", json!(rows));
+        out!("{}\n", json!(rows));
         return exit(WELL);
     }
     let rows = shown.iter().map(|one| vec![one.key.to_owned(), in_words(one), one.from.clone()]);

@@ -16,7 +16,7 @@ const OUTCOMES: i64 = 20;
 /// `id`: of Keap, or of Intercom.
 pub async fn run(settings: &Settings, id: &str, json: bool) -> Ended {
     let store = database::open(settings).await?;
-    let id = match keap_id(&store, id).await? {
+    let id = match asked(&store, id).await? {
         Asked::Contact(id) => id,
         Asked::Newcomer(standing) => return newcomer(&standing, json),
         Asked::Nobody(why) => {
@@ -30,7 +30,7 @@ pub async fn run(settings: &Settings, id: &str, json: bool) -> Ended {
         document["keapContactId"] = json!(id.get());
         document["verdict"] = json!(story.verdict);
         document["next"] = json!(story.next);
-        outln!("{document}");
+        out!("{document}\n");
     } else {
         print(&story);
     }
@@ -38,7 +38,7 @@ pub async fn run(settings: &Settings, id: &str, json: bool) -> Ended {
 }
 
 /// Whom the caller asks about.
-enum Asked {
+pub(super) enum Asked {
     Contact(KeapId),
     /// A user of Intercom without a link, who is looked at in its turn, or waits.
     Newcomer(NewcomerStanding),
@@ -47,7 +47,7 @@ enum Asked {
 }
 
 /// Whom an id names.
-async fn keap_id(store: &Store, id: &str) -> Result<Asked, StoreError> {
+pub(super) async fn asked(store: &Store, id: &str) -> Result<Asked, StoreError> {
     if let Ok(id) = id.parse() {
         return Ok(Asked::Contact(id));
     }
@@ -75,7 +75,7 @@ async fn keap_id(store: &Store, id: &str) -> Result<Asked, StoreError> {
 fn newcomer(standing: &NewcomerStanding, json: bool) -> Ended {
     let id = &standing.intercom_contact_id;
     if json {
-        outln!("{}", serde_json::to_string(standing)?);
+        out!("{}\n", serde_json::to_string(standing)?);
         return exit(WELL);
     }
     outln!("Intercom user {id}: it has no link to a contact in Keap.");

@@ -37,7 +37,7 @@ pub async fn run(
             exit(WELL)
         }
         None if json => {
-            outln!("{}", document(&models));
+            out!("{}\n", document(&models));
             exit(WELL)
         }
         None => {

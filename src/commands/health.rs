@@ -11,7 +11,7 @@ pub async fn run(settings: &Settings) -> Ended {
             exit(WELL)
         }
         Ok((status, document)) => {
-            outln!("unhealthy: {status} {document}");
+            out!("unhealthy: {status} {document}\n");
             exit(SOME_FAILED)
         }
         Err(error) => {

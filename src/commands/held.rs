@@ -93,7 +93,7 @@ pub async fn run(settings: &Settings, args: HeldArgs) -> Ended {
             held.truncate(
                 args.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX),
             );
-            outln!("{}", serde_json::to_string(&held)?);
+            out!("{}\n", serde_json::to_string(&held)?);
             exit(WELL)
         }
         None => list(&store, reason, args.limit.unwrap_or(LISTED)).await,
@@ -118,7 +118,7 @@ async fn retry(store: &Store, ids: &[HeldId], reason: Option<&str>, json: bool) 
     let revived: Vec<Value> = revived.chain(users.iter().map(|id| json!(id))).collect();
     let unknown: Vec<&Value> = ids.iter().filter(|id| !revived.contains(id)).collect();
     if json {
-        outln!("{}", json!({ "retried": revived, "notHeld": unknown }));
+        out!("{}\n", json!({ "retried": revived, "notHeld": unknown }));
     } else {
         let revived_count = i64::try_from(revived.len()).unwrap_or(i64::MAX);
         outln!(
@@ -163,7 +163,8 @@ async fn list(store: &Store, only: Option<&str>, limit: i64) -> Ended {
         }
         show_newcomers(&users);
     }
-    outln!("\nSettle each one, then: keap-intercom-sync held retry <id>");
+    outln!("\nSee one in both products: keap-intercom-sync open <keap id>");
+    outln!("Settle each one, then: keap-intercom-sync held retry <id>");
     exit(WELL)
 }
 

@@ -69,7 +69,7 @@ async fn list(hooks: &Hooks, json: bool) -> Ended {
                 json!({ "key": hook.key, "eventKey": hook.event_key, "state": word(hook.state), "current": wanted })
             })
             .collect();
-        outln!("{}", json!(rows));
+        out!("{}\n", json!(rows));
     } else if ours.is_empty() {
         outln!("No subscription points here; `keap-intercom-sync hooks register` makes them.");
     } else {
@@ -95,7 +95,7 @@ fn deed(report: &HookReport, is_well: bool) -> &'static str {
 fn show(reports: &[HookReport], json: bool) -> Ended {
     let is_well = |report: &HookReport| matches!(report.state, "verified" | "gone");
     if json {
-        outln!("{}", serde_json::to_string(reports)?);
+        out!("{}\n", serde_json::to_string(reports)?);
     } else if reports.is_empty() {
         outln!("No subscription points here.");
     } else {

@@ -13,11 +13,14 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 
 use super::{Ended, NOTHING_DONE, WELL, exit, look};
 use crate::app;
-use crate::config::{self, Settings, Sources};
+use crate::config::{self, Region, Settings, Sources};
 use crate::store::SchemaState;
 
 /// The folder of the service, as the units use it.
 const SERVICE: &str = "/etc/keap-intercom-sync";
+/// The first line of a new settings file.
+const HEAD: &str =
+    "# The settings that differ from the defaults; `keap-intercom-sync config` shows all.\n";
 /// So often an answer that does not work is asked for again.
 const TRIES: usize = 3;
 
@@ -59,7 +62,8 @@ const QUESTIONS: [Question; 3] = [
 /// Asks, tests and writes.
 pub async fn run(args: InitArgs) -> Ended {
     let folder = Folder::open(&args.dir)?;
-    let mut sources = Sources::from_process(None);
+    let existing = Some(folder.settings()).filter(|file| file.exists());
+    let mut sources = Sources::from_process(existing);
     sources.credentials_dir = None;
     for question in QUESTIONS {
         sources.env.remove(question.env);
@@ -72,19 +76,18 @@ pub async fn run(args: InitArgs) -> Ended {
             return exit(NOTHING_DONE);
         };
         region = found.or(region);
-        if let Some(region) = region {
-            sources.env.insert("INTERCOM_REGION".into(), region.into());
-        }
         folder.write_secret(question.env, &answer)?;
         sources.env.insert(question.env.into(), answer);
     }
-    folder.write_settings(region)?;
+    let set = config::load(&sources)?.intercom.region;
+    folder.write_region(&region.map_or_else(|| name(set), str::to_owned))?;
     say_what_is_next(&folder);
     exit(WELL)
 }
 
 fn say_what_is_next(folder: &Folder) {
     outln!("\nWritten to {}. What is next:", folder.path.display());
+    // A command stays whole, so that it can be copied.
     let command = if folder.path == Path::new(SERVICE) {
         "keap-intercom-sync --service".to_owned()
     } else {
@@ -94,12 +97,12 @@ fn say_what_is_next(folder: &Folder) {
             folder.settings().display()
         )
     };
-    outln!("  {command} check");
-    outln!("  {command} sync --all --dry-run");
+    out!("  {command} check\n");
+    out!("  {command} sync --all --dry-run\n");
     if folder.path == Path::new(SERVICE) {
-        outln!("  systemctl enable --now keap-intercom-sync keap-intercom-sync-check.timer");
+        out!("  systemctl enable --now keap-intercom-sync keap-intercom-sync-check.timer\n");
     } else {
-        outln!("  {command} run");
+        out!("  {command} run\n");
     }
 }
 
@@ -121,7 +124,7 @@ async fn answered(
             _ => answer,
         };
         let env = BTreeMap::from([(question.env.to_owned(), answer.clone())]);
-        let mut tried = Sources { env: sources.env.clone(), ..Sources::default() };
+        let mut tried = sources.clone();
         tried.env.extend(env);
         match test(question.env, &tried).await {
             Ok((text, region)) => {
@@ -157,8 +160,12 @@ async fn database(settings: &Settings) -> Result<String, String> {
     match state.map_err(|error| error.to_string())? {
         SchemaState::Current => Ok("Postgres answers, and its tables are there".into()),
         SchemaState::Newer => Err("the database was migrated by a newer version".into()),
+        // The commands that it prints next need the tables.
         SchemaState::Behind(_) => match store.may_migrate().await {
-            Ok(true) => Ok("Postgres answers; `run` makes the tables when it starts".into()),
+            Ok(true) => {
+                store.migrate().await.map_err(|error| error.to_string())?;
+                Ok("Postgres answers, and its tables are made".into())
+            }
             Ok(false) => {
                 Err("this role may not create tables in its schema, and some are missing; let the owner run `keap-intercom-sync migrate` first".into())
             }
@@ -248,28 +255,35 @@ impl Folder {
         write_whole(&file, &format!("{secret}\n"), 0o600)
     }
 
-    /// Writes the settings that differ from the defaults. A file that is there stays: it is a
-    /// person's.
-    fn write_settings(&self, region: Option<&str>) -> anyhow::Result<()> {
+    /// Writes where the workspace is hosted, unless the file says so. In a file that holds settings
+    /// nothing is changed, because it is a person's: a line says what to set.
+    fn write_region(&self, region: &str) -> anyhow::Result<()> {
         let file = self.settings();
-        let region = region.filter(|region| *region != "us");
-        if file.exists() {
-            if let Some(region) = region {
-                outln!(
-                    "\nSet this in {}, unless it stands there: [intercom] region = \"{region}\"",
-                    file.display()
-                );
+        let before = fs::read_to_string(&file).ok();
+        let in_force =
+            Sources { file: before.is_some().then(|| file.clone()), ..Sources::default() };
+        let is_set = name(config::load(&in_force)?.intercom.region) == region;
+        let section =
+            if is_set { String::new() } else { format!("\n[intercom]\nregion = \"{region}\"\n") };
+        let is_blank =
+            |line: &str| line.trim_start().is_empty() || line.trim_start().starts_with('#');
+        match before {
+            None => write_whole(&file, &format!("{HEAD}{section}"), 0o644),
+            Some(_) if is_set => Ok(()),
+            Some(text) if text.lines().all(is_blank) => {
+                write_whole(&file, &format!("{text}{section}"), 0o644)
             }
-            return Ok(());
+            Some(_) => {
+                outln!("\nSet this in {}: [intercom] region = \"{region}\"", file.display());
+                Ok(())
+            }
         }
-        let mut text =
-            "# The settings that differ from the defaults; `keap-intercom-sync config` shows all.\n"
-                .to_owned();
-        if let Some(region) = region {
-            text = format!("{text}\n[intercom]\nregion = \"{region}\"\n");
-        }
-        write_whole(&file, &text, 0o644)
     }
+}
+
+/// The region as a settings file has it.
+fn name(region: Region) -> String {
+    format!("{region:?}").to_lowercase()
 }
 
 fn write_whole(file: &Path, text: &str, mode: u32) -> anyhow::Result<()> {

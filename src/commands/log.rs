@@ -75,7 +75,7 @@ pub async fn run(settings: &Settings, args: LogArgs) -> Ended {
     }
     if args.json {
         for row in &rows {
-            outln!("{}", json!(row));
+            out!("{}\n", json!(row));
         }
     } else if rows.is_empty() {
         outln!("No outcome is recorded that fits.");
@@ -116,7 +116,7 @@ async fn follow(store: &Store, filter: &LogFilter, rows: Vec<LogEntry>, json: bo
     loop {
         for row in &rows {
             if json {
-                outln!("{}", json!(row));
+                out!("{}\n", json!(row));
             } else {
                 outln!("{}", one_line(row));
             }

@@ -1,15 +1,13 @@
 //! How output looks: colours, and tables that fit the terminal.
 
 use std::fmt::Display;
-use std::io::{IsTerminal, stdout};
+use std::io::stdout;
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
+use super::wrap;
 pub(super) use crate::report::words::{count, number, span, stamp};
-
-/// A table in a narrower terminal than this is not squeezed further.
-const NARROWEST: u16 = 40;
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const BAD: Style = AnsiColor::Red.on_default();
@@ -27,10 +25,7 @@ pub(super) fn mark(is_well: bool) -> String {
 
 /// The columns of the terminal; `None` in a pipe or a file.
 fn width() -> Option<u16> {
-    if !stdout().is_terminal() {
-        return None;
-    }
-    terminal_size::terminal_size().map(|(width, _)| width.0.max(NARROWEST))
+    wrap::width_of(&stdout())
 }
 
 /// A table without lines. In a terminal its cells wrap to the width of it. In a pipe every row is
@@ -97,6 +92,6 @@ pub(super) fn pairs<'a>(rows: impl IntoIterator<Item = (&'a str, String)>) {
 
 fn print(table: &Table) {
     for line in table.lines() {
-        outln!("{}", line.trim_end());
+        out!("{}\n", line.trim_end());
     }
 }

@@ -20,11 +20,13 @@ pub mod log;
 mod look;
 pub mod migrate;
 mod missing_tags;
+pub mod open;
 pub mod run;
 pub mod runs;
 mod since;
 pub mod status;
 pub mod sync;
+mod wrap;
 
 use std::process::ExitCode;
 

@@ -9,20 +9,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstream::{AutoStream, ColorChoice};
 
-use super::NOTHING_DONE;
+use super::{NOTHING_DONE, wrap};
 
-/// Writes a line to standard output.
+/// Writes lines for people to standard output. In a terminal, a line that is too long wraps between
+/// words.
 macro_rules! outln {
     () => { $crate::commands::out::line(format_args!("")) };
     ($($part:tt)*) => { $crate::commands::out::line(format_args!($($part)*)) };
 }
 
-/// Writes a text to standard output.
+/// Writes a text to standard output as it is: a document for programs, or a command to copy.
 macro_rules! out {
     ($($part:tt)*) => { $crate::commands::out::text(format_args!($($part)*)) };
 }
 
-/// Writes a line to standard error.
+/// Writes lines for people to standard error.
 macro_rules! errln {
     ($($part:tt)*) => { $crate::commands::out::error(format_args!($($part)*)) };
 }
@@ -47,14 +48,16 @@ pub fn text(text: Arguments<'_>) {
     note(written);
 }
 
-/// Writes a line to standard output.
+/// Writes lines to standard output.
 pub fn line(line: Arguments<'_>) {
-    text(format_args!("{line}\n"));
+    let line = line.to_string();
+    text(format_args!("{}\n", wrap::fitting(&line, wrap::width_of(&stdout()))));
 }
 
-/// Writes a line to standard error. If nobody reads it, it is lost.
+/// Writes lines to standard error. If nobody reads them, they are lost.
 pub fn error(line: Arguments<'_>) {
-    let _ = writeln!(stderr().lock(), "{line}");
+    let line = line.to_string();
+    let _ = writeln!(stderr().lock(), "{}", wrap::fitting(&line, wrap::width_of(&stderr())));
 }
 
 /// Whether nobody reads standard output any more. A command that only prints may end then.

@@ -80,7 +80,7 @@ async fn find(store: &Store, args: &RunsArgs) -> anyhow::Result<Option<Run>> {
 
 fn list(runs: &[Run], json: bool) -> Ended {
     if json {
-        outln!("{}", serde_json::to_string(runs)?);
+        out!("{}\n", serde_json::to_string(runs)?);
     } else if runs.is_empty() {
         outln!("No run yet.");
     } else {
@@ -103,7 +103,7 @@ pub(super) fn table(runs: &[Run]) {
 
 fn show(run: &Run, json: bool) {
     if json {
-        outln!("{}", json!(run));
+        out!("{}\n", json!(run));
         return;
     }
     let time = run.finished_at.map(|end| (end - run.created_at).to_std().unwrap_or_default());
@@ -130,7 +130,7 @@ async fn follow(store: &Store, mut run: Run, json: bool) -> Ended {
         if shown != Some((run.state, run.counts)) {
             shown = Some((run.state, run.counts));
             if json {
-                outln!("{}", json!(run));
+                out!("{}\n", json!(run));
             } else {
                 outln!("{:<9} {:<9} {}", run.feed, run.state.as_str(), came_of(&run));
             }

@@ -198,7 +198,13 @@ fn call(route: &Route<'_>) -> String {
     let body = each(&route.operation["requestBody"]["content"]).next();
     let body = body.and_then(|(_, content)| content.get("example"));
     let body = body.map(|example| format!(" -d '{example}'")).unwrap_or_default();
-    format!("curl{who} localhost:8080{path}{body}")
+    // curl gets without a body, and posts with one.
+    let method = match (route.method, body.is_empty()) {
+        ("get", true) | ("post", false) => String::new(),
+        ("head", _) => " -I".to_owned(),
+        (method, _) => format!(" -X {}", method.to_uppercase()),
+    };
+    format!("curl{method}{who} localhost:8080{path}{body}")
 }
 
 /// The example of the first answer that is a success, if it is a document.

@@ -4,6 +4,7 @@
 mod contact;
 mod keap_queue;
 mod lines;
+pub mod pages;
 mod run;
 mod status;
 mod to_keap;

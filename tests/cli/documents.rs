@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::shown::blocks;
+
 /// The recorded help of every command.
 const HELP: &str = include_str!("snapshots/tests__cli__golden__help.snap");
 
@@ -20,24 +22,37 @@ fn help() -> BTreeMap<String, &'static str> {
         .collect()
 }
 
-/// The README, the change log, the default settings, and the pages in `docs`.
-fn documents() -> Vec<PathBuf> {
+/// The documents for people.
+pub(super) fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let pages = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let names = ["README.md", "CHANGELOG.md", "config/default.toml"].map(|name| root.join(name));
-    names.into_iter().chain(pages.filter(|path| path.extension().is_some())).collect()
+    let pages = ["docs", "docs/api"].map(|folder| fs::read_dir(root.join(folder)).unwrap());
+    let pages = pages.into_iter().flatten().map(|entry| entry.unwrap().path());
+    let names = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(|name| root.join(name));
+    let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    names.into_iter().chain(pages.filter(is_page)).collect()
+}
+
+/// The commands of a document: what stands between backticks, and the lines of its blocks.
+fn commands(text: &str) -> Vec<&str> {
+    let blocks = blocks(text);
+    let lines = blocks.iter().filter(|(language, _)| ["sh", "console"].contains(language));
+    let lines = lines.flat_map(|(_, lines)| lines.iter().copied());
+    let lines = lines.map(|line| line.trim_start_matches("$ ").split(" #").next().unwrap_or(line));
+    // Every second part stands between backticks.
+    text.split('`').skip(1).step_by(2).chain(lines).collect()
 }
 
 #[test]
 fn every_command_in_the_documents_takes_the_options_that_stand_there() {
     let help = help();
     let (mut wrong, mut seen) = (Vec::new(), 0);
-    for path in documents() {
+    let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/default.toml");
+    for path in documents().into_iter().chain([settings]) {
         let text = fs::read_to_string(&path).unwrap();
-        // Every second part stands between backticks.
-        for span in text.split('`').skip(1).step_by(2) {
+        for span in commands(&text) {
             let words: Vec<&str> = span.split_whitespace().collect();
             let words = words.strip_prefix(&["keap-intercom-sync"]).unwrap_or(&words);
+            let words = words.strip_prefix(&["--service"]).unwrap_or(words);
             let known = (1..=words.len().min(2)).rev().map(|length| words[..length].join(" "));
             let Some(help) = known.filter_map(|name| help.get(&name)).next() else {
                 continue;

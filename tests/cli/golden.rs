@@ -5,7 +5,7 @@ use sqlx::PgPool;
 
 use super::look::busy;
 use super::quiet_world;
-use super::readme::shape;
+use super::shown::shape;
 use crate::process::command;
 
 /// An output line by line, without what differs from run to run, but with the beginnings of lines.

@@ -37,7 +37,7 @@ async fn init_tests_each_answer_and_writes_what_check_needs(pool: PgPool) {
     let answers = ["$URL", "canary-wrong-key-0123456789", "$KEAP", "$TOKEN"];
     let ended = init(&world, path, &answers).await.expect(0);
     for words in [
-        "✓ Postgres answers; `run` makes the tables",
+        "✓ Postgres answers, and its tables are made",
         "✗ Keap refuses",
         "✓ Keap accepts it; tenant ",
         "✓ Intercom accepts it; workspace ",
@@ -63,6 +63,15 @@ async fn init_tests_each_answer_and_writes_what_check_needs(pool: PgPool) {
     let checked = Process::by_shell(&world, &script, Stdio::null()).ended().await.expect(0);
     assert!(checked.stdout.contains("✓ intercom"), "{checked:#?}");
 
+    // So does the dry run, before any daemon has made the tables.
+    let next = ended.stdout.lines().find(|line| line.ends_with(" --dry-run")).unwrap().trim();
+    let next = next.replace("keap-intercom-sync", "\"$0\"");
+    let script = format!(
+        "unset DATABASE_URL KEAP_API_KEY INTERCOM_ACCESS_TOKEN API_TOKEN KEAP_WEBHOOK_SECRET; {next}"
+    );
+    let dry = Process::by_shell(&world, &script, Stdio::null()).ended().await.expect(0);
+    assert!(dry.stdout.contains("2 created"), "{dry:#?}");
+
     // Empty answers keep what is there.
     let again = init(&world, path, &["", "", ""]).await.expect(0);
     assert_eq!(again.stdout.matches('✓').count(), 3, "{again:#?}");
@@ -81,4 +90,32 @@ async fn init_gives_up_without_writing_a_wrong_answer(pool: PgPool) {
     assert!(!folder.path().join("credentials/KEAP_API_KEY").exists());
     let ended = init(&world, path, &["nonsense"]).await.expect(2);
     assert!(ended.stdout.contains("✗ DATABASE_URL"), "{ended:#?}");
+}
+
+#[sqlx::test]
+async fn init_uses_the_settings_that_are_there_and_adds_the_region_to_comments(pool: PgPool) {
+    let mut world = quiet_world(pool, 0).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let file = folder.path().join("config.toml");
+    // The stand-in stands in the file alone, as a proxy would.
+    let keap = world.env.remove("KEAP_BASE_URL").unwrap();
+    let settings = format!("[keap]\nbase_url = \"{keap}\"\n");
+    std::fs::write(&file, &settings).unwrap();
+    world.set("INTERCOM_REGION", "au");
+
+    let answers = ["$URL", "$KEAP", "$TOKEN"];
+    let ended = init(&world, path, &answers).await.expect(0);
+
+    // This workspace says that it is hosted in the US, which is the default.
+    assert!(ended.stdout.contains("region us"), "{ended:#?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), settings, "a person's file stays");
+
+    std::fs::write(&file, "# only comments\n#[keap]\n").unwrap();
+    world.set("KEAP_BASE_URL", keap);
+    world.intercom.knobs(|knobs| knobs.region = "EU".into());
+    init(&world, path, &answers).await.expect(0);
+
+    let expected = "# only comments\n#[keap]\n\n[intercom]\nregion = \"eu\"\n";
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), expected);
 }

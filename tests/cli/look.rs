@@ -12,7 +12,7 @@ use crate::world::World;
 const ESCAPE: char = '\u{1b}';
 
 /// Runs commands in a terminal, which `script` makes.
-async fn in_terminal(world: &World, columns: u32, commands: &str) -> String {
+pub(super) async fn in_terminal(world: &World, columns: u32, commands: &str) -> String {
     let inner = format!("stty cols {columns} rows 60; {commands}").replace("$0", "$PROGRAM");
     let script = format!("PROGRAM=\"$0\" TERM=xterm script -qec '{inner}' /dev/null");
     let ended = Process::by_shell(world, &script, Stdio::null()).ended().await;

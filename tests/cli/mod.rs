@@ -9,14 +9,17 @@ mod init;
 mod lists;
 mod look;
 mod migrate;
+mod open;
+mod outputs;
 mod pipes;
 mod progress;
 mod proxy;
-mod readme;
 mod run;
 mod settings;
+mod shown;
 mod status;
 mod sync;
+mod terminal;
 
 use sqlx::PgPool;
 

@@ -27,7 +27,7 @@ pub(super) async fn run(settings: &Settings, error: StoreError, json: bool) -> E
     };
     let troubles = [Trouble::of_database(&error)];
     if json {
-        outln!("{}", document(&daemon, &troubles));
+        out!("{}\n", document(&daemon, &troubles));
     } else {
         show(&daemon, &troubles);
     }

@@ -28,7 +28,7 @@ pub async fn run(settings: &Settings, stale_after: Option<u64>, json: bool) -> E
     let stale = stale_after.map(|limit| status.poll_age().is_none_or(|age| age > limit));
     let troubles = status.troubles();
     if json {
-        outln!("{}", document(&status, linked, &troubles, stale));
+        out!("{}\n", document(&status, linked, &troubles, stale));
     } else {
         show::show(&status, linked, &troubles);
     }

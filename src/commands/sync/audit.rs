@@ -29,7 +29,7 @@ pub(super) async fn audit(context: &Context, is_json: bool) -> Ended {
     };
     if is_json {
         let compared = walk.compared;
-        outln!("{}", json!({ "compared": compared, "differ": differ }));
+        out!("{}\n", json!({ "compared": compared, "differ": differ }));
     } else {
         let compared = i64::try_from(walk.compared).unwrap_or(i64::MAX);
         outln!("{} compared, {} differ.", count(compared, "contact"), walk.changed);

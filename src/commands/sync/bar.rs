@@ -15,7 +15,7 @@ use crate::logs;
 /// Without a terminal, the progress of another process is printed this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-const WITHOUT_TOTAL: &str = "{spinner} {human_pos} contacts, {per_sec} {msg}";
+const WITHOUT_TOTAL: &str = "{spinner} {human_pos} contacts, {per_sec} {wide_msg}";
 const WITH_TOTAL: &str =
     "{bar:24} {human_pos} of about {human_len} contacts, {per_sec}, {eta} left {wide_msg}";
 const WAITING: &str = "{spinner} {wide_msg}";

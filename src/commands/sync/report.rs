@@ -70,7 +70,7 @@ impl Summary<'_> {
             summary["keapCalls"] = json!(null);
             summary["intercomCalls"] = json!(null);
         }
-        outln!("{}", json!({ "summary": summary, "contacts": contacts, "error": self.error }));
+        out!("{}\n", json!({ "summary": summary, "contacts": contacts, "error": self.error }));
     }
 }
 

@@ -168,6 +168,8 @@ pub(crate) struct IntercomKnobs {
     pub version_unknown: bool,
     /// The least time that an answer takes.
     pub latency_ms: u64,
+    /// Where the workspace is hosted, as `GET /me` says.
+    pub region: String,
     /// The `app.timezone` of the workspace, and its offset east of UTC. Date searches use the days
     /// of this zone.
     pub timezone: String,
@@ -216,6 +218,7 @@ impl Default for IntercomKnobs {
             plan_restricted: false,
             version_unknown: false,
             latency_ms: 0,
+            region: "US".into(),
             timezone: "Etc/UTC".to_owned(),
             utc_offset_secs: 0,
         }

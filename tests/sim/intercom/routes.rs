@@ -306,13 +306,16 @@ impl Intercom {
     }
 
     fn me(&self) -> Answer {
-        let timezone = Value::from(self.state().knobs.timezone.clone());
+        let (timezone, region) = {
+            let knobs = &self.state().knobs;
+            (knobs.timezone.clone(), knobs.region.clone())
+        };
         let body = json!({
             "type": "admin", "id": ADMIN_ID, "name": "Sim Admin", "email": ADMIN_EMAIL,
             "email_verified": true, "has_inbox_seat": true,
             "avatar": {"type": "avatar", "image_url": null},
             "app": {
-                "type": "app", "id_code": render::WORKSPACE, "name": "Sim Workspace", "region": "US",
+                "type": "app", "id_code": render::WORKSPACE, "name": "Sim Workspace", "region": region,
                 "timezone": timezone, "created_at": 1671465577, "secure": false,
                 "identity_verification": false,
             },
