@@ -272,7 +272,7 @@ impl IntercomClient {
     ) -> Result<Reply, Failure> {
         let only_while = self.may_write.get().map(|guard| &**guard);
         let about = whose.iter().map(|id| id.get()).collect();
-        self.send(lane, Call { only_while, about, ..call }, body).await
+        self.send(lane, Call { about, only_while, ..call }, body).await
     }
 
     pub(super) async fn send(

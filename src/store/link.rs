@@ -348,13 +348,7 @@ pub(super) async fn put(tx: &mut Transaction, mut rows: Vec<&LinkRow>) -> Result
     }
     rows.sort_unstable_by_key(|row| row.id);
     let ids: Vec<i64> = rows.iter().map(|row| row.id.get()).collect();
-    let intercom: Vec<Option<&str>> = rows
-        .iter()
-        .map(|row| match &row.link.state {
-            LinkState::Linked(id) => Some(id.as_str()),
-            LinkState::Skipped => None,
-        })
-        .collect();
+    let intercom = intercom_ids(&rows);
     let emails = email_digests(&rows);
     let links = NewLinks { ids: &ids, intercom: &intercom, emails: &emails };
     blocked::release_moved(tx, &links).await?;
@@ -440,6 +434,11 @@ async fn replace_older(tx: &mut Transaction, ids: &[i64], intercom: &[Option<&st
     .await?;
     blocked::release_all(tx, &replaced).await?;
     due::put_again(tx, &keap_ids(replaced)?).await
+}
+
+fn intercom_ids<'a>(rows: &[&'a LinkRow]) -> Vec<Option<&'a str>> {
+    let id = |row: &&'a LinkRow| row.link.intercom().map(IntercomId::as_str);
+    rows.iter().map(id).collect()
 }
 
 fn email_digests(rows: &[&LinkRow]) -> Vec<Option<Vec<u8>>> {

@@ -430,7 +430,8 @@ pub(super) async fn make_due(
     if newcomer.is_manual {
         due::put_requests(tx, &[keap], DueReason::Manual).await?;
     }
-    due::put_changed_in_intercom(tx, &[keap]).await
+    let changed = ChangedInIntercom { now: vec![keap], ..ChangedInIntercom::default() };
+    due::put_changed_in_intercom(tx, &changed).await
 }
 
 pub(super) async fn remove(tx: &mut Transaction, newcomer: &Newcomer) -> Result<()> {

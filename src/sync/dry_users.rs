@@ -109,6 +109,7 @@ fn target<'a>(context: &'a Context, planned: &'a Planned) -> Target<'a> {
         to_keap: Mutex::default(),
         intent: None,
         borrows: AtomicBool::new(false),
+        writes: planned.writes(),
         now: Utc::now(),
     }
 }

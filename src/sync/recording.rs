@@ -242,6 +242,12 @@ pub(super) fn refused(recorded: &Recorded, feed: Feed, run_id: Option<Uuid>) -> 
     }
 }
 
+/// Whether Intercom was written. A first write undoes nobody's, so it does not count.
+fn writes_intercom(action: Action, both: Option<&Both>) -> bool {
+    let is_first = matches!(action, Action::Created | Action::Linked);
+    !is_first && both.is_none_or(|both| both.wrote_intercom)
+}
+
 /// One contact on its way into a group.
 struct Entry<'a> {
     recording: &'a Recording,
@@ -272,27 +278,16 @@ impl Entry<'_> {
                 if let Some(both) = both.as_deref() {
                     self.log_to_keap(both);
                 }
-                // A first write undoes nobody's.
-                let is_first = matches!(action, Action::Created | Action::Linked);
-                let wrote = (
+                let writes = self.planned.writes().and(
+                    now,
                     both.as_ref().is_some_and(|both| both.keap.is_some()),
-                    !is_first && both.as_ref().is_none_or(|both| both.wrote_intercom),
+                    writes_intercom(action, both.as_deref()),
                 );
                 let state = LinkState::Linked(intercom);
                 self.link(state, Some(keap_base), replaced.then_some(now));
                 self.remember(both);
                 let has_email = !left_out.iter().any(|field| field.as_str() == FieldName::EMAIL);
-                if let Some(row) = &mut self.recorded.link {
-                    row.link.writes = row.link.writes.and(now, wrote.0, wrote.1);
-                    if !has_email {
-                        // Nobody has an address that Intercom refuses: it blocks no other contact.
-                        row.email_digest = None;
-                    }
-                    if incomplete {
-                        // The next look writes what is missing.
-                        row.link.fingerprint = Digest::UNKNOWN;
-                    }
-                }
+                self.complete_link(writes, has_email, incomplete);
             }
             Outcome::Gone { action, intercom, new_owner } => {
                 self.gone(action, intercom, new_owner);
@@ -351,6 +346,22 @@ impl Entry<'_> {
     fn log_conflicts(&mut self, fields: i16) {
         if let Some(log) = &mut self.recorded.log {
             log.conflicts = (fields > 0).then_some(fields);
+        }
+    }
+
+    /// Adds what only the writes have shown.
+    fn complete_link(&mut self, writes: Writes, has_email: bool, incomplete: bool) {
+        let Some(row) = &mut self.recorded.link else {
+            return;
+        };
+        row.link.writes = writes;
+        if !has_email {
+            // Nobody has an address that Intercom refuses: it blocks no other contact.
+            row.email_digest = None;
+        }
+        if incomplete {
+            // The next look writes what is missing.
+            row.link.fingerprint = Digest::UNKNOWN;
         }
     }
 

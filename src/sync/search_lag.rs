@@ -76,6 +76,8 @@ mod tests {
             email: None,
             shows: Fields::default(),
             rest: Fields::default(),
+            hides_tags: false,
+            tags: None,
             created_at: 1,
             updated_at: Some(updated_at),
         }

@@ -89,7 +89,7 @@ impl Owners {
                 let field = keap.add_custom_field(owner, "TEXT", &[]);
                 intercom.add_attribute(owner, "string", &[]);
                 state.fields.insert(owner, field);
-                for id in ids.iter().filter(|id| (**id as usize + at) % 3 != 0) {
+                for id in ids.iter().filter(|id| !(**id as usize + at).is_multiple_of(3)) {
                     let text = format!("Canary first {owner} {id}");
                     keap.set_custom(*id, field, text.as_str());
                     let values = Values { was: [Some(text), None], ..Values::default() };

@@ -134,6 +134,7 @@ async fn made(look: &Look<'_>, made: (Uuid, KeapId)) -> Result<Option<Settlement
         feed: Feed::Due,
         run_id: None,
         request_id: None,
+        conflicts: None,
     };
     context.store.create_made(&context.fence()?, newcomer, made, &row).await?;
     metrics::counter!("keap_intercom_sync_created_in_keap_total").increment(1);

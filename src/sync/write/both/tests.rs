@@ -35,6 +35,7 @@ fn intent(sent: Bases) -> FoundIntent {
         borrowed: None,
         deadline: deadline(),
         rechecked: false,
+        has_made: false,
     }
 }
 
