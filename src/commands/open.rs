@@ -71,12 +71,7 @@ pub async fn run(settings: &Settings, args: &OpenArgs) -> Ended {
 async fn find(settings: &Settings, store: &Store, id: KeapId) -> anyhow::Result<Found> {
     let ids = in_intercom(&store.explain(id, 0).await?);
     let (keap, intercom) = (app::keap_client(settings)?, app::intercom_client_of(settings)?);
-    let workspace = async {
-        match ids.is_empty() {
-            true => None,
-            false => Some(intercom.workspace().await),
-        }
-    };
+    let workspace = async { if ids.is_empty() { None } else { Some(intercom.workspace().await) } };
     let (account, workspace) = tokio::join!(keap.account(), workspace);
     let mut found = Found::default();
     match account {

@@ -16,7 +16,8 @@ const INTERCOM: &str = "https://app.intercom.com/a/apps/abc123/users/";
 async fn open_shows_both_pages_and_costs_a_call_each(pool: PgPool) {
     let world = busy(pool).await;
     let linked = world.user(3).id;
-    (world.keap.clear_ledger(), world.intercom.clear_ledger());
+    world.keap.clear_ledger();
+    world.intercom.clear_ledger();
 
     let shown = command(&world, &["open", "3"]).await.expect(0).stdout;
 
