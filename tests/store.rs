@@ -384,6 +384,7 @@ async fn outcomes_that_are_recorded_again_count_once(pool: PgPool) {
         feed: Feed::Backfill,
         run_id: Some(run),
         request_id: None,
+        conflicts: None,
     };
     let counts = Counts { seen: 1, created: 1, ..Counts::default() };
     let outcome = Recorded { log: Some(log), counts, ..Recorded::new(keap_id(7)) };

@@ -92,7 +92,9 @@ fn direction(settings: &Settings) -> String {
     if settings.intercom_to_keap.enabled {
         let made = match settings.intercom_to_keap.create {
             CreateInKeap::Never => "no contact is made or deleted there",
-            CreateInKeap::Tagged => "users with create_tag get a contact there, and none is deleted",
+            CreateInKeap::Tagged => {
+                "users with create_tag get a contact there, and none is deleted"
+            }
             CreateInKeap::Users => "all users get a contact there, and none is deleted",
         };
         format!("both: Intercom may change {fields} in Keap{tags}; {made}")

@@ -17,8 +17,8 @@ pub use client::KeapClient;
 pub use create::NewContact;
 pub use hooks::{Hook, HookState};
 pub use model::{
-    Account, Applied, Created, Newest, OptOuts, OptedOut, Page, PageQuery, Place, Row, Show, Tagged,
-    TaggedPage, Updated,
+    Account, Applied, Created, Newest, OptOuts, OptedOut, Page, PageQuery, Place, Row, Show,
+    Tagged, TaggedPage, Updated,
 };
 pub use places::{
     CustomField, KeapModel, NewField, Tag, holds, missing_field, needs_fields, needs_tags,

@@ -7,10 +7,11 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
+use super::due::{self, ChangedInIntercom};
 use super::hold::StoredReason;
 use super::listen::{Request, announce};
 use super::open_create::{self, OpenCreate, OpenCreateRow};
-use super::{Fence, Result, Store, Transaction, due};
+use super::{Fence, Result, Store, Transaction};
 use crate::contact::{Digest, IntercomId, KeapId};
 use crate::feed::{DueReason, Lane};
 use crate::outcome::HoldReason;

@@ -14,9 +14,9 @@ use crate::store::{
 };
 use crate::sync::context::Context;
 use crate::sync::feeds::missing::{MOST_READ, missing, welcome_back};
-use crate::sync::{newcomers, opt_outs};
 use crate::sync::result::Halt;
 use crate::sync::users::{WalkedPage, next_page};
+use crate::sync::{newcomers, opt_outs};
 
 /// So few contacts are never a mass change.
 const FEW: usize = 100;
@@ -167,7 +167,9 @@ async fn end(context: &Context, walk: &mut Walk) -> Result<(), Halt> {
     let cursor = IntercomCursor { walked_at: Some(Utc::now()), ..IntercomCursor::default() };
     let ended = Some((IntercomFeed::Audit, &cursor));
     store.record_users(&fence, &SeenUsers::default(), ended).await?;
-    if brakes.iter().all(Option::is_none) && let Some(why) = newcomers::braked(context).await? {
+    if brakes.iter().all(Option::is_none)
+        && let Some(why) = newcomers::braked(context).await?
+    {
         return Ok(store.refuse_run(&fence, walk.run, &RunFailure::CreateBrake(why)).await?);
     }
     let why: Vec<String> = brakes.into_iter().flatten().collect();

@@ -13,7 +13,7 @@ use super::{Keap, State};
 use crate::sim::message::{Answer, Described, Request, decoded};
 
 /// What [`Route::kind`] may answer.
-pub(super) const KINDS: [&str; 19] = [
+pub(super) const KINDS: [&str; 21] = [
     "list",
     "create",
     "read",
