@@ -331,10 +331,10 @@ choice! {
     /// What happens in Keap to a contact that was archived or deleted in Intercom. Nothing is ever
     /// deleted there.
     Archived {
-        /// It stays as it is.
-        Ignore = "ignore",
         /// It gets the tag `archived_tag`, for a person to look at.
         Tag = "tag",
+        /// It stays as it is.
+        Ignore = "ignore",
     }
 }
 
