@@ -302,9 +302,9 @@ impl Worker {
         while self.store.count_due().await.unwrap().0 > 0 {
             let mut poll = false;
             let is_paced = self.store.next_paced().await.unwrap().is_some();
-            if !self.syncer.urgent_step().await.unwrap()
-                && !(is_paced && self.syncer.bulk_step(&mut poll).await.unwrap())
-            {
+            let worked = self.syncer.urgent_step().await.unwrap()
+                || (is_paced && self.syncer.bulk_step(&mut poll).await.unwrap());
+            if !worked {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
