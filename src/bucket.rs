@@ -48,7 +48,8 @@ impl Bucket {
         state.0 = (state.0 + f64::from(unused)).min(self.most);
     }
 
-    /// How many tokens it holds at most, how many are left, and how many seconds it needs to be full.
+    /// How many tokens it holds at most, how many are left, and how many seconds it needs to be
+    /// full.
     pub fn standing(&self, now: Instant) -> Standing {
         let (left, since) = *self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let filled = (left + now.saturating_duration_since(since).as_secs_f64() * self.per_second)

@@ -279,8 +279,8 @@ async fn the_cursor_never_passes_a_contact_that_is_not_recorded(pool: PgPool) {
     until("Intercom is called again", async || worker.try_sync().await.is_ok()).await;
     worker.work_off().await;
     world.assert_agrees();
-    // Keap rounds stamps up, so for half a second an edit is ahead of Keap's clock. The position of a
-    // walk is fixed before it begins, and does not follow such a stamp.
+    // Keap rounds stamps up, so for half a second an edit is ahead of Keap's clock. The position of
+    // a walk is fixed before it begins, and does not follow such a stamp.
     until("the cursor moves", async || {
         worker.sync().await;
         world.store().cursor(Feed::Changed).await.unwrap().unwrap().position > before

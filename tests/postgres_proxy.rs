@@ -46,7 +46,8 @@ struct Plan {
 }
 
 impl PostgresProxy {
-    /// Starts a proxy on a free port of loopback. `database`: the address to pass connections on to.
+    /// Starts a proxy on a free port of loopback. `database`: the address to pass connections on
+    /// to.
     pub(crate) async fn start(database: &Url) -> io::Result<PostgresProxy> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let shared = Arc::new(Shared {

@@ -2,8 +2,8 @@
 //! for its end.
 //!
 //! It may print no name, e-mail address, phone number or secret. All people and secrets of these
-//! tests contain a text of [`crate::canary::CANARIES`], and the output of every process is searched for them,
-//! however the process ends (F101).
+//! tests contain a text of [`crate::canary::CANARIES`], and the output of every process is searched
+//! for them, however the process ends (F101).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -194,8 +194,8 @@ impl Process {
         ended
     }
 
-    /// Stops it in order, as systemd does, with exit status 0. It may take five seconds, and as long
-    /// again on a busy machine.
+    /// Stops it in order, as systemd does, with exit status 0. It may take five seconds, and as
+    /// long again on a busy machine.
     pub(crate) async fn stop(self) -> Ended {
         self.stop_by(Signal::TERM).await
     }

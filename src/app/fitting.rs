@@ -89,8 +89,8 @@ impl Fitting {
         }
     }
 
-    /// Ends when the mapping fits otherwise than `fitted`, or when it is cancelled. `doubt` asks for
-    /// a look before the hour is over.
+    /// Ends when the mapping fits otherwise than `fitted`, or when it is cancelled. `doubt` asks
+    /// for a look before the hour is over.
     pub async fn changed(
         &self,
         fitted: &Fitted,
@@ -107,8 +107,8 @@ impl Fitting {
                 () = tokio::time::sleep(every) => {}
                 () = doubt.raised() => {}
             }
-            // A side that does not answer says nothing about its fields. A field that was gone for a
-            // while was not written meanwhile, although it fits again.
+            // A side that does not answer says nothing about its fields. A field that was gone for
+            // a while was not written meanwhile, although it fits again.
             if let Ok(now) = self.look_whole().await
                 && (now != *fitted || !doubt.gone().is_empty())
             {

@@ -76,8 +76,8 @@ fn rules(settings: &Settings) -> Vec<(String, Rule)> {
     rules
 }
 
-/// The rule by which contacts that are archived or deleted in Intercom get a tag in Keap. It is never
-/// taken off again: a person looks at them.
+/// The rule by which contacts that are archived or deleted in Intercom get a tag in Keap. It is
+/// never taken off again: a person looks at them.
 fn gone_in_intercom(settings: &Settings) -> Option<Rule> {
     let config::IntercomToKeap { enabled, archived, archived_tag, .. } = &settings.intercom_to_keap;
     let tag = archived_tag.as_ref().filter(|_| *enabled && *archived == Archived::Tag)?;
@@ -107,8 +107,8 @@ fn opt_out(settings: &Settings) -> Option<Rule> {
     }
 }
 
-/// A built-in field. Where both directions are on, the later edit of an address or a number counts; a
-/// name goes one way, because its two parts cannot be told apart.
+/// A built-in field. Where both directions are on, the later edit of an address or a number counts;
+/// a name goes one way, because its two parts cannot be told apart.
 fn built_in(rule: &Rule, settings: &Settings) -> Rule {
     let is_newest = settings.intercom_to_keap.enabled && rule.name.as_str() != "name";
     Rule { owner: if is_newest { Owner::Newest } else { rule.owner }, ..rule.clone() }

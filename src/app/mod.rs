@@ -133,8 +133,8 @@ impl Parts {
         Ok(true)
     }
 
-    /// What passes stand on, once the database is migrated and the mapping fits. `doubt` is told when
-    /// a field is refused.
+    /// What passes stand on, once the database is migrated and the mapping fits. `doubt` is told
+    /// when a field is refused.
     pub async fn context(
         &self,
         fitted: &Fitted,

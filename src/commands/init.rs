@@ -106,8 +106,8 @@ fn say_what_is_next(folder: &Folder) {
     }
 }
 
-/// Asks until an answer works. Returns it, with the region of the workspace if it tells one. `None`:
-/// no answer works.
+/// Asks until an answer works. Returns it, with the region of the workspace if it tells one.
+/// `None`: no answer works.
 async fn answered(
     question: &Question,
     folder: &Folder,

@@ -44,9 +44,9 @@ fn plain_table() -> Table {
     table
 }
 
-/// Prints a table with a heading. `numbers`: the columns whose cells stand at the right. `prose`: the
-/// columns whose cells wrap where the terminal is narrow. The others stay whole, so that an id can be
-/// copied.
+/// Prints a table with a heading. `numbers`: the columns whose cells stand at the right. `prose`:
+/// the columns whose cells wrap where the terminal is narrow. The others stay whole, so that an id
+/// can be copied.
 pub(super) fn table(
     head: &[&str],
     numbers: &[usize],

@@ -66,8 +66,8 @@ pub async fn run(settings: &Settings, args: &OpenArgs) -> Ended {
     })
 }
 
-/// Asks both sides how they call the account: one call each, and none to Intercom for a contact that
-/// is not there.
+/// Asks both sides how they call the account: one call each, and none to Intercom for a contact
+/// that is not there.
 async fn find(settings: &Settings, store: &Store, id: KeapId) -> anyhow::Result<Found> {
     let ids = in_intercom(&store.explain(id, 0).await?);
     let (keap, intercom) = (app::keap_client(settings)?, app::intercom_client_of(settings)?);

@@ -33,7 +33,8 @@ static CLOSED: AtomicBool = AtomicBool::new(false);
 /// Why the output cannot be written, if no reader is to blame.
 static FAILURE: OnceLock<String> = OnceLock::new();
 
-/// Whether colours are shown. They are left out in files and pipes, and where `NO_COLOR` asks for it.
+/// Whether colours are shown. They are left out in files and pipes, and where `NO_COLOR` asks for
+/// it.
 fn colours() -> ColorChoice {
     static CHOICE: OnceLock<ColorChoice> = OnceLock::new();
     *CHOICE.get_or_init(|| AutoStream::choice(&stdout()))

@@ -99,7 +99,8 @@ impl Form for ApiToken {
     }
 }
 
-/// What a person types to sign in to the page. Blanks inside are fine, so that it can be a sentence.
+/// What a person types to sign in to the page. Blanks inside are fine, so that it can be a
+/// sentence.
 pub enum UiPassword {}
 
 impl Form for UiPassword {

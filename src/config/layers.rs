@@ -166,7 +166,8 @@ impl Layers {
         let mut seen: BTreeMap<&str, String> = BTreeMap::new();
         for path in paths {
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            // Names that begin with a dot come from the mount of the directory. They are no credentials.
+            // Names that begin with a dot come from the mount of the directory. They are no
+            // credentials.
             if file.starts_with('.') || path.is_dir() {
                 continue;
             }
@@ -243,7 +244,8 @@ impl Layers {
         self.problems.extend(proxy::add_variables(&mut self.values, env));
     }
 
-    /// The text of a file without its line end and quotes around it. What is wrong with it is recorded under `name`.
+    /// The text of a file without its line end and quotes around it. What is wrong with it is
+    /// recorded under `name`.
     fn read_secret(&mut self, name: &str, path: &Path) -> Option<String> {
         match read_small(path) {
             Ok((text, meta)) => {

@@ -1,4 +1,5 @@
-//! The lists of tables in a settings file, such as `[[field]]`. The environment cannot express them.
+//! The lists of tables in a settings file, such as `[[field]]`. The environment cannot express
+//! them.
 
 use std::collections::BTreeSet;
 

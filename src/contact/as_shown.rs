@@ -1,5 +1,5 @@
-//! A contact as its side showed it, word for word: a write that replaces a list sends the rest of the
-//! list back.
+//! A contact as its side showed it, word for word: a write that replaces a list sends the rest of
+//! the list back.
 
 use std::fmt;
 use std::sync::Arc;

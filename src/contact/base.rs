@@ -298,8 +298,8 @@ impl DigestKey {
             .collect()
     }
 
-    /// The bases that a former release would have stored: it knew the built-in fields in their usual
-    /// places only.
+    /// The bases that a former release would have stored: it knew the built-in fields in their
+    /// usual places only.
     pub fn built_in_bases(&self, order: &FieldOrder, contact: &Contact) -> Bases {
         let now = self.bases_now(order, contact);
         let base = |(at, identity): (usize, &FieldName)| {

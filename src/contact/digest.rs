@@ -121,8 +121,8 @@ impl DigestKey {
 
 /// The parts of a contact with exactly the built-in fields, or with none: Keap did not show it.
 ///
-/// Databases hold digests of these parts, without names. They must stay as they are: else an upgrade
-/// would write every contact again.
+/// Databases hold digests of these parts, without names. They must stay as they are: else an
+/// upgrade would write every contact again.
 fn built_in(fields: &Fields) -> Option<[Option<&str>; 3]> {
     let names = fields.iter().map(|(name, _)| name.as_str());
     if !fields.is_empty() && !names.eq(BUILT_IN) {

@@ -145,7 +145,8 @@ impl Reading {
     }
 }
 
-/// The digits of a phone number, with the plus sign before them. A text without a digit stays whole.
+/// The digits of a phone number, with the plus sign before them. A text without a digit stays
+/// whole.
 fn dialled(text: &str) -> Cow<'_, str> {
     let digits = text.chars().filter(|c| c.is_numeric());
     let plus = text.starts_with('+').then_some('+');
@@ -160,9 +161,9 @@ fn whole(text: &str) -> Option<String> {
     fraction.bytes().all(|digit| digit == b'0').then(|| number.to_string())
 }
 
-/// A number with a point, in the shortest spelling. A currency sign before it, a per cent sign after
-/// it and commas between thousands are left out. Any other comma could be a point, so such a text is
-/// no number.
+/// A number with a point, in the shortest spelling. A currency sign before it, a per cent sign
+/// after it and commas between thousands are left out. Any other comma could be a point, so such a
+/// text is no number.
 fn decimal(text: &str) -> Option<String> {
     let sign = text.starts_with('-');
     let bare = text.strip_prefix(['-', '+']).unwrap_or(text);

@@ -12,8 +12,8 @@ pub enum Owner {
     Newest,
     /// Neither: each side only fills what is empty on the other one.
     Fill,
-    /// Either: the side that has a value brings it to the other one, and an empty value never travels.
-    /// Only an opt-out has this owner.
+    /// Either: the side that has a value brings it to the other one, and an empty value never
+    /// travels. Only an opt-out has this owner.
     Either,
     /// Neither: the field is never written.
     Never,

@@ -1,5 +1,5 @@
-//! The OpenAPI document as a page for people, without any script: grouped, with a table of contents,
-//! and with calls that run.
+//! The OpenAPI document as a page for people, without any script: grouped, with a table of
+//! contents, and with calls that run.
 
 use std::fmt::Write;
 
@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::code::Code;
 
-/// The operations that stand first in their groups, in this order. The others follow by their paths.
+/// The operations that stand first in their groups, in this order. The others follow by their
+/// paths.
 const FIRST: [&str; 4] = ["syncContact", "syncBatch", "showContact", "askForRun"];
 
 /// An operation with its place.

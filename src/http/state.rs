@@ -35,9 +35,9 @@ pub type Probe = dyn Fn() -> bool + Send + Sync;
 /// Answers at once how each remote stands now.
 pub type RemoteProbe = dyn Fn() -> Vec<RemoteStanding> + Send + Sync;
 
-/// Takes a contact as Intercom's notification shows it. True if it is stored as due: it differs from
-/// what was settled. False: it is no news, or no linked contact. `None`: this process does not know
-/// its mapping yet.
+/// Takes a contact as Intercom's notification shows it. True if it is stored as due: it differs
+/// from what was settled. False: it is no news, or no linked contact. `None`: this process does not
+/// know its mapping yet.
 pub(super) type HintOfIntercom =
     dyn Fn(serde_json::Value) -> BoxFuture<'static, Result<Option<bool>, StoreError>> + Send + Sync;
 

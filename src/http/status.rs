@@ -26,8 +26,8 @@ use crate::feed::{Feed, RunReason};
 #[serde(deny_unknown_fields)]
 pub(super) struct RunRequest {
     /// `changed`: contacts that changed since the last poll. `backfill`: all contacts, or those
-    /// that changed since `since`. `sweep`: linked contacts that Keap no longer has. `audit`: linked
-    /// contacts whose Intercom contact differs from what was settled.
+    /// that changed since `since`. `sweep`: linked contacts that Keap no longer has. `audit`:
+    /// linked contacts whose Intercom contact differs from what was settled.
     #[schema(schema_with = feeds)]
     feed: String,
     /// Only with `backfill`.

@@ -22,7 +22,8 @@ use super::state::HttpState;
 use crate::contact::{IntercomId, KeapId};
 use crate::feed::DueReason;
 
-/// The contact to sync, by one of the two ids. If both are given, they must be linked to each other.
+/// The contact to sync, by one of the two ids. If both are given, they must be linked to each
+/// other.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", try_from = "Given")]
 pub(super) struct ContactRequest {

@@ -146,8 +146,8 @@ async fn store(state: &HttpState, mut delivery: Delivery) -> Result<Delivered, P
     if delivery.ids.is_empty() {
         return Ok(Delivered::new("skipped", 0));
     }
-    // A caller who knows the secret could fill the table with ids that nobody has. The bucket limits
-    // that.
+    // A caller who knows the secret could fill the table with ids that nobody has. The bucket
+    // limits that.
     let wanted = u32::try_from(delivery.ids.len()).unwrap_or(u32::MAX);
     let room = state.hinted.take_some(wanted, Instant::now()) as usize;
     if room < delivery.ids.len() {

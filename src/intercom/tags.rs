@@ -1,4 +1,5 @@
-//! Tags of Intercom contacts, which a call of their own writes each (`docs/api/intercom.md`, "Tags").
+//! Tags of Intercom contacts, which a call of their own writes each (`docs/api/intercom.md`,
+//! "Tags").
 
 use std::time::Duration;
 
@@ -75,7 +76,8 @@ impl IntercomClient {
     }
 
     /// Tags a contact with the tag of a mapped field, or removes it. Intercom takes both again and
-    /// again. A tag that Intercom lacks is made. Contacts that get the same at the same time share a call.
+    /// again. A tag that Intercom lacks is made. Contacts that get the same at the same time share
+    /// a call.
     pub async fn tag(
         &self,
         lane: Lane,

@@ -595,8 +595,8 @@ impl Errors {
         })
     }
 
-    /// Whether an answer says that the workspace has no such attribute, or that nobody may write it.
-    /// Only its text says so: "Custom attribute 'plan' does not exist".
+    /// Whether an answer says that the workspace has no such attribute, or that nobody may write
+    /// it. Only its text says so: "Custom attribute 'plan' does not exist".
     pub(super) fn deny_an_attribute(&self, places: &Places) -> bool {
         const SAY_SO: [&str; 4] =
             ["does not exist", "doesn't exist", "cannot be written", "archived"];

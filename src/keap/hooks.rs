@@ -78,7 +78,8 @@ impl KeapClient {
         Ok(hooks.into_iter().flatten().filter_map(HookWire::hook).collect())
     }
 
-    /// Subscribes an address to an event. During the call, Keap makes its handshake with the address.
+    /// Subscribes an address to an event. During the call, Keap makes its handshake with the
+    /// address.
     pub async fn add_hook(&self, event_key: &str, url: &str) -> Result<Hook, Failure> {
         let body = json!({ "eventKey": event_key, "hookUrl": url }).to_string();
         let reply = accepted(self.hook_call(Method::POST, HOOKS, Some(body.into_bytes())).await?)?;

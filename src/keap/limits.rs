@@ -17,7 +17,8 @@ const SECOND: Duration = Duration::from_millis(1030);
 const MINUTE: Duration = Duration::from_millis(60_500);
 /// A call waits up to this long; a longer wait counts as a side that is down.
 const LONGEST_WAIT: Duration = Duration::from_secs(90);
-/// A used-up day is checked again after this time at the latest, because the quota may have been raised.
+/// A used-up day is checked again after this time at the latest, because the quota may have been
+/// raised.
 const RECHECK: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Clone, Copy)]

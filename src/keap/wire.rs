@@ -66,7 +66,8 @@ enum Source {
 }
 
 impl Places {
-    /// The places as [`super::places::holds`] spells them. Any other place is the name of a property.
+    /// The places as [`super::places::holds`] spells them. Any other place is the name of a
+    /// property.
     pub(super) fn new(fields: &[FieldPlace], filter: Filter) -> Self {
         let mut properties: Vec<String> = Vec::new();
         let mut index_of = |name: &str| {

@@ -162,9 +162,10 @@ impl Fitted {
         self.usable().filter(|field| field.is_read()).map(Field::keap_place).collect()
     }
 
-    /// The order of the fields, by which the values that a side has shown are remembered. It has the
-    /// fields that are held too: they keep what was remembered of them. `stored`: the fields of all
-    /// mappings so far, the latest first. They know the place of a field that Keap does not show now.
+    /// The order of the fields, by which the values that a side has shown are remembered. It has
+    /// the fields that are held too: they keep what was remembered of them. `stored`: the fields of
+    /// all mappings so far, the latest first. They know the place of a field that Keap does not
+    /// show now.
     pub fn order(&self, stored: &[String]) -> FieldOrder {
         let mut identities = Vec::new();
         let mut rules = Vec::new();

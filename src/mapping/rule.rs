@@ -51,8 +51,8 @@ impl Rule {
 
     /// The field with its places, as the store names it. A base of another place says nothing about
     /// this one. `keap`: the place in Keap's own spelling, if it is known: a new label is no other
-    /// place, and a new field with the old label is one. The built-in fields had their bare names in
-    /// the first release that stored bases.
+    /// place, and a new field with the old label is one. The built-in fields had their bare names
+    /// in the first release that stored bases.
     pub(super) fn identity(&self, keap: Option<&str>) -> String {
         let Self { name, intercom, .. } = self;
         let keap = keap.unwrap_or(&self.keap);

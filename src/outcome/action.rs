@@ -6,8 +6,8 @@ pub enum Action {
     Created,
     Updated,
     Linked,
-    /// Somebody had edited a field on the side that does not own it, and the owner's value was written
-    /// there again.
+    /// Somebody had edited a field on the side that does not own it, and the owner's value was
+    /// written there again.
     Restored,
     /// Nothing had to be written.
     Unchanged,

@@ -34,8 +34,8 @@ struct FoundCreateRow {
 }
 
 impl Store {
-    /// Stores the intent of a create, unless the brake stops it. No call may begin before. `most`: the
-    /// creates of an hour. `quiet`: how long the create is left alone if its answer is lost.
+    /// Stores the intent of a create, unless the brake stops it. No call may begin before. `most`:
+    /// the creates of an hour. `quiet`: how long the create is left alone if its answer is lost.
     pub async fn intend_create(
         &self,
         fence: &Fence,
@@ -129,8 +129,8 @@ impl Store {
         })
     }
 
-    /// The creates without an answer that have sent one of these addresses, with their users. A user
-    /// that has a link by now is none.
+    /// The creates without an answer that have sent one of these addresses, with their users. A
+    /// user that has a link by now is none.
     pub async fn creates_of(&self, emails: &[Digest]) -> Result<Vec<(Digest, Uuid, IntercomId)>> {
         let emails: Vec<Vec<u8>> = emails.iter().map(|digest| digest.as_bytes().to_vec()).collect();
         let rows: Vec<FoundCreateRow> = transaction!(self, tx, {

@@ -82,8 +82,8 @@ impl ChangedInIntercom {
 }
 
 impl Waiting {
-    /// Whether both sides are to be read: the contact has changed in Intercom, or somebody asked for
-    /// it by name.
+    /// Whether both sides are to be read: the contact has changed in Intercom, or somebody asked
+    /// for it by name.
     pub fn looks_at_both(&self) -> bool {
         self.looks_at_intercom || self.reason == DueReason::Manual
     }
@@ -172,8 +172,8 @@ impl Store {
         keap_ids(rows)
     }
 
-    /// The time until the next contact is due, or is read once more: zero if one is due already, `None` if none is.
-    /// Contacts that have a pace do not count.
+    /// The time until the next contact is due, or is read once more: zero if one is due already,
+    /// `None` if none is. Contacts that have a pace do not count.
     pub async fn next_due(&self) -> Result<Option<Duration>> {
         let time: Option<f64> = transaction!(self, tx, {
             Ok(sqlx::query_scalar(
@@ -211,8 +211,8 @@ impl Store {
         })
     }
 
-    /// How many contacts are due now or later, and how many are held, with the users of Intercom that
-    /// wait for a person.
+    /// How many contacts are due now or later, and how many are held, with the users of Intercom
+    /// that wait for a person.
     pub async fn count_due(&self) -> Result<(i64, i64)> {
         transaction!(self, tx, {
             Ok(sqlx::query_as(

@@ -7,8 +7,8 @@ use super::{Fence, Result, Store, Transaction, keap_ids};
 use crate::contact::KeapId;
 
 impl Store {
-    /// Linked contacts behind a place that Intercom should list: not known to be gone there, and not
-    /// written since. In the order of their Keap ids, at most `limit`.
+    /// Linked contacts behind a place that Intercom should list: not known to be gone there, and
+    /// not written since. In the order of their Keap ids, at most `limit`.
     pub async fn listed_in_intercom(
         &self,
         after: Option<KeapId>,

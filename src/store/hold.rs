@@ -116,8 +116,8 @@ impl Store {
         self.held_after(None, None, None).await
     }
 
-    /// The same for one reason (its stored word) or for all, behind a place (since when a contact is
-    /// held, and its id), at most `limit`.
+    /// The same for one reason (its stored word) or for all, behind a place (since when a contact
+    /// is held, and its id), at most `limit`.
     pub async fn held_after(
         &self,
         code: Option<&str>,

@@ -131,8 +131,8 @@ impl Store {
         })
     }
 
-    /// Whether a process of this program has just asked Keap for a handshake with the address that carries
-    /// this secret.
+    /// Whether a process of this program has just asked Keap for a handshake with the address that
+    /// carries this secret.
     pub async fn is_handshake_pending(&self, secret: [u8; 32]) -> Result<bool> {
         transaction!(self, tx, {
             Ok(sqlx::query_scalar(

@@ -85,7 +85,8 @@ pub struct FoundIntent {
 }
 
 impl FoundIntent {
-    /// A create without an answer that has made a contact of Keap: it has the address that was sent.
+    /// A create without an answer that has made a contact of Keap: it has the address that was
+    /// sent.
     pub fn of_create(id: Uuid, intercom: IntercomId) -> Self {
         Self {
             id,
@@ -190,8 +191,8 @@ impl Store {
         })
     }
 
-    /// Stores what the write of an intent really sends, once that is known. Must be stored before the
-    /// call.
+    /// Stores what the write of an intent really sends, once that is known. Must be stored before
+    /// the call.
     pub async fn intend_exactly(&self, fence: &Fence, intent: Uuid, sent: &Bases) -> Result<()> {
         let names: Vec<&str> = sent
             .order()
@@ -300,8 +301,8 @@ pub(super) async fn put_rechecks(tx: &mut Transaction) -> Result<()> {
 }
 
 /// Takes over the intents of former leases: their contacts become due. A call of the former process
-/// began before its lease ended. A contact that waits for a person keeps waiting, unless a write may
-/// have made an Intercom contact.
+/// began before its lease ended. A contact that waits for a person keeps waiting, unless a write
+/// may have made an Intercom contact.
 pub(super) async fn take_over(tx: &mut Transaction, epoch: i64) -> Result<()> {
     sqlx::query(
         "with left_behind as (

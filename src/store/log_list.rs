@@ -135,7 +135,8 @@ impl Store {
                 .fetch_all(&mut **tx)
                 .await?)
         })?;
-        // A full page goes on behind its last row, and a stretch without enough rows behind its end.
+        // A full page goes on behind its last row, and a stretch without enough rows behind its
+        // end.
         let next = if rows.len() > limit {
             rows.truncate(limit);
             rows.last().map(|row| (row.entry.at, row.entry.id))

@@ -42,8 +42,8 @@ impl Mappings {
 }
 
 impl Store {
-    /// The fields of all mappings so far, as [`FieldOrder::identities`] names them. Those of the latest
-    /// mapping come first.
+    /// The fields of all mappings so far, as [`FieldOrder::identities`] names them. Those of the
+    /// latest mapping come first.
     pub async fn stored_fields(&self) -> Result<Vec<String>> {
         transaction!(self, tx, {
             Ok(sqlx::query_scalar("select unnest(fields) from (select fields from sync_mapping order by id desc) latest")

@@ -22,8 +22,8 @@ const IN_KEAP: &str = "in_keap";
 /// The stored word of a user that lacks the tag, as far as that was not seen before.
 const NOT_TAGGED: &str = "not_tagged";
 
-/// The shortest and the longest wait, in seconds, until another look at a newcomer that waits. Between
-/// them, the wait is its age.
+/// The shortest and the longest wait, in seconds, until another look at a newcomer that waits.
+/// Between them, the wait is its age.
 const RECHECK_AFTER: (f64, f64) = (86_400.0, 30.0 * 86_400.0);
 
 /// A user that a list or a notification has shown, and that may be a newcomer.
@@ -281,8 +281,8 @@ impl Store {
         Ok(held.collect())
     }
 
-    /// Whether nothing is stored of a user, and nothing is under way for it: it is not linked, and no
-    /// contact was made for it.
+    /// Whether nothing is stored of a user, and nothing is under way for it: it is not linked, and
+    /// no contact was made for it.
     pub async fn newcomer_is_over(&self, id: &IntercomId) -> Result<bool> {
         transaction!(self, tx, {
             Ok(sqlx::query_scalar(
@@ -296,8 +296,8 @@ impl Store {
         })
     }
 
-    /// Makes newcomers that wait for a person due again: these, or all, or all of one reason. Returns
-    /// the ids of those that waited.
+    /// Makes newcomers that wait for a person due again: these, or all, or all of one reason.
+    /// Returns the ids of those that waited.
     pub async fn retry_newcomers(
         &self,
         ids: Option<&[IntercomId]>,

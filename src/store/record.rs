@@ -1,4 +1,5 @@
-//! Recording: a group of outcomes in one short transaction that fails unless this process holds the lease.
+//! Recording: a group of outcomes in one short transaction that fails unless this process holds the
+//! lease.
 
 use std::time::Duration;
 

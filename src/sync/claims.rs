@@ -71,8 +71,8 @@ impl OpenPage {
         self.claim_all(std::iter::once(Key::Contact(id)).chain(email.map(Key::Email)).collect())
     }
 
-    /// Claims an e-mail alone, for somebody whom Keap does not know. `None`: the other lane has it, or
-    /// has just had it.
+    /// Claims an e-mail alone, for somebody whom Keap does not know. `None`: the other lane has it,
+    /// or has just had it.
     pub fn claim_email(&self, email: Digest) -> Option<Claim> {
         self.claim_all(vec![Key::Email(email)])
     }

@@ -34,8 +34,8 @@ pub struct Policy {
     pub left: config::Left,
     /// Whether Intercom's values travel to Keap.
     pub direction: Direction,
-    /// The largest share of the linked contacts that differs in Intercom, or leaves the scope, without
-    /// a person.
+    /// The largest share of the linked contacts that differs in Intercom, or leaves the scope,
+    /// without a person.
     pub brake_percent: i64,
     /// Whom the settings bring into Keap.
     pub creating: Creating,

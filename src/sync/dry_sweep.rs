@@ -1,5 +1,5 @@
-//! The dry run of a sweep: the same comparison, the same single reads and the same brake. Nothing is
-//! written, and nobody is archived.
+//! The dry run of a sweep: the same comparison, the same single reads and the same brake. Nothing
+//! is written, and nobody is archived.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The dry run of both directions: what Intercom shows of contacts, and what would be written to each
-//! side because of it.
+//! The dry run of both directions: what Intercom shows of contacts, and what would be written to
+//! each side because of it.
 
 use std::collections::HashMap;
 use std::sync::Mutex;

@@ -9,8 +9,8 @@ use crate::contact::KeapId;
 use crate::outcome::SkipReason;
 use crate::store::Fence;
 
-/// Leaves the contacts of a page as they are that have left the scope, if too many have left within a
-/// day. They are looked at again with every walk.
+/// Leaves the contacts of a page as they are that have left the scope, if too many have left within
+/// a day. They are looked at again with every walk.
 pub(super) async fn brake(
     context: &Context,
     fence: &Fence,

@@ -1,5 +1,5 @@
-//! The merge: which side's value of a field counts, by the owner that the mapping gives it. No clock,
-//! no network, no database.
+//! The merge: which side's value of a field counts, by the owner that the mapping gives it. No
+//! clock, no network, no database.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

@@ -1,5 +1,5 @@
-//! What a pass does: feeds hand out pages, a pass carries one through plan → write → record, and two
-//! lanes run passes.
+//! What a pass does: feeds hand out pages, a pass carries one through plan → write → record, and
+//! two lanes run passes.
 
 mod claims;
 pub mod context;

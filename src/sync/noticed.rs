@@ -19,8 +19,8 @@ type Sight = (Vec<u8>, Option<i64>);
 pub struct Noticed(Mutex<HashMap<KeapId, Sight>>);
 
 impl Noticed {
-    /// Whether this sight of the contact has been stored as due. Without a time, nobody knows whether
-    /// a value was typed once more.
+    /// Whether this sight of the contact has been stored as due. Without a time, nobody knows
+    /// whether a value was typed once more.
     pub fn has(&self, keap: KeapId, shown: &Bases, updated_at: Option<i64>) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&keap).is_some_and(|(bytes, at)| {

@@ -1,8 +1,8 @@
 //! The pace of writes to Keap. Keap counts calls by the day, so a walk over many contacts must not
 //! take them all, and Keap's service suffers from many writes at once.
 //!
-//! A contact that nobody waits for is written while there is room in the minute. Else it is stored as
-//! due, and its turn comes after everything else (`feed::PACED_TURN`).
+//! A contact that nobody waits for is written while there is room in the minute. Else it is stored
+//! as due, and its turn comes after everything else (`feed::PACED_TURN`).
 
 use std::time::Duration;
 

@@ -55,7 +55,8 @@ pub(super) struct Planned {
     pub keap_intent: Option<KeapIntent>,
     /// One of them has no certain answer.
     pub is_unknown_in_keap: bool,
-    /// Another mapping wrote its link, and nothing of this one has to be written: the bases to store.
+    /// Another mapping wrote its link, and nothing of this one has to be written: the bases to
+    /// store.
     pub settles: Option<Bases>,
     /// The intent of the write that this page makes.
     pub intent: Option<Uuid>,
@@ -167,8 +168,8 @@ impl<'a> Planner<'a> {
         Ok(planned.collect())
     }
 
-    /// Plans contacts that Keap does not have, and of which a write without an outcome may have left
-    /// an Intercom contact without a link. Also returns the other ones.
+    /// Plans contacts that Keap does not have, and of which a write without an outcome may have
+    /// left an Intercom contact without a link. Also returns the other ones.
     pub(super) async fn plan_missing(
         &self,
         missing: Vec<KeapId>,
@@ -269,8 +270,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// A contact that the filter leaves out: only an opt-out still travels, and the tag of those who
-    /// left.
+    /// A contact that the filter leaves out: only an opt-out still travels, and the tag of those
+    /// who left.
     fn left(&self, contact: Contact) -> Contact {
         let only = |fields: &Fields| {
             let travels = |name: &FieldName| self.context.fields.travels_always(name.as_str());
@@ -380,8 +381,8 @@ impl<'a> Planner<'a> {
         names.filter_map(|name| fields.rule(name.as_str()))
     }
 
-    /// Of each linked contact that this mapping rewrites and another one had linked: the fields. The
-    /// contacts that changed in Keap are rewritten anyway.
+    /// Of each linked contact that this mapping rewrites and another one had linked: the fields.
+    /// The contacts that changed in Keap are rewritten anyway.
     pub(super) async fn rewritten(
         &self,
         contacts: Vec<Contact>,

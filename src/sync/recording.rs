@@ -124,8 +124,8 @@ impl Recording {
     }
 }
 
-/// How a look at the contact ended, as far as its earlier writes are concerned. `None`: it has to be
-/// looked at again. `Some(false)`: a person is needed first.
+/// How a look at the contact ended, as far as its earlier writes are concerned. `None`: it has to
+/// be looked at again. `Some(false)`: a person is needed first.
 fn has_looked(outcome: &Outcome) -> Option<bool> {
     match outcome {
         Outcome::Again { .. } | Outcome::Requeue | Outcome::Paced => None,
@@ -417,8 +417,8 @@ impl Entry<'_> {
         }
     }
 
-    /// The link that the sweep finds. Its fingerprint is that of no contact, so it is written if the
-    /// contact appears in Keap again.
+    /// The link that the sweep finds. Its fingerprint is that of no contact, so it is written if
+    /// the contact appears in Keap again.
     fn adopted(&mut self, intercom: IntercomId) {
         self.count(Action::Linked);
         self.log(Action::Linked, Some(intercom.clone()), None);
@@ -508,8 +508,8 @@ impl Entry<'_> {
         }
     }
 
-    /// The contact was made for a user, and somebody has deleted it in Keap before it was linked. It is
-    /// not made again.
+    /// The contact was made for a user, and somebody has deleted it in Keap before it was linked.
+    /// It is not made again.
     fn made_and_gone(&self) -> Option<FormerLink> {
         let made = self.planned.found_in_keap.iter().find(|intent| intent.has_made)?;
         Some(FormerLink { keap: self.planned.contact.id, intercom: made.intercom.clone()? })
@@ -571,8 +571,8 @@ impl Entry<'_> {
         }
     }
 
-    /// The link of a contact whose Intercom contact has lost its e-mail only. Intercom shows a state
-    /// that Keap never had, so the next look writes in every case.
+    /// The link of a contact whose Intercom contact has lost its e-mail only. Intercom shows a
+    /// state that Keap never had, so the next look writes in every case.
     fn held_with(&mut self, intercom: IntercomId) {
         let known = self.planned.link.as_ref().filter(|link| link.intercom().is_some());
         let keap_base = known.map_or_else(|| Some(Bases::nothing()), |link| link.keap_base.clone());

@@ -1,5 +1,5 @@
-//! Lists of Intercom's users: finds the linked contacts that have changed in Intercom, and makes them
-//! due.
+//! Lists of Intercom's users: finds the linked contacts that have changed in Intercom, and makes
+//! them due.
 //!
 //! A list says who has changed. What has changed, only a read by id says: the index behind the list
 //! is minutes behind, and may still show a contact as it was before our own write.
@@ -33,8 +33,8 @@ pub struct UsersWalk {
     pub changed: usize,
 }
 
-/// Polls the users that changed last. It reads back to where the last whole poll began, and `overlap`
-/// further. A quiet poll is one call.
+/// Polls the users that changed last. It reads back to where the last whole poll began, and
+/// `overlap` further. A quiet poll is one call.
 ///
 /// The first poll only stores where the next one begins: an audit compares everybody once.
 pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<UsersWalk, Halt> {

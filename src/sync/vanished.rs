@@ -1,5 +1,5 @@
-//! Custom fields and tags that a person deletes in Keap. From then on every contact shows them empty,
-//! which looks as if everybody's value had been cleared.
+//! Custom fields and tags that a person deletes in Keap. From then on every contact shows them
+//! empty, which looks as if everybody's value had been cleared.
 
 use super::context::Context;
 use super::decide::Decision;
@@ -9,9 +9,9 @@ use crate::contact::{FieldName, Reading};
 use crate::feed::Lane;
 use crate::outcome::SkipReason;
 
-/// Asks Keap whether it still has the custom fields of which this page would clear a value. It costs
-/// one call for a page that clears any, and none for the others. A field that is gone is not written
-/// any more.
+/// Asks Keap whether it still has the custom fields of which this page would clear a value. It
+/// costs one call for a page that clears any, and none for the others. A field that is gone is not
+/// written any more.
 pub(super) async fn look(
     context: &Context,
     lane: Lane,

@@ -1,5 +1,5 @@
-//! Retention: the holder of the lease deletes old rows in small batches with pauses, so that no pass
-//! waits for it.
+//! Retention: the holder of the lease deletes old rows in small batches with pauses, so that no
+//! pass waits for it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -20,7 +20,8 @@ const FIRST_LOOK: TimeDelta = TimeDelta::minutes(2);
 /// The contacts that were seen at the latest moment of a tag. Keap may include it in the next list.
 type Seen = HashMap<String, (DateTime<Utc>, HashSet<KeapId>)>;
 
-/// Polls each tag whenever `schedule` fires, while this process holds the lease. `tags`: Keap's ids.
+/// Polls each tag whenever `schedule` fires, while this process holds the lease. `tags`: Keap's
+/// ids.
 pub async fn poll(context: Arc<Context>, tags: Vec<String>, schedule: Arc<Trigger>) {
     let mut seen = Seen::new();
     loop {

@@ -2,8 +2,8 @@
 //! markdown.
 //!
 //! Everything runs on loopback and stops by itself. `quick` takes under five minutes, the whole of
-//! it some fourteen. `start`, `idle`, `counts`, `mapping`, `two-way` and `retention` each run one phase
-//! alone.
+//! it some fourteen. `start`, `idle`, `counts`, `mapping`, `two-way` and `retention` each run one
+//! phase alone.
 // The rules of `pedantic` are for the daemon. In a tool, the shortest code reads best.
 #![allow(clippy::pedantic)]
 

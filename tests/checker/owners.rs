@@ -23,8 +23,8 @@ pub(crate) enum Side {
 /// A field of a contact, by its owner.
 type Field = (i64, &'static str);
 
-/// The values of a field since both sides were quiet: what Keap showed then and what its people have
-/// typed; the same of Intercom.
+/// The values of a field since both sides were quiet: what Keap showed then and what its people
+/// have typed; the same of Intercom.
 #[derive(Clone, Debug, Default)]
 struct Values {
     was: [Option<String>; 2],

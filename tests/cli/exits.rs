@@ -1,5 +1,5 @@
-//! The rule of exit statuses: 0 all well, 1 some contacts or checks failed, 2 nothing could be done,
-//! 78 a setting is wrong. The text of a command and its status agree.
+//! The rule of exit statuses: 0 all well, 1 some contacts or checks failed, 2 nothing could be
+//! done, 78 a setting is wrong. The text of a command and its status agree.
 
 use sqlx::PgPool;
 

@@ -1,5 +1,5 @@
-//! Golden outputs: what each command prints, without numbers, ids and times. A change of one shows in
-//! the diff of `tests/cli/snapshots/`.
+//! Golden outputs: what each command prints, without numbers, ids and times. A change of one shows
+//! in the diff of `tests/cli/snapshots/`.
 
 use sqlx::PgPool;
 

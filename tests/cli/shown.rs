@@ -1,5 +1,5 @@
-//! What a document shows, and whether it is what a program prints: outputs are compared without their
-//! numbers, ids and times.
+//! What a document shows, and whether it is what a program prints: outputs are compared without
+//! their numbers, ids and times.
 
 /// A command of a document, and the lines that follow it.
 pub(super) struct Shown<'a> {

@@ -1,5 +1,5 @@
-//! The contracts of both clients: the exact requests that they send, and what each documented status
-//! and body means to them.
+//! The contracts of both clients: the exact requests that they send, and what each documented
+//! status and body means to them.
 
 mod compressed;
 mod credential;

@@ -1,5 +1,5 @@
-//! The second direction: the demo switches it on for the two accounts as they are then, people edit on
-//! both sides, and both sides fall silent again.
+//! The second direction: the demo switches it on for the two accounts as they are then, people edit
+//! on both sides, and both sides fall silent again.
 
 use std::cell::RefCell;
 use std::time::Instant;

@@ -241,7 +241,8 @@ async fn replies_of_limited_routes_show_the_limit(pool: PgPool) {
 
     let token = format!("Bearer {TOKEN}");
     let headers = [("authorization", token.as_str())];
-    // This route answers without the database, so that even a slow machine is faster than the limit.
+    // This route answers without the database, so that even a slow machine is faster than the
+    // limit.
     let quick = url(&daemon, "/sync/contacts/x");
     let calls = (0..400).map(|_| client::send("GET", &quick, &headers, ""));
     let replies = futures_util::future::join_all(calls).await;

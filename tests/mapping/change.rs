@@ -260,7 +260,8 @@ async fn an_upgrade_with_new_fields_writes_only_their_values(pool: PgPool) {
     assert_eq!(world.intercom.count("update"), 0, "{counts:?}");
 
     world.keap.edit_quietly(1, |person| person.job_title = Some("Buyer".into()));
-    // The update goes to a contact that this stand-in does not have: one call shows that it is made.
+    // The update goes to a contact that this stand-in does not have: one call shows that it is
+    // made.
     worker.request(&[1]).await;
     assert_eq!(world.intercom.count("update"), 1);
 }

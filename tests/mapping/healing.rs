@@ -9,8 +9,8 @@ use super::mapped;
 use crate::process::command;
 use crate::world::{Daemon, World, until};
 
-/// Six people with a plan and a job, both of which are in Intercom, and the daemon. Also returns the
-/// id of the custom field.
+/// Six people with a plan and a job, both of which are in Intercom, and the daemon. Also returns
+/// the id of the custom field.
 async fn running(pool: PgPool) -> (World, i64, Daemon) {
     let mut world = World::with_people(pool, 6).await;
     world.set("MAPPING__CHECK_SECONDS", 10).set("SYNC__RECORD_AFTER_MS", 10);

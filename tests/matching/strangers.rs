@@ -129,8 +129,8 @@ async fn the_hold_ends_by_itself_when_the_two_agree_or_the_stranger_goes(pool: P
     assert_eq!(left.name.as_deref(), Some("Someone Else"));
 }
 
-/// Each case: how the users are at first, the reason of the hold, and what a person does about it in
-/// Intercom. Nothing changes in Keap.
+/// Each case: how the users are at first, the reason of the hold, and what a person does about it
+/// in Intercom. Nothing changes in Keap.
 #[sqlx::test]
 async fn every_hold_that_a_person_ends_in_intercom_ends_by_itself(pool: PgPool) {
     let world = World::new(pool).await;

@@ -1,5 +1,5 @@
-//! The clock of the machine is wrong, steps, or changes its hour: the daemon sees another clock than
-//! the stand-ins, the test and Postgres.
+//! The clock of the machine is wrong, steps, or changes its hour: the daemon sees another clock
+//! than the stand-ins, the test and Postgres.
 //!
 //! A library that is loaded before libc answers for the clock (`stepped.c`).
 

@@ -32,8 +32,8 @@ use crate::world::{Worker, World, ann};
 
 const OVERLAP: TimeDelta = TimeDelta::minutes(15);
 
-/// Both directions are on, and Ann is linked. The fields `plan` and `job` have the given owner, and so
-/// have e-mail and phone if it is `newest`.
+/// Both directions are on, and Ann is linked. The fields `plan` and `job` have the given owner, and
+/// so have e-mail and phone if it is `newest`.
 pub(crate) struct Stage {
     pub world: World,
     pub worker: Worker,

@@ -1,5 +1,5 @@
-//! Random worlds: people edit both sides, answers are lost, and processes die at any moment. Once all
-//! is over, both sides are quiet, and no value is lost that its owner's rule keeps.
+//! Random worlds: people edit both sides, answers are lost, and processes die at any moment. Once
+//! all is over, both sides are quiet, and no value is lost that its owner's rule keeps.
 //!
 //! `TWO_WAY_WORLDS=200` makes more of them, `TWO_WAY_FIRST=17` begins at another seed.
 

@@ -27,8 +27,8 @@ pub struct SyncArgs {
     /// changed in Intercom.
     #[arg(long)]
     pub changed: bool,
-    /// Look at every contact in Keap. A contact that is up to date costs no Intercom call. Where both
-    /// directions are on, also compare every user in Intercom.
+    /// Look at every contact in Keap. A contact that is up to date costs no Intercom call. Where
+    /// both directions are on, also compare every user in Intercom.
     #[arg(long, group = "braked")]
     pub all: bool,
     /// Look at every contact that changed since a time: a date (2026-01-31, yesterday), a time
@@ -56,8 +56,8 @@ pub struct SyncArgs {
     /// writes to Keap, and the days that Keap's quota makes of them.
     #[arg(long)]
     pub dry_run: bool,
-    /// With --dry-run: print each field that would change, with its value before. Reads each contact
-    /// that would be written, which costs one call to Intercom.
+    /// With --dry-run: print each field that would change, with its value before. Reads each
+    /// contact that would be written, which costs one call to Intercom.
     #[arg(long, requires = "dry_run")]
     pub verbose: bool,
     /// Print one JSON document instead of text. Of a walk, it lists the contacts that are not

@@ -1,4 +1,5 @@
-//! `sync --audit`: which linked contacts differ in Intercom from what was settled. It writes nothing.
+//! `sync --audit`: which linked contacts differ in Intercom from what was settled. It writes
+//! nothing.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! What a dry run counts of the writes to Keap: the fields, the calls, and the days that Keap's quota
-//! makes of them.
+//! What a dry run counts of the writes to Keap: the fields, the calls, and the days that Keap's
+//! quota makes of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

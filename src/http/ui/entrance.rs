@@ -102,8 +102,8 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     pairs.find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
-/// The address of a sender. Behind a proxy on this machine, it is the one that the proxy names last.
-/// An IPv6 network has one lane, because its owner has all addresses of it.
+/// The address of a sender. Behind a proxy on this machine, it is the one that the proxy names
+/// last. An IPv6 network has one lane, because its owner has all addresses of it.
 fn sender(headers: &HeaderMap, Peer(peer): Peer) -> IpAddr {
     let named = || {
         let lines = headers.get_all("x-forwarded-for").iter().next_back()?;

@@ -58,8 +58,8 @@ fn wrong(name: &str) -> Problem {
     Problem::new(Code::InvalidQuery, format!("the field {name} of the address is not understood"))
 }
 
-/// Whether a request may come from one of our pages. Browsers say it in these headers, which no page
-/// can set. The policy for referrers makes the origin of our own forms `null`.
+/// Whether a request may come from one of our pages. Browsers say it in these headers, which no
+/// page can set. The policy for referrers makes the origin of our own forms `null`.
 pub(super) fn is_own(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return matches!(site.as_bytes(), b"same-origin" | b"none");

@@ -9,8 +9,8 @@ use crate::contact::{Email, Fields, Reading};
 const NAME_CHARS: usize = 40;
 
 impl Places {
-    /// The body of a new contact with this address and the names among these fields. Names that Keap
-    /// does not take as they are stay away: half a name would count as Keap's.
+    /// The body of a new contact with this address and the names among these fields. Names that
+    /// Keap does not take as they are stay away: half a name would count as Keap's.
     pub(in crate::keap) fn new_contact(&self, email: &Email, fields: &Fields) -> Map<String, Json> {
         let mut names = Map::new();
         let mut put = |key: &str, name: &str| {

@@ -26,9 +26,9 @@ const EMAILS: [&str; 3] = ["EMAIL1", "EMAIL2", "EMAIL3"];
 const PHONES: [&str; 5] = ["PHONE1", "PHONE2", "PHONE3", "PHONE4", "PHONE5"];
 
 impl Places {
-    /// The write that makes these changes to a contact. `shown`: the contact, as Keap showed it just
-    /// now. `masked`: the custom fields that Keap may show masked. `Err` says why it cannot be made,
-    /// without personal data.
+    /// The write that makes these changes to a contact. `shown`: the contact, as Keap showed it
+    /// just now. `masked`: the custom fields that Keap may show masked. `Err` says why it cannot be
+    /// made, without personal data.
     pub(in crate::keap) fn patch(
         &self,
         shown: &str,

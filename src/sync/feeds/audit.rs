@@ -1,5 +1,5 @@
-//! The `audit` feed: compares every linked contact in Intercom with what was settled, a page a step.
-//! Those that differ become due once all are known, so that a mass change can be stopped.
+//! The `audit` feed: compares every linked contact in Intercom with what was settled, a page a
+//! step. Those that differ become due once all are known, so that a mass change can be stopped.
 
 use std::sync::Arc;
 

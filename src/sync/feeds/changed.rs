@@ -49,7 +49,8 @@ struct Memory {
     /// The last poll read more than a page and found nothing newer. Where Keap cuts bounds to
     /// seconds, a bulk edit would be read again at every poll.
     repeats: bool,
-    /// The walk under way has had a full page. A walk may be short: a failed page leads to one, too.
+    /// The walk under way has had a full page. A walk may be short: a failed page leads to one,
+    /// too.
     full: bool,
 }
 
@@ -156,8 +157,8 @@ impl ChangedFeed {
         self.walk(cursor, walk, opened).await
     }
 
-    /// Looks at what has changed. An empty answer where rows were a moment ago is believed only when
-    /// it is repeated. False: contacts far ahead of Keap's clock are left out.
+    /// Looks at what has changed. An empty answer where rows were a moment ago is believed only
+    /// when it is repeated. False: contacts far ahead of Keap's clock are left out.
     async fn look(&mut self, window: &Walk, cursor: &Cursor) -> Result<(Look, bool), Halt> {
         let mut until = self.ahead.begin();
         let mut look = self.walker.look(Lane::Bulk, window, until).await?;

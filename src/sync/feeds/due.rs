@@ -80,8 +80,8 @@ impl DueFeed {
         Ok(due)
     }
 
-    /// Counts the calls that a page of hints has cost beyond its lists. `before`: the calls when its
-    /// reading began.
+    /// Counts the calls that a page of hints has cost beyond its lists. `before`: the calls when
+    /// its reading began.
     fn pay_for_hints(&mut self, due: &[DueRow], before: Calls) {
         let lists = due.len().div_ceil(self.context.policy.keap.ids_at_once());
         let calls = self.context.calls(Lane::Urgent).since(before).keap_calls;

@@ -1,4 +1,5 @@
-//! Feeds: the sources of contacts to look at. Each owns its memory and hands out one page at a time.
+//! Feeds: the sources of contacts to look at. Each owns its memory and hands out one page at a
+//! time.
 
 mod ahead;
 mod audit;

@@ -79,8 +79,8 @@ enum Shown {
     Refused,
 }
 
-/// The search for the contact that fails a page. It asks for one contact at a time, from a place on,
-/// and never bounds the id on both sides.
+/// The search for the contact that fails a page. It asks for one contact at a time, from a place
+/// on, and never bounds the id on both sides.
 pub(super) struct Search<'a> {
     pub keap: &'a KeapClient,
     pub lane: Lane,
@@ -152,7 +152,8 @@ impl Search<'_> {
     /// from its upper side: the highest contact below an id shows whether any is there.
     async fn first_before(&self, end: KeapId) -> Result<Option<KeapId>, Failure> {
         let start = self.last.map_or(0, KeapId::get);
-        // Nobody has an id between `start` and `nobody`; somebody is between `start` and `somebody`.
+        // Nobody has an id between `start` and `nobody`; somebody is between `start` and
+        // `somebody`.
         let (mut nobody, mut somebody) = (start.saturating_add(1), end.get());
         while somebody - nobody > 1 {
             let middle = nobody + (somebody - nobody) / 2;

@@ -1,6 +1,6 @@
-//! The `sweep` feed: finds contacts that Keap no longer has, and changes that every poll has missed.
-//! Deletions and merges leave no trace in Keap's lists, so all ids are walked and compared with the
-//! links. Their stamps come along and are compared too, which costs no call.
+//! The `sweep` feed: finds contacts that Keap no longer has, and changes that every poll has
+//! missed. Deletions and merges leave no trace in Keap's lists, so all ids are walked and compared
+//! with the links. Their stamps come along and are compared too, which costs no call.
 //!
 //! A linked contact that no page lists is a candidate. Only Keap's 404 for it alone says that it is
 //! gone. Nothing is done before the walk is whole and every candidate is looked at, because only

@@ -253,8 +253,8 @@ impl Walker {
     async fn step_by_token(&mut self, lane: Lane, walk: &Walk) -> Result<Step, Halt> {
         let token = walk.page_token.clone().unwrap_or_default();
         let place = if token == FIRST { Place::Start } else { Place::Token(token.clone()) };
-        // Without an upper bound, a contact that is edited during the walk stays in the list, and no
-        // other contact shifts.
+        // Without an upper bound, a contact that is edited during the walk stays in the list, and
+        // no other contact shifts.
         let query = self.query(walk, place, self.page_size);
         let at = |token: String| Walk { page_token: Some(token), last_id: None, ..walk.clone() };
         let page = match self.keap.page(lane, &query).await {

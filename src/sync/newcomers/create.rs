@@ -15,8 +15,8 @@ use crate::store::{Intended, LogRow, NewRun, Settlement};
 /// Another create of the same address is not settled.
 const OTHER_CREATE: Duration = Duration::from_secs(60);
 
-/// Makes the contact of a newcomer in Keap, where nobody has its address. `None`: what comes of it is
-/// stored already.
+/// Makes the contact of a newcomer in Keap, where nobody has its address. `None`: what comes of it
+/// is stored already.
 pub(super) async fn create(
     look: &Look<'_>,
     user: &Candidate,
@@ -84,8 +84,8 @@ async fn intend(look: &Look<'_>, digest: Digest) -> Result<Option<Uuid>, End> {
     }
 }
 
-/// The answer is lost: the contact may be there. The intent stays, and from now on the create is left
-/// alone for a while.
+/// The answer is lost: the contact may be there. The intent stays, and from now on the create is
+/// left alone for a while.
 async fn unanswered(look: &Look<'_>, intent: Uuid, why: String) -> Result<Option<Settlement>, End> {
     let Look { context, newcomer, .. } = *look;
     tracing::warn!(

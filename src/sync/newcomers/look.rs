@@ -40,8 +40,8 @@ pub(in crate::sync) async fn step(context: &Context, lane: Lane) -> Result<bool,
     Ok(!newcomers.is_empty())
 }
 
-/// Whether Keap's contacts were matched once. Before that, most users only seem to be newcomers, and
-/// each would cost a search in Keap.
+/// Whether Keap's contacts were matched once. Before that, most users only seem to be newcomers,
+/// and each would cost a search in Keap.
 async fn knows_keap(context: &Context, lane: Lane) -> Result<bool, Halt> {
     let has_polled = context
         .store
@@ -120,8 +120,8 @@ impl Look<'_> {
         })
     }
 
-    /// What an earlier create without an answer asks for. `Some(None)`: it is stored already. `None`:
-    /// nothing stands in the way.
+    /// What an earlier create without an answer asks for. `Some(None)`: it is stored already.
+    /// `None`: nothing stands in the way.
     async fn of_open_create(&self, email: Digest) -> Result<Option<Option<Settlement>>, End> {
         let Self { context, newcomer, .. } = *self;
         let Some(open) = &newcomer.create else {

@@ -17,8 +17,8 @@ pub(in crate::sync) struct Wanted {
     pub user: Option<IntercomId>,
 }
 
-/// The user of each contact that a create has made, read by id, because search may not show it yet. A
-/// create without an answer is found by its address. It is returned with the user then.
+/// The user of each contact that a create has made, read by id, because search may not show it yet.
+/// A create without an answer is found by its address. It is returned with the user then.
 pub(in crate::sync) async fn users_of(
     context: &Context,
     lane: Lane,

@@ -1,5 +1,5 @@
-//! Newcomers: users of Intercom without a link. By the settings, those whom Keap does not know get a
-//! contact there; the others are only found.
+//! Newcomers: users of Intercom without a link. By the settings, those whom Keap does not know get
+//! a contact there; the others are only found.
 
 mod create;
 mod creating;

@@ -1,4 +1,5 @@
-//! Writes Intercom's values to Keap: one call for a contact, with an intent that is stored before it.
+//! Writes Intercom's values to Keap: one call for a contact, with an intent that is stored before
+//! it.
 
 use tokio::time::Instant;
 use uuid::Uuid;

@@ -7,8 +7,8 @@ use crate::outcome::HoldReason;
 use crate::sync::result::Outcome;
 
 /// Brings the relations of a contact to its Intercom contact: one call for each that differs from
-/// what was settled. `decided`: the tags that both sides show, and whether Keap's is written. Returns
-/// what was written.
+/// what was settled. `decided`: the tags that both sides show, and whether Keap's is written.
+/// Returns what was written.
 pub(super) async fn bring(
     target: &Target<'_>,
     id: &IntercomId,
@@ -46,8 +46,8 @@ fn is_company(target: &Target<'_>, field: &FieldName) -> bool {
     target.context.fields.rule(field.as_str()).is_some_and(|rule| rule.is_company)
 }
 
-/// The relations to write, each with what Keap shows of it. While a write has an unknown outcome, all
-/// are written that may differ.
+/// The relations to write, each with what Keap shows of it. While a write has an unknown outcome,
+/// all are written that may differ.
 fn differing<'a>(
     target: &'a Target<'_>,
     before: &Bases,

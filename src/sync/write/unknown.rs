@@ -1,5 +1,5 @@
-//! Unknown outcomes: reads what Intercom shows of a contact, because an earlier write of it was never
-//! answered.
+//! Unknown outcomes: reads what Intercom shows of a contact, because an earlier write of it was
+//! never answered.
 
 use super::target::{End, Target};
 use crate::contact::{Bases, Candidate, Contact, FieldName, IntercomId, Link, Reading};
@@ -53,8 +53,8 @@ pub(super) async fn look(target: &Target<'_>, reason: SkipReason) -> Result<Deci
     })
 }
 
-/// The outcome of a contact that must wait for a person. What an earlier write of it has made gets a
-/// link, so that it is no orphan if Keap deletes the contact meanwhile.
+/// The outcome of a contact that must wait for a person. What an earlier write of it has made gets
+/// a link, so that it is no orphan if Keap deletes the contact meanwhile.
 pub(super) async fn held(target: &Target<'_>, hold: Hold) -> Result<Outcome, End> {
     if target.found.is_empty() || target.link.and_then(Link::intercom).is_some() {
         return Ok(Outcome::Held(hold));

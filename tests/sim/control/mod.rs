@@ -28,7 +28,8 @@
 //!   admins and companies, and sets all knobs to their defaults.
 //!
 //! `/control/counts`, `/control/calls`, `/control/windows`, `/control/verify` and
-//! `/control/could_subscribe` take a GET as well. `calls` leaves out the numbers of contacts, which makes it cheaper than `counts`.
+//! `/control/could_subscribe` take a GET as well. `calls` leaves out the numbers of contacts, which
+//! makes it cheaper than `counts`.
 
 mod intercom;
 mod keap;

@@ -183,8 +183,8 @@ fn standard((name, data_type, api_writable): (&str, &str, bool)) -> Value {
 
 // What a test or an admin does.
 impl Intercom {
-    /// Adds a custom attribute of contacts, without the checks of the API, and returns its id. Panics
-    /// if there is no such type. A list has the type `string` and options.
+    /// Adds a custom attribute of contacts, without the checks of the API, and returns its id.
+    /// Panics if there is no such type. A list has the type `string` and options.
     pub(crate) fn add_attribute(&self, name: &str, data_type: &str, options: &[&str]) -> u64 {
         assert!(DATA_TYPES.contains(&data_type), "{data_type} is no type of an attribute");
         let attribute = Attribute {

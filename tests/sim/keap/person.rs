@@ -123,8 +123,8 @@ impl Person {
 }
 
 /// A person in one byte string. A text is its length plus one and its bytes; 0 stands for no text.
-/// A list is its length and its items. The details are JSON, if there are any. This takes a tenth of the memory of a `Person`, which has a
-/// dozen allocations.
+/// A list is its length and its items. The details are JSON, if there are any. This takes a tenth
+/// of the memory of a `Person`, which has a dozen allocations.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Packed(Box<[u8]>);
 

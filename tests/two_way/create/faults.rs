@@ -1,5 +1,5 @@
-//! Creates in Keap that meet a fault: a lost answer, a kill, an index that lags, two daemons. There is
-//! one contact afterwards, and it is linked.
+//! Creates in Keap that meet a fault: a lost answer, a kill, an index that lags, two daemons. There
+//! is one contact afterwards, and it is linked.
 
 use sqlx::PgPool;
 
@@ -179,7 +179,8 @@ async fn a_contact_that_a_person_deletes_before_its_link_is_not_made_again(pool:
     assert_eq!(open_creates(&stage.world).await, 0);
 }
 
-/// Both directions are on, the daemon polls every second, and nobody is anywhere but Bob in Intercom.
+/// Both directions are on, the daemon polls every second, and nobody is anywhere but Bob in
+/// Intercom.
 async fn polled(pool: PgPool) -> (World, String) {
     let mut world = crate::process::world(pool, 1).await;
     world
@@ -209,8 +210,8 @@ async fn until_linked(world: &World, user: &str) {
     assert_eq!(in_keap(world), 1);
 }
 
-/// Each row is a test: the remote, the kind of the call, and whether the daemon dies before or after
-/// the call is carried out.
+/// Each row is a test: the remote, the kind of the call, and whether the daemon dies before or
+/// after the call is carried out.
 macro_rules! kills {
     ($($name:ident: $remote:ident, $kind:literal, $moment:ident;)*) => {
         $(#[sqlx::test]

@@ -1,4 +1,5 @@
-//! Users of Intercom whom Keap does not know: who gets a contact there, and that nobody ever gets two.
+//! Users of Intercom whom Keap does not know: who gets a contact there, and that nobody ever gets
+//! two.
 
 mod brake;
 mod faults;

@@ -40,8 +40,8 @@ fn intent(sent: Bases) -> FoundIntent {
 }
 
 /// What was sent is `silver`, and what had been settled is `gold`. The written side shows `shows`,
-/// stamped so many seconds behind the end of the call; since then, `before` has happened to it and to
-/// the origin. Returns what counts as having happened to the two.
+/// stamped so many seconds behind the end of the call; since then, `before` has happened to it and
+/// to the origin. Returns what counts as having happened to the two.
 fn judged(
     shows: Option<&str>,
     stamped: Option<i64>,
