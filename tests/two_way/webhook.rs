@@ -34,6 +34,14 @@ async fn world(pool: PgPool) -> (World, i64) {
 async fn started(world: &World, id: i64) -> Daemon {
     let daemon = world.daemon().await;
     until("Ann is linked", async || world.last_action(id).await == "created").await;
+    // The daemon polls at its start, and compares everybody once.
+    let sql =
+        "select exists (select from intercom_cursor where feed = 'audit' and walked_at is not null)
+                  and not exists (select from sync_run where finished_at is null)";
+    until("both sides are compared", async || {
+        sqlx::query_scalar(sql).fetch_one(&world.pool).await.unwrap()
+    })
+    .await;
     daemon
 }
 
