@@ -33,7 +33,7 @@ pub(super) async fn create(fitting: &Fitting, models: &Models, yes: bool) -> End
     let tags = missing_tags(&fitting.mapping, models);
     if in_keap.is_empty() && in_intercom.is_empty() && tags.is_empty() {
         outln!(
-            "No custom field, no attribute and no tag is missing. Only a [[field]] with create_attribute = true can have an attribute made."
+            "No custom field, no tag and no attribute is missing. Only a [[field]] with create_attribute = true can have an attribute made."
         );
         return exit(WELL);
     }
