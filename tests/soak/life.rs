@@ -228,6 +228,14 @@ impl Life {
         }
     }
 
+    /// A hold that can end in Intercom is looked at again from time to time, which is no matter of an
+    /// idle time.
+    async fn delay_looks_at_holds(&self) -> anyhow::Result<()> {
+        let sql = "update contact_hold set recheck_at = now() + interval '1 h' where recheck_at is not null";
+        sqlx::query(sql).execute(&self.scene.evidence.pool).await?;
+        Ok(())
+    }
+
     /// Waits until the daemon has polled this often more. A poll that finds nothing is one call.
     async fn polls(&self, number: usize) -> anyhow::Result<()> {
         let began = Instant::now();
@@ -290,6 +298,7 @@ impl Life {
         if !findings.is_empty() {
             return Ok(findings);
         }
+        self.delay_looks_at_holds().await?;
         let mark = Mark::now(&self.scene.evidence).await?;
         self.polls(IDLE_POLLS).await?;
         let mut findings = mark.cost(&self.scene.evidence).await?;
