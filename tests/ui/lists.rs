@@ -59,7 +59,8 @@ async fn a_held_contact_says_what_happens_next_as_explain_does(pool: PgPool) {
 
     for expected in [
         "It is not in Intercom: it is held for a person.",
-        "Nothing until it changes in Keap. Settle the reason, then: keap-intercom-sync held retry",
+        "It is looked at again by itself at ",
+        "Sooner: keap-intercom-sync held retry",
         "several_users: more than one Intercom user has this e-mail",
         "Try again now",
     ] {
