@@ -62,7 +62,9 @@ pub(super) async fn id_of(tx: &mut Transaction, order: Option<&FieldOrder>) -> R
     Ok(sqlx::query_scalar(
         "with known as (select id from sync_mapping where settings_digest = $2),
               new as (insert into sync_mapping (fields, settings_digest)
-                      select $1, $2 where not exists (select from known) returning id)
+                      select $1, $2 where not exists (select from known)
+                      -- Another transaction may store it at the same moment.
+                      on conflict (settings_digest) do update set fields = excluded.fields returning id)
          select id from known union all select id from new",
     )
     .bind(names)

@@ -24,7 +24,7 @@ const QUIET_POLLS: usize = 2;
 const CORRECTED: i64 = 500;
 const CONTESTED: i64 = 501;
 const RENAMED: i64 = 502;
-const UNSUBSCRIBED: i64 = 503;
+const UNSUBSCRIBED: i64 = 504;
 
 /// How many writes each side has received.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use keap_intercom_sync::feed::RunReason;
 use sqlx::PgPool;
 
 use super::Stage;
+use crate::sim::Person;
 
 const ENABLED: &str = "INTERCOM_TO_KEAP__ENABLED";
 
@@ -77,5 +78,37 @@ async fn an_edit_while_the_direction_is_off_arrives_once_it_is_on_again(pool: Pg
     let stage = stage.switched(true).await;
     stage.look().await;
     assert_eq!(stage.plan_in_keap(), "bronze");
+    stage.assert_quiet().await;
+}
+
+// F113
+#[sqlx::test]
+async fn an_opt_out_that_comes_with_the_direction_makes_nobody_due_but_those_who_are_out(
+    pool: PgPool,
+) {
+    let stage = Stage::with(pool, "newest", |world| {
+        world.set(ENABLED, false);
+    })
+    .await;
+    let out = stage.world.keap.add(Person::named("Bob", "Hale").email("bob@example.org"));
+    stage.settle().await;
+    let Stage { mut world, worker, plan, id } = stage;
+    worker.stop().await;
+    world.set(ENABLED, true);
+    world.set("CONSENT__OPT_OUT", "both");
+    let user = world.user(out).id;
+    world.intercom.edit(&user, |contact| contact.unsubscribed_from_emails = true);
+    let worker = world.worker().await;
+    let stage = Stage { world, worker, plan, id };
+
+    let run = stage.audit(RunReason::Manual).await;
+
+    assert_eq!((run.counts.seen, run.counts.late), (2, 1), "Ann shows nothing new");
+    stage.worker.work_off().await;
+    assert!(
+        stage.world.keap.opt_status("bob@example.org").word() == "MANUAL",
+        "who is out is out on both sides"
+    );
+    stage.settle().await;
     stage.assert_quiet().await;
 }
