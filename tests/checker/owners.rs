@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::holds::Holds;
 use super::{Claim, Evidence, Finding};
@@ -13,6 +14,10 @@ const OWNERS: [&str; 5] = ["keap", "intercom", "newest", "fill", "never"];
 
 /// Later than any write whose answer is lost, so that nobody takes the edit for that write.
 const LATER_MS: i64 = 130_000;
+
+/// A write to Keap sends all custom fields back as the daemon has read them, at most this long ago.
+/// Keap knows no condition, so a word that is typed in between is lost.
+const READ_BEFORE_WRITE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Side {
@@ -29,6 +34,8 @@ type Field = (i64, &'static str);
 struct Values {
     was: [Option<String>; 2],
     typed: [Vec<String>; 2],
+    /// When each word was typed.
+    typed_at: BTreeMap<String, Instant>,
     /// Both sides were looked at together.
     is_settled: bool,
 }
@@ -36,6 +43,16 @@ struct Values {
 impl Values {
     fn last(&self, side: usize) -> Option<&String> {
         self.typed[side].last().or(self.was[side].as_ref())
+    }
+
+    /// The same without the words that a write had to overwrite unseen.
+    fn without_unseen(&self, keap: &Keap, id: i64) -> Values {
+        let mut values = self.clone();
+        values.typed[0].retain(|word| {
+            let times = self.typed_at.get(word).zip(keap.overwritten_at(id, word));
+            !times.is_some_and(|(typed, lost)| lost.duration_since(*typed) < READ_BEFORE_WRITE)
+        });
+        values
     }
 
     /// Whether both sides may show these values in the end.
@@ -147,6 +164,7 @@ impl Owners {
         if is_done {
             let values = state.values.entry((id, owner)).or_default();
             values.typed[side as usize].push(text.clone());
+            values.typed_at.insert(text.clone(), Instant::now());
         }
         is_done.then(|| format!("{owner} in {side:?} is {text}"))
     }
@@ -175,12 +193,28 @@ impl Owners {
             let Some(now) = shown(scene, *id, owner, *field) else {
                 continue;
             };
-            if !values.allow(owner, [now[0].as_ref(), now[1].as_ref()]) {
+            let shown = [now[0].as_ref(), now[1].as_ref()];
+            let may_be = values.allow(owner, shown)
+                || values.without_unseen(&scene.keap, *id).allow(owner, shown);
+            if !may_be {
                 let what = format!("contact {id} shows {now:?} of {owner} after {values:?}");
                 findings.push(Finding::new(Claim::OwnersDecide, what));
             }
         }
         findings
+    }
+
+    /// The id in Keap of the field of this owner.
+    #[cfg(test)]
+    pub(super) fn field(&self, owner: &str) -> i64 {
+        self.locked().fields[owner]
+    }
+
+    #[cfg(test)]
+    pub(super) fn typed_earlier(&self, by: Duration) {
+        for values in self.locked().values.values_mut() {
+            values.typed_at.values_mut().for_each(|at| *at = at.checked_sub(by).unwrap_or(*at));
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -207,6 +241,7 @@ mod tests {
         Values {
             was: was.map(|text| text.map(str::to_owned)),
             typed: typed.map(|all| all.iter().map(|text| (*text).to_owned()).collect()),
+            typed_at: BTreeMap::new(),
             is_settled,
         }
     }

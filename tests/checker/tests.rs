@@ -277,12 +277,40 @@ async fn a_time_without_changes_that_costs_something_is_named(pool: PgPool) {
     assert_eq!(mark.cost(&evidence).await.unwrap().len(), 1);
 }
 
+/// What the checker says of the field of this owner.
+async fn of_field(evidence: &Evidence, contact: i64, owner: &str) -> Vec<Claim> {
+    let findings = evidence.check().await.unwrap().into_iter();
+    let about = [format!("contact {contact} shows "), format!(" of {owner} after ")];
+    let is_about = |what: &str| about.iter().all(|part| what.contains(part));
+    findings.filter(|finding| is_about(&finding.what)).map(|finding| finding.claim).collect()
+}
+
 #[sqlx::test]
 async fn a_value_that_an_owner_keeps_and_a_side_does_not_show_is_named(pool: PgPool) {
     let (world, mut evidence) = quiet_world(pool).await;
     evidence.owners = Owners::add_to(&world.keap, &world.intercom);
     evidence.owners.settle(&evidence);
+    assert_eq!(of_field(&evidence, 3, "keap").await, []);
     // The field of the owner keap, in Keap: nobody brings it to Intercom.
-    assert!(evidence.owners.type_word(&evidence, 2, 0).is_some());
-    assert_eq!(named(&evidence).await, [Claim::OwnersDecide]);
+    assert!(evidence.owners.type_word(&evidence, 3, 0).is_some());
+    assert_eq!(of_field(&evidence, 3, "keap").await, [Claim::OwnersDecide]);
+}
+
+#[sqlx::test]
+async fn a_word_that_a_write_overwrites_unseen_is_lost_only_soon_after_it(pool: PgPool) {
+    let (world, mut evidence) = quiet_world(pool).await;
+    evidence.owners = Owners::add_to(&world.keap, &world.intercom);
+    evidence.owners.settle(&evidence);
+    // The field of the owner intercom, in Keap: it stays where the owner has no value.
+    assert!(evidence.owners.type_word(&evidence, 2, 1).is_some());
+    assert_eq!(of_field(&evidence, 2, "intercom").await, []);
+    let field = evidence.owners.field("intercom");
+    let clears = json!({ "custom_fields": [{ "id": field, "content": null }] });
+    let url = format!("{}/v2/contacts/2?update_mask=custom_fields", world.keap.base_url());
+    let bearer = format!("Bearer {}", world.keap.token());
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    client::send("PATCH", &url, &headers, clears.to_string()).await.unwrap();
+    assert_eq!(of_field(&evidence, 2, "intercom").await, []);
+    evidence.owners.typed_earlier(std::time::Duration::from_secs(11));
+    assert_eq!(of_field(&evidence, 2, "intercom").await, [Claim::OwnersDecide]);
 }

@@ -30,8 +30,9 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::runtime::Handle;
 
 use super::clock::Clock;
@@ -80,6 +81,8 @@ struct State {
     tags: Tags,
     users: Users,
     companies: Companies,
+    /// Contents of custom fields that writes replaced: the contact, what stood there, and when.
+    overwritten: Vec<(i64, Value, Instant)>,
     /// Number of list answers so far.
     lists: u64,
     /// Number of answers with v2 contacts so far.
@@ -105,6 +108,7 @@ impl Keap {
             tags: Tags::default(),
             users: Users::default(),
             companies: Companies::default(),
+            overwritten: Vec::new(),
             lists: 0,
             answers: 0,
         };

@@ -1,5 +1,7 @@
 //! `PATCH /v2/contacts/{id}`: checks and stores the fields that the mask names.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use super::details::Address;
@@ -71,6 +73,7 @@ impl Keap {
         if keeps_entries {
             keep_entries(&mut person, &before);
         }
+        self.note_overwritten(id, &before, &person);
         if bumps || person != before {
             self.edit(id, |old| *old = person);
         }
@@ -80,6 +83,21 @@ impl Keap {
 }
 
 impl Keap {
+    /// When the content of a custom field was replaced by a write, the last time.
+    pub(crate) fn overwritten_at(&self, id: i64, content: &str) -> Option<Instant> {
+        let state = self.state();
+        let mut of_contact = state.overwritten.iter().rev().filter(|(of, ..)| *of == id);
+        of_contact.find(|(_, was, _)| was.as_str() == Some(content)).map(|(.., at)| *at)
+    }
+
+    fn note_overwritten(&self, id: i64, before: &Person, now: &Person) {
+        let (before, now) = (&before.details.custom_fields, &now.details.custom_fields);
+        let lost =
+            before.iter().filter(|(field, was)| !was.is_null() && now.get(field) != Some(was));
+        let at = Instant::now();
+        self.state().overwritten.extend(lost.map(|(_, was)| (id, was.clone(), at)));
+    }
+
     /// A reason for an opt-in opts the address in.
     pub(super) fn opt_in_as_asked(&self, body: &serde_json::Map<String, Value>) {
         for item in body.get("email_addresses").into_iter().flat_map(items) {
