@@ -242,12 +242,14 @@ const RECHECK_AFTER: (f64, f64) = (15.0, 86_400.0);
 ///
 /// A hold is outdated if the blocking contact has another e-mail address by now, or no link.
 /// Outdated holds are not stored, and are returned as retries. So is one hold of each circle of
-/// contacts that wait for each other.
+/// contacts that wait for each other. One that was tried often enough is looked at again later.
 pub(super) async fn put(tx: &mut Transaction, rows: Vec<&HoldRow>) -> Result<Vec<RetryRow>> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let outdated = blocked::outdated(tx, &blocked(&rows)).await?;
+    let is_young = |row: &&&HoldRow| row.attempts < OUTDATED_TRIES;
+    let young: Vec<&HoldRow> = rows.iter().filter(is_young).copied().collect();
+    let outdated = blocked::outdated(tx, &blocked(&young)).await?;
     let (mut retries, mut rows): (Vec<&HoldRow>, Vec<&HoldRow>) =
         rows.into_iter().partition(|row| outdated.contains(&row.id));
     rows.sort_unstable_by_key(|row| row.id);
@@ -255,7 +257,10 @@ pub(super) async fn put(tx: &mut Transaction, rows: Vec<&HoldRow>) -> Result<Vec
     due::remove(tx, versions).await?;
     upsert(tx, &rows).await?;
     let circles = blocked::circles(tx, &blocked(&rows)).await?;
-    retries.extend(rows.into_iter().filter(|row| circles.contains(&row.id)));
+    let closing = rows.into_iter().filter(|row| circles.contains(&row.id));
+    let (young, old): (Vec<&HoldRow>, Vec<&HoldRow>) = closing.partition(|row| is_young(&row));
+    retries.extend(young);
+    look_again_later(tx, &old).await?;
     let retries = retries.into_iter().map(|row| RetryRow {
         id: row.id,
         delay: Duration::ZERO,
@@ -267,10 +272,27 @@ pub(super) async fn put(tx: &mut Transaction, rows: Vec<&HoldRow>) -> Result<Vec
     Ok(retries.collect())
 }
 
-/// The holds that name a blocking contact, and that are not stored in every case.
+/// Nothing in our records would release these holds: each closes a circle.
+async fn look_again_later(tx: &mut Transaction, rows: &[&HoldRow]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update contact_hold
+            set recheck_at = now() + greatest(make_interval(secs => $2), least(now() - held_at, make_interval(secs => $3)))
+          where keap_contact_id = any($1)",
+    )
+    .bind(rows.iter().map(|row| row.id.get()).collect::<Vec<_>>())
+    .bind(RECHECK_AFTER.0)
+    .bind(RECHECK_AFTER.1)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The holds that name a blocking contact.
 fn blocked<'a>(rows: &[&'a HoldRow]) -> Vec<Blocked<'a>> {
-    let young = rows.iter().filter(|row| row.attempts < OUTDATED_TRIES);
-    let blocked = young.filter_map(|row| {
+    let blocked = rows.iter().filter_map(|row| {
         Some(Blocked {
             id: row.id,
             about: row.reason.about()?,

@@ -1,10 +1,12 @@
 //! Linked contacts that exchange their e-mail addresses, where Intercom refuses an address in use.
 
+use keap_intercom_sync::feed::DueReason;
 use sqlx::PgPool;
 
+use super::recheck_now;
 use crate::process::{Process, canary, caught_up};
 use crate::sim::{Fault, Person, What};
-use crate::world::{Worker, World};
+use crate::world::{Worker, World, keap_id};
 
 /// Synced contacts, and an Intercom that refuses an address of another user.
 async fn synced(pool: PgPool, people: usize) -> (World, Worker, Vec<i64>) {
@@ -105,6 +107,24 @@ async fn a_long_circle_and_a_swap_at_once_end_as_keap_has_them(pool: PgPool) {
 
     assert_settled(&world, &before).await;
     assert!(world.intercom.calls() <= 14 * 5, "{:?}", world.intercom.kinds());
+}
+
+#[sqlx::test]
+async fn a_circle_that_was_tried_often_is_looked_at_again(pool: PgPool) {
+    let (world, worker, ids) = synced(pool, 2).await;
+    let before = users(&world);
+    rotate(&world, &ids);
+    // Both were tried before, and now they meet in one page: nobody sees the circle in time.
+    let waiting: Vec<_> = ids.iter().map(|id| keap_id(*id)).collect();
+    worker.store.request(&waiting, DueReason::Manual).await.unwrap();
+    sqlx::query("update contact_due set attempts = 5").execute(&world.pool).await.unwrap();
+
+    worker.work_off().await;
+    assert_eq!(world.held().await.len(), 2, "{:?}", world.held().await);
+    recheck_now(&world).await;
+    settle(&worker).await;
+
+    assert_settled(&world, &before).await;
 }
 
 #[sqlx::test]
