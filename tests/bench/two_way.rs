@@ -50,9 +50,26 @@ fn writes(calls: &Calls) -> u64 {
     calls.keap.of("write") + intercom.iter().map(|kind| calls.intercom.of(kind)).sum::<u64>()
 }
 
+/// The built-in fields. Agents correct phones.
+const MAPPING: &str = r#"
+[[field]]
+keap = "email"
+intercom = "email"
+[[field]]
+keap = "name"
+intercom = "name"
+[[field]]
+keap = "phone"
+intercom = "phone"
+owner = "newest"
+"#;
+
 pub(crate) async fn two_way(table: &mut Table, databases: &Databases) -> anyhow::Result<()> {
     eprintln!("Both directions:");
     let mut site: Site = site(databases).await?;
+    let mut mapping = tempfile::Builder::new().suffix(".toml").tempfile()?;
+    std::io::Write::write_all(&mut mapping, MAPPING.as_bytes())?;
+    site.stand_ins.map_by(mapping.path().to_owned());
     site.stand_ins.add_people(EDITED).await?;
     finished(site.daemon(Goal::Written(EDITED), End::Stop, WITHIN).await?)?;
     site.stand_ins.order("intercom/knobs", json!({"search_lag_ms": 0})).await?;
