@@ -12,7 +12,7 @@ QUICK_GROUPS := contracts:: layers:: sim::
 # PostgreSQL refuses to run as root, and the account that runs it instead cannot enter root's home.
 STATE := $(if $(filter 0,$(shell id -u)),/var/lib,$(or $(XDG_STATE_HOME),$(HOME)/.local/state))/keap-intercom-sync
 
-.PHONY: help demo demo-stay run test soak worlds pooler-test quick check deny bench deb package-test static static-test tarball ci rust
+.PHONY: help demo demo-stay run test soak worlds pooler-test quick check deny bench screenshots deb package-test static static-test tarball ci rust
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -75,6 +75,9 @@ bench: rust ## measures speed and memory against the stand-ins, in a release bui
 	cargo build --release --locked
 	cargo build --release --locked --example bench
 	exec tests/with-postgres cargo run --release --quiet --locked --example bench -- $(ARGS)
+
+screenshots: rust ## pictures of the operator's page in docs/images, with invented people; needs chromium and chromium-driver
+	SCREENSHOTS="$(CURDIR)/docs/images" tests/with-postgres cargo test --quiet --locked --test tests -- --ignored ui::browser::screenshots::
 
 deb: rust $(DEB)/bin/cargo-deb ## a Debian package in target/debian
 	rm -rf "$(TARGET)/debian"

@@ -285,7 +285,7 @@ impl Drop for Process {
         }
         // A verbose dry run shows the operator the fields that it would write.
         let shown = self.command.contains("--dry-run") && self.command.contains("--verbose");
-        let printed = if shown { stderr } else { stdout + &stderr };
+        let printed = if shown { stderr } else { stdout + stderr.as_str() };
         for line in printed.lines() {
             assert_eq!(canary_in(line), None, "{:?} printed {line}", self.command);
         }

@@ -64,7 +64,7 @@ async fn the_output_of_every_list_is_as_recorded(pool: PgPool) {
         all += &format!(
             "$ keap-intercom-sync {}\n{}\n[{code}]\n",
             arguments.join(" "),
-            golden(&(ended.stdout + &ended.stderr))
+            golden(&(ended.stdout + ended.stderr.as_str()))
         );
     }
     insta::assert_snapshot!("lists", all);

@@ -292,7 +292,7 @@ async fn the_daemon_refuses_only_a_mapping_that_is_wrong_by_itself(pool: PgPool)
         world.file(&fields);
         for arguments in [["run"], ["check"]] {
             let ended = command(&world, &arguments).await.expect(78);
-            let said = ended.stderr + &ended.stdout;
+            let said = ended.stderr + ended.stdout.as_str();
             assert!(said.contains(expected), "{expected:?} is missing in {said}");
         }
     }

@@ -19,7 +19,7 @@ use crate::world::{Daemon, World, until};
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// A world in which every page shows something, and every person is a canary.
-async fn full(pool: PgPool) -> (World, Daemon, Vec<i64>) {
+pub(super) async fn full(pool: PgPool) -> (World, Daemon, Vec<i64>) {
     let world = world(pool).await;
     let daemon = started(&world).await;
     // Answers that state their limits, for the gauges.
@@ -36,7 +36,7 @@ async fn full(pool: PgPool) -> (World, Daemon, Vec<i64>) {
 }
 
 /// The address of each page that is read, with something to show.
-fn pages(ids: &[i64]) -> Vec<String> {
+pub(super) fn pages(ids: &[i64]) -> Vec<String> {
     let fixed = ui_table().into_iter().filter(|(method, path, is_inside)| {
         *method == "GET" && *is_inside && *path != "/ui/contacts"
     });
