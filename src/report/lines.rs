@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use chrono::DateTime;
+
 use super::status::{Status, is_counted, lag_seconds};
 use super::words::{span, stamp};
 use crate::feed::Cursor;
@@ -26,8 +28,13 @@ impl Status {
         let lag = lag_seconds(cursor).map_or("no poll has succeeded yet".to_owned(), |lag| {
             format!("at most {} behind Keap", span(Duration::from_secs(lag)))
         });
-        let position = stamp(cursor.position);
-        format!("{lag}; newest change recorded {position} UTC{}", walking(cursor))
+        // A Keap without contacts has no newest change.
+        let newest = if cursor.position == DateTime::UNIX_EPOCH {
+            "no change recorded yet".to_owned()
+        } else {
+            format!("newest change recorded {} UTC", stamp(cursor.position))
+        };
+        format!("{lag}; {newest}{}", walking(cursor))
     }
 
     /// How far the walk over all contacts is.
