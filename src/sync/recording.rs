@@ -14,7 +14,7 @@ use crate::contact::{
     Bases, Digest, FieldName, IntercomId, KeapId, Link, LinkState, Reading, Writes,
 };
 use crate::feed::{Counts, Cursor, DueReason, Feed};
-use crate::outcome::{Action, HoldReason, Reason, SkipReason};
+use crate::outcome::{Action, Decided, Fate, HoldReason, Reason, SkipReason};
 use crate::store::{FormerLink, Group, HoldRow, LinkRow, LogRow, Recorded, Restamp, RetryRow};
 
 /// How failed attempts are spread.
@@ -110,11 +110,13 @@ impl Recording {
         let transfer = transfer(planned, &outcome);
         let looked = has_looked(&outcome);
         let is_requeued = matches!(outcome, Outcome::Requeue);
+        let decision = fate(planned, &outcome);
         let mut entry =
             Entry { recording: self, planned, recorded: Recorded::new(planned.contact.id) };
         entry.put(outcome, now);
         let mut recorded = entry.recorded;
         recorded.swept = self.feed == Feed::Sweep;
+        recorded.decision = decision;
         settle_intents(planned, looked, &mut recorded);
         // Nobody else looks at it again in time.
         let is_unknown = planned.is_unknown || planned.is_unknown_in_keap;
@@ -138,6 +140,31 @@ fn has_looked(outcome: &Outcome) -> Option<bool> {
         | Outcome::HeldWith { .. }
         | Outcome::Skipped { .. } => Some(true),
     }
+}
+
+/// What the outcome says about the decision of a person. A hold that says again that matching
+/// cannot decide ends one that was to settle it.
+fn fate(planned: &Planned, outcome: &Outcome) -> Option<(i64, Fate)> {
+    let decided = planned.decided.as_ref()?;
+    let settles = !decided.is_done && matches!(decided.decided, Decided::Use | Decided::Create);
+    let fate = match outcome {
+        Outcome::Requeue | Outcome::Paced => return None,
+        Outcome::Gone { .. } | Outcome::Skipped { reason: SkipReason::NotInKeap, .. } => Fate::Gone,
+        _ if planned.ends_ignoring => Fate::Changed,
+        Outcome::Synced { intercom, .. } => match decided.decided {
+            Decided::Create => Fate::Done,
+            Decided::Use if decided.intercom.as_ref() == Some(intercom) => Fate::Done,
+            Decided::Use => Fate::Void,
+            _ => return None,
+        },
+        Outcome::Held(hold) | Outcome::HeldWith { hold, .. }
+            if settles && hold.reason.is_about_matching() =>
+        {
+            Fate::Void
+        }
+        _ => return None,
+    };
+    Some((decided.id, fate))
 }
 
 /// The write of this page has a certain answer, so its intent is over. An earlier write may still
@@ -498,6 +525,17 @@ impl Entry<'_> {
                     self.log(Action::Skipped, None, logged);
                 }
                 self.done();
+            }
+            SkipReason::Ignored => {
+                self.count(Action::Skipped);
+                if self.is_answered() {
+                    let intercom = self.planned.link.as_ref().and_then(Link::intercom).cloned();
+                    self.log(Action::Skipped, intercom, logged);
+                }
+                if !self.is_left_to_the_request() {
+                    // Its hold stays, for when the decision is taken back.
+                    self.recorded.done = self.version();
+                }
             }
             SkipReason::NotInKeap | SkipReason::GoneInIntercom => {
                 self.count(Action::Skipped);

@@ -1,6 +1,7 @@
 //! The operator's page: real requests to the whole application, with a database for each test.
 
 mod access;
+mod decide;
 mod held;
 mod hostile;
 mod html;
