@@ -9,6 +9,8 @@ create table contact_decision (
     decision text not null,
     -- The Intercom contact to use.
     intercom_contact_id text,
+    -- It was archived when the contact was held: it is made live.
+    unarchives boolean not null default false,
     -- The code of the hold that the decision answers.
     reason text not null,
     -- How the contact looked then: a change ends ignore_until_changed.

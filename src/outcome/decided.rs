@@ -150,8 +150,8 @@ pub struct InForce {
     pub decided: Decided,
     /// The Intercom contact to use.
     pub intercom: Option<IntercomId>,
-    /// The stored word of the hold that it answers.
-    pub reason: String,
+    /// It was archived when the contact was held, and is made live.
+    pub unarchives: bool,
     /// It was carried out.
     pub is_done: bool,
     /// How the contact looked when it was decided.
@@ -176,11 +176,6 @@ impl InForce {
     /// Whether the contact gets an Intercom contact of its own, which may lack its e-mail address.
     pub fn makes_new(&self) -> bool {
         self.decided == Create
-    }
-
-    /// Whether it answers a hold for an archived Intercom contact, so that one may be made live.
-    pub fn may_unarchive(&self) -> bool {
-        self.reason == HoldReason::Archived.code()
     }
 }
 
@@ -255,7 +250,7 @@ mod tests {
             id: 1,
             decided,
             intercom: None,
-            reason: "refused".into(),
+            unarchives: false,
             is_done: false,
             sighting: Some(digest(1)),
         };

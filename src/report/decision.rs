@@ -16,16 +16,13 @@ pub fn decision_in_words(decision: &StoredDecision) -> String {
         // The word of another release.
         _ => decision.decision.clone(),
     };
-    let mut line =
-        format!("{} by {decided_by}: {what} (held for {reason})", stamp(decision.decided_at));
-    match (decision.ended_at, decision.ended_how.as_deref()) {
-        (Some(at), Some(how)) => line += &format!("; {} {}", ended(decision, how), stamp(at)),
-        _ => match decision.done_at {
-            Some(at) => line += &format!("; carried out {}, and kept to", stamp(at)),
-            None => line += "; in force",
-        },
-    }
-    line
+    let state = match (decision.ended_at, decision.ended_how.as_deref(), decision.done_at) {
+        (Some(at), Some(how), _) => format!("{} {}", ended(decision, how), stamp(at)),
+        (_, _, Some(at)) => format!("carried out {}, and kept to", stamp(at)),
+        _ => "in force".to_owned(),
+    };
+    let at = stamp(decision.decided_at);
+    format!("{at} by {decided_by}: {what} (held for {reason}); {state}")
 }
 
 fn ended(decision: &StoredDecision, how: &str) -> String {

@@ -8,7 +8,7 @@ use super::due::put_requests;
 use super::{Result, Store, Transaction, keap_ids};
 use crate::contact::{IntercomId, KeapId};
 use crate::feed::DueReason;
-use crate::outcome::{Decided, Fate, refusal};
+use crate::outcome::{Decided, Fate, HoldReason, refusal};
 
 /// The way on which a decision comes. The page has one password for all, so it knows no names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +90,8 @@ struct HeldRow {
     candidates: Vec<String>,
     sighting: Option<Vec<u8>>,
     is_linked: bool,
+    /// Nothing but a change in Keap or a person ends the hold.
+    is_final: bool,
 }
 
 impl Store {
@@ -157,7 +159,8 @@ async fn held(tx: &mut Transaction, whose: Whose<'_>) -> Result<Vec<HeldRow>> {
     Ok(sqlx::query_as(
         "select keap_contact_id, code, candidates, sighting,
                 exists (select from contact_link link
-                         where link.keap_contact_id = held.keap_contact_id and link.state = 'linked') as is_linked
+                         where link.keap_contact_id = held.keap_contact_id and link.state = 'linked') as is_linked,
+                recheck_at is null as is_final
            from contact_held held
           where ($1::bigint[] is null or keap_contact_id = any($1)) and ($2::text is null or code = $2)
           order by keap_contact_id",
@@ -214,6 +217,17 @@ async fn refused(
     }))
 }
 
+/// Whether the chosen candidate was archived when the contact was held. Only then does a hold of one
+/// of the last two reasons wait for a person alone: a look would make the candidate live.
+fn unarchives(new: &NewDecision<'_>, row: &HeldRow) -> bool {
+    new.decided == Decided::Use
+        && match HoldReason::of_code(&row.code) {
+            Some(HoldReason::Archived) => true,
+            Some(HoldReason::ExternalIdTaken | HoldReason::ExternalIdUnproven) => row.is_final,
+            _ => false,
+        }
+}
+
 /// Stores a decision about each of these contacts, in place of the one in force. To try a contact
 /// again is done at once, and changes no other decision.
 async fn put(tx: &mut Transaction, new: &NewDecision<'_>, rows: &[HeldRow]) -> Result<()> {
@@ -232,10 +246,10 @@ async fn put(tx: &mut Transaction, new: &NewDecision<'_>, rows: &[HeldRow]) -> R
         .await?;
     }
     sqlx::query(
-        "insert into contact_decision (keap_contact_id, decision, intercom_contact_id, reason, sighting, decided_by, done_at, ended_at, ended_how)
-         select id, $4, $5, reason, sighting, $6,
+        "insert into contact_decision (keap_contact_id, decision, intercom_contact_id, unarchives, reason, sighting, decided_by, done_at, ended_at, ended_how)
+         select id, $4, $5, unarchives, reason, sighting, $6,
                 case when $7::text is not null then now() end, case when $7::text is not null then now() end, $7::text
-           from unnest($1::bigint[], $2::text[], $3::bytea[]) as new (id, reason, sighting)",
+           from unnest($1::bigint[], $2::text[], $3::bytea[], $8::boolean[]) as new (id, reason, sighting, unarchives)",
     )
     .bind(&ids)
     .bind(rows.iter().map(|row| row.code.as_str()).collect::<Vec<_>>())
@@ -244,6 +258,7 @@ async fn put(tx: &mut Transaction, new: &NewDecision<'_>, rows: &[HeldRow]) -> R
     .bind(new.intercom.map(IntercomId::as_str))
     .bind(new.by.as_str())
     .bind(ended)
+    .bind(rows.iter().map(|row| unarchives(new, row)).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())

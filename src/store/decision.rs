@@ -44,7 +44,7 @@ struct InForceRow {
     keap_contact_id: i64,
     decision: String,
     intercom_contact_id: Option<String>,
-    reason: String,
+    unarchives: bool,
     is_done: bool,
     sighting: Option<Vec<u8>>,
 }
@@ -123,7 +123,7 @@ pub(super) async fn in_force(
     ids: &[i64],
 ) -> Result<HashMap<KeapId, InForce>> {
     let rows: Vec<InForceRow> = sqlx::query_as(
-        "select id, keap_contact_id, decision, intercom_contact_id, reason, done_at is not null as is_done, sighting
+        "select id, keap_contact_id, decision, intercom_contact_id, unarchives, done_at is not null as is_done, sighting
            from contact_decision where keap_contact_id = any($1) and ended_at is null",
     )
     .bind(ids)
@@ -136,7 +136,7 @@ pub(super) async fn in_force(
             id: row.id,
             decided,
             intercom: row.intercom_contact_id.and_then(IntercomId::new),
-            reason: row.reason,
+            unarchives: row.unarchives,
             is_done: row.is_done,
             sighting: row.sighting.as_deref().and_then(Digest::from_bytes),
         };

@@ -256,7 +256,7 @@ mod tests {
             id: 1,
             decided,
             intercom: (decided == Decided::Use).then(|| IntercomId::new("a").unwrap()),
-            reason: "several_users".into(),
+            unarchives: false,
             is_done: false,
             sighting: Some(digest(2)),
         }

@@ -101,6 +101,24 @@ async fn an_archived_contact_is_made_live_where_a_person_says_so(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn a_candidate_that_was_archived_when_it_was_found_is_made_live_too(pool: PgPool) {
+    let world = World::new(pool).await;
+    let user = world.intercom.add_user(Seed::with_email("ann@example.org").external_id("crm-7"));
+    world.intercom.archive(&user);
+    let id = world.keap.add(ann());
+    let worker = world.worker().await;
+    worker.sync().await;
+    assert_eq!(world.only_held(id).await.code, "external_id_taken");
+    assert_eq!(world.intercom.contact(&user).unwrap().standing, Standing::Archived);
+
+    decided(&worker, id, Decided::Use, Some(&user)).await;
+    look(&worker).await;
+
+    assert_eq!(world.user(id).id, user);
+    world.assert_agrees();
+}
+
+#[sqlx::test]
 async fn what_can_never_be_right_is_refused_with_a_sentence(pool: PgPool) {
     let world = World::new(pool).await;
     let (owner, blocked) = (world.keap.add(ann()), world.keap.add(ann()));

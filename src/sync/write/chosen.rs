@@ -5,7 +5,7 @@ use super::refused::LeftOut;
 use super::target::{End, Target};
 use crate::contact::IntercomId;
 use crate::intercom::{Conflict, Found, Unarchived};
-use crate::outcome::{HoldReason, InForce};
+use crate::outcome::HoldReason;
 use crate::sync::decide::Decision;
 
 /// Decides by the Intercom contact that a person has chosen, as it is now: it may have been
@@ -19,7 +19,7 @@ pub(super) async fn choose(target: &Target<'_>, id: &IntercomId) -> Result<Decis
     };
     match found {
         Found::Contact(found) => link(target, found.id).await,
-        Found::Missing if target.decided.is_some_and(InForce::may_unarchive) => {
+        Found::Missing if target.decided.is_some_and(|decided| decided.unarchives) => {
             unarchive(target, id).await
         }
         Found::Missing | Found::Merged(_) => outdated(
