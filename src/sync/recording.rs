@@ -6,7 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::claims::Claim;
-use super::decide::Hold;
+use super::decide::{Decision, Hold};
+use super::fate::fate;
 use super::plan::Planned;
 use super::result::{Both, Outcome};
 use crate::config;
@@ -14,7 +15,7 @@ use crate::contact::{
     Bases, Digest, FieldName, IntercomId, KeapId, Link, LinkState, Reading, Writes,
 };
 use crate::feed::{Counts, Cursor, DueReason, Feed};
-use crate::outcome::{Action, Decided, Fate, HoldReason, Reason, SkipReason};
+use crate::outcome::{Action, HoldReason, Reason, SkipReason};
 use crate::store::{FormerLink, Group, HoldRow, LinkRow, LogRow, Recorded, Restamp, RetryRow};
 
 /// How failed attempts are spread.
@@ -108,7 +109,7 @@ impl Recording {
     ) {
         self.claims.extend(claim);
         let transfer = transfer(planned, &outcome);
-        let looked = has_looked(&outcome);
+        let looked = has_looked(planned, &outcome);
         let is_requeued = matches!(outcome, Outcome::Requeue);
         let decision = fate(planned, &outcome);
         let mut entry =
@@ -128,11 +129,14 @@ impl Recording {
 
 /// How a look at the contact ended, as far as its earlier writes are concerned. `None`: it has to
 /// be looked at again. `Some(false)`: a person is needed first.
-fn has_looked(outcome: &Outcome) -> Option<bool> {
+fn has_looked(planned: &Planned, outcome: &Outcome) -> Option<bool> {
     match outcome {
         Outcome::Again { .. } | Outcome::Requeue | Outcome::Paced => None,
         Outcome::Held(_) => Some(false),
         Outcome::Skipped { reason: SkipReason::StillHeld | SkipReason::RetryLater, .. } => None,
+        Outcome::Skipped { reason: SkipReason::Ignored, .. } => {
+            Some(matches!(planned.decision, Decision::Look(_)))
+        }
         Outcome::Synced { .. }
         | Outcome::Gone { .. }
         | Outcome::Adopted { .. }
@@ -140,31 +144,6 @@ fn has_looked(outcome: &Outcome) -> Option<bool> {
         | Outcome::HeldWith { .. }
         | Outcome::Skipped { .. } => Some(true),
     }
-}
-
-/// What the outcome says about the decision of a person. A hold that says again that matching
-/// cannot decide ends one that was to settle it.
-fn fate(planned: &Planned, outcome: &Outcome) -> Option<(i64, Fate)> {
-    let decided = planned.decided.as_ref()?;
-    let settles = !decided.is_done && matches!(decided.decided, Decided::Use | Decided::Create);
-    let fate = match outcome {
-        Outcome::Requeue | Outcome::Paced => return None,
-        Outcome::Gone { .. } | Outcome::Skipped { reason: SkipReason::NotInKeap, .. } => Fate::Gone,
-        _ if planned.ends_ignoring => Fate::Changed,
-        Outcome::Synced { intercom, .. } => match decided.decided {
-            Decided::Create => Fate::Done,
-            Decided::Use if decided.intercom.as_ref() == Some(intercom) => Fate::Done,
-            Decided::Use => Fate::Void,
-            _ => return None,
-        },
-        Outcome::Held(hold) | Outcome::HeldWith { hold, .. }
-            if settles && hold.reason.is_about_matching() =>
-        {
-            Fate::Void
-        }
-        _ => return None,
-    };
-    Some((decided.id, fate))
 }
 
 /// The write of this page has a certain answer, so its intent is over. An earlier write may still
