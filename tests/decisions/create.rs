@@ -90,7 +90,9 @@ async fn an_intercom_contact_that_is_ours_already_is_linked_and_not_doubled(pool
     decided(&worker, id, Decided::Create, None).await;
     look(&worker).await;
 
-    assert_eq!(world.user(id).id, own);
+    let user = world.user(id);
+    assert_eq!((user.id, user.email.as_deref()), (own, Some("ann@example.org")));
+    assert_eq!(world.intercom.count("create"), 1);
     assert_eq!(fate(&worker, id).await, is("create", true, None));
 }
 
