@@ -168,6 +168,15 @@ impl Daemon<'_> {
                     }
                 })
             }),
+            people: Box::new({
+                let (keap, intercom) = (Arc::clone(&parts.keap), Arc::clone(&parts.intercom));
+                move |id, candidates| {
+                    let (keap, intercom) = (Arc::clone(&keap), Arc::clone(&intercom));
+                    Box::pin(
+                        async move { app::people::look(&keap, &intercom, id, candidates).await },
+                    )
+                }
+            }),
             brings_newcomers: parts.brings_newcomers(),
             poll_age_limit: settings.http.ready_poll_age,
             second: app::second_direction(settings),

@@ -90,6 +90,9 @@ enum Command {
     Health,
     /// List the contacts that need a person, by reason, or make them due again.
     Held(commands::held::HeldArgs),
+    /// Decide about contacts that need a person: which Intercom contact to use, a new one, or to
+    /// ignore them. A decision can be taken back.
+    Decide(commands::decide::DecideArgs),
     /// List the last polls and walks with their counts, show one, or follow one to its end.
     Runs(commands::runs::RunsArgs),
     /// Show the recorded outcomes: filtered, or as they come.
@@ -201,6 +204,7 @@ fn start(cli: Cli) -> Ended {
             }
             Command::Health => commands::health::run(&settings).await,
             Command::Held(args) => commands::held::run(&settings, args).await,
+            Command::Decide(args) => commands::decide::run(&settings, args).await,
             Command::Runs(args) => commands::runs::run(&settings, args).await,
             Command::Log(args) => commands::log::run(&settings, args).await,
             Command::Config(args) => commands::config::run(&settings, &args),

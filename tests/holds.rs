@@ -3,6 +3,8 @@
 mod upgrade;
 
 use keap_intercom_sync::feed::DueReason;
+use keap_intercom_sync::outcome::Decided;
+use keap_intercom_sync::store::{DecidedBy, NewDecision, Whose};
 use sqlx::PgPool;
 
 use crate::sim::people::{Shape, invented};
@@ -109,7 +111,13 @@ async fn a_hold_keeps_its_age_until_its_reason_changes(pool: PgPool) {
     assert_eq!(due_and_held(&world).await, (0, 1));
 
     // The same through the command that retries held contacts.
-    assert_eq!(worker.store.retry_held(None).await.unwrap(), [keap_id(id)]);
+    let retry = NewDecision {
+        whose: Whose::All,
+        decided: Decided::Retry,
+        intercom: None,
+        by: DecidedBy::Command,
+    };
+    assert_eq!(worker.store.decide(&retry).await.unwrap().decided, [keap_id(id)]);
     assert_eq!(due_and_held(&world).await, (1, 0));
     look(&worker).await;
     assert_eq!(world.only_held(id).await.since, first.since);

@@ -3,6 +3,7 @@
 mod creating;
 mod fitting;
 mod mapping;
+pub mod people;
 
 pub use fitting::{Fitting, log_unfit};
 pub use mapping::{Models, Needs, mapping};

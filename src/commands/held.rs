@@ -10,8 +10,8 @@ use super::look::{self, STRONG, count, styled};
 use super::{Ended, SOME_FAILED, WELL, database, exit};
 use crate::config::Settings;
 use crate::contact::{IntercomId, KeapId, NotAKeapId};
-use crate::outcome::HoldReason;
-use crate::store::{Held, HeldNewcomer, Store, StoreError};
+use crate::outcome::{Decided, HoldReason};
+use crate::store::{DecidedBy, Held, HeldNewcomer, NewDecision, Store, StoreError, Whose};
 
 #[derive(Debug, Args)]
 pub struct HeldArgs {
@@ -110,7 +110,14 @@ async fn retry(store: &Store, ids: &[HeldId], reason: Option<&str>, json: bool) 
         }
     }
     let is_named = !ids.is_empty();
-    let contacts = store.retry_held_of(is_named.then_some(&of_keap), reason).await?;
+    let whose = match reason {
+        _ if is_named => Whose::These(&of_keap),
+        Some(reason) => Whose::Reason(reason),
+        None => Whose::All,
+    };
+    let by = DecidedBy::Command;
+    let retry = NewDecision { whose, decided: Decided::Retry, intercom: None, by };
+    let contacts = store.decide(&retry).await?.decided;
     let users = store.retry_newcomers(is_named.then_some(&of_intercom), reason).await?;
     let ids = of_keap.iter().map(|id| json!(id.get()));
     let ids: Vec<Value> = ids.chain(of_intercom.iter().map(|id| json!(id.as_str()))).collect();
@@ -165,6 +172,7 @@ async fn list(store: &Store, only: Option<&str>, limit: i64) -> Ended {
     }
     outln!("\nSee one in both products: keap-intercom-sync open <keap id>");
     outln!("Settle each one, then: keap-intercom-sync held retry <id>");
+    outln!("Or decide: keap-intercom-sync decide --help");
     exit(WELL)
 }
 

@@ -9,6 +9,7 @@ mod check_fields;
 pub mod completions;
 pub mod config;
 mod database;
+pub mod decide;
 pub mod explain;
 pub mod fields;
 mod fields_create;

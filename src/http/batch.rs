@@ -10,7 +10,7 @@ use axum::extract::{Extension, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::Array;
@@ -177,6 +177,11 @@ pub(super) async fn batch(
         );
     }
     Ok((status, Json(reply)).into_response())
+}
+
+/// Reads ids that are given. A list that is null names nobody, and is refused.
+pub(super) fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<Value>>, D::Error> {
+    Vec::deserialize(value).map(Some)
 }
 
 /// The ids of a batch in the order of the request, each once.

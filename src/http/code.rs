@@ -79,6 +79,8 @@ codes! {
     ContactSkipped = "contact_skipped", UNPROCESSABLE_ENTITY;
     /// The contact waits for a person.
     ContactHeld = "contact_held", UNPROCESSABLE_ENTITY;
+    /// The contact waits for a person for a reason that this decision does not settle.
+    DecisionRefused = "decision_refused", UNPROCESSABLE_ENTITY;
     /// Too many requests: call again after `Retry-After` seconds.
     TooMany = "too_many_requests", TOO_MANY_REQUESTS;
     /// A bug of this program. Its log says where.

@@ -8,18 +8,20 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::batch;
 use super::code::Code;
+use super::decide;
 use super::json::{self, Field};
 use super::list::{self, After, DEFAULT_LIMIT};
 use super::problem::{Problem, ProblemBody};
 use super::state::HttpState;
 use crate::contact::KeapId;
-use crate::store::Held;
+use crate::outcome::Decided;
+use crate::store::{DecidedBy, Held, NewDecision, Whose};
 
 /// Which held contacts are listed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -117,7 +119,7 @@ pub(super) async fn held(
 pub(super) struct RetryRequest {
     /// 1 to 1,000 Keap contact ids. `keap_contact_ids` is accepted too.
     #[schema(schema_with = batch::keap_ids_schema)]
-    #[serde(default, alias = "keap_contact_ids", deserialize_with = "given")]
+    #[serde(default, alias = "keap_contact_ids", deserialize_with = "batch::given")]
     keap_contact_ids: Option<Vec<Value>>,
     /// Every contact that is held for this reason.
     #[serde(default, deserialize_with = "list::word")]
@@ -126,11 +128,6 @@ pub(super) struct RetryRequest {
     /// Every held contact.
     #[serde(default)]
     all: Option<bool>,
-}
-
-/// Reads ids that are given. A list that is null names nobody, and is refused.
-fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<Value>>, D::Error> {
-    Vec::deserialize(value).map(Some)
 }
 
 const RETRY_FIELDS: [Field; 3] = [
@@ -180,20 +177,14 @@ pub(super) async fn retry(
             return Err(Problem::new(Code::InvalidBody, why));
         }
     };
-    let retried = retry_of(&state, ids.as_deref(), body.reason.as_deref()).await?;
-    let asked = ids.unwrap_or_default();
-    let not_held = asked.iter().filter(|id| !retried.contains(id)).map(|id| id.get()).collect();
-    let retried = retried.iter().map(|id| id.get()).collect();
+    let whose = match (ids.as_deref(), body.reason.as_deref()) {
+        (Some(ids), _) => Whose::These(ids),
+        (None, Some(reason)) => Whose::Reason(reason),
+        (None, None) => Whose::All,
+    };
+    let retry = NewDecision { whose, decided: Decided::Retry, intercom: None, by: DecidedBy::Http };
+    let taken = decide::take(&state, &retry).await?;
+    let numbers = |ids: Vec<KeapId>| ids.iter().map(|id| id.get()).collect();
+    let (retried, not_held) = (numbers(taken.decided), numbers(taken.not_held));
     Ok((StatusCode::ACCEPTED, Json(RetryReply { success: true, retried, not_held })))
-}
-
-/// Makes held contacts due again: these, or all of a reason, or all. Returns those that were held.
-pub(super) async fn retry_of(
-    state: &HttpState,
-    ids: Option<&[KeapId]>,
-    reason: Option<&str>,
-) -> Result<Vec<KeapId>, Problem> {
-    let retried = state.store.retry_held_of(ids, reason).await?;
-    state.urgent.fire("retry");
-    Ok(retried)
 }

@@ -3,6 +3,8 @@
 
 mod batch;
 mod code;
+mod decide;
+mod decisions;
 mod docs;
 mod guard;
 mod health;

@@ -14,7 +14,8 @@ use super::start::Start;
 use super::ui::Entrance;
 use super::waits::Waits;
 use crate::bucket::Bucket;
-use crate::report::SecondDirection;
+use crate::contact::{IntercomId, KeapId};
+use crate::report::{People, SecondDirection};
 use crate::store::{Store, StoreError};
 use crate::trigger::Trigger;
 
@@ -40,6 +41,10 @@ pub type RemoteProbe = dyn Fn() -> Vec<RemoteStanding> + Send + Sync;
 /// know its mapping yet.
 pub(super) type HintOfIntercom =
     dyn Fn(serde_json::Value) -> BoxFuture<'static, Result<Option<bool>, StoreError>> + Send + Sync;
+
+/// Reads a held contact and its candidates in both products, within a few seconds.
+pub(super) type PeopleProbe =
+    dyn Fn(KeapId, Vec<IntercomId>) -> BoxFuture<'static, People> + Send + Sync;
 
 /// How a remote stands, as far as its client knows without a call.
 #[derive(Debug, Clone)]
@@ -73,6 +78,7 @@ pub struct HttpParts {
     pub holds_lease: Box<Probe>,
     pub remotes: Box<RemoteProbe>,
     pub changed_in_intercom: Box<HintOfIntercom>,
+    pub people: Box<PeopleProbe>,
     /// Users of Intercom without a link may be brought into Keap.
     pub brings_newcomers: bool,
     /// The last complete poll is late when it is older than this.
@@ -98,6 +104,7 @@ pub(super) struct HttpState {
     pub holds_lease: Box<Probe>,
     pub remotes: Box<RemoteProbe>,
     pub changed_in_intercom: Box<HintOfIntercom>,
+    pub people: Box<PeopleProbe>,
     pub brings_newcomers: bool,
     pub poll_age_limit: Duration,
     pub second: SecondDirection,
@@ -123,6 +130,7 @@ impl HttpState {
             holds_lease: parts.holds_lease,
             remotes: parts.remotes,
             changed_in_intercom: parts.changed_in_intercom,
+            people: parts.people,
             brings_newcomers: parts.brings_newcomers,
             poll_age_limit: parts.poll_age_limit,
             second: parts.second,

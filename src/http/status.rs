@@ -15,6 +15,7 @@ use utoipa::openapi::{Object, Type};
 use uuid::Uuid;
 
 use super::code::Code;
+use super::decisions::DecisionBody;
 use super::json;
 use super::problem::{Problem, ProblemBody};
 use super::state::HttpState;
@@ -125,6 +126,8 @@ pub(super) struct ContactBody {
     /// What Keap showed of each field when the link was last written. Values are not stored.
     fields: Vec<FieldBody>,
     due: Option<DueBody>,
+    /// What people have decided about it, the newest first.
+    decisions: Vec<DecisionBody>,
     /// The last ten outcomes, the latest first.
     log: Vec<LogBody>,
 }
@@ -183,7 +186,7 @@ const OUTCOMES: i64 = 10;
     params(("id" = i64, Path, minimum = 1, description = "A Keap contact id", example = 12345)), security(("apiToken" = [])),
     responses(
         (status = 200, description = "What is known", body = ContactBody, example = json!({
-            "success": true, "keapContactId": 12345, "link": { "intercomContactId": "6762f0dd1bb69f9f00000000", "keapUpdatedAt": "2026-11-25T04:05:52Z", "updatedAt": "2026-11-25T04:05:54.311006Z" }, "due": null,
+            "success": true, "keapContactId": 12345, "link": { "intercomContactId": "6762f0dd1bb69f9f00000000", "keapUpdatedAt": "2026-11-25T04:05:52Z", "updatedAt": "2026-11-25T04:05:54.311006Z" }, "due": null, "decisions": [],
             "log": [{ "at": "2026-11-25T04:05:54.313031Z", "status": "synced", "action": "created", "intercomContactId": "6762f0dd1bb69f9f00000000", "error": null, "feed": "due", "runId": null }] })),
         (status = 401, description = "The token is missing or wrong", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "Nothing is known of such a contact", body = ProblemBody, content_type = "application/problem+json"),
@@ -223,6 +226,7 @@ pub(super) async fn contact(
             error: due.last_error,
             candidates: due.candidates,
         }),
+        decisions: known.decisions.into_iter().map(DecisionBody::from).collect(),
         log: known
             .outcomes
             .into_iter()

@@ -160,6 +160,10 @@ async fn store(state: &HttpState, mut delivery: Delivery) -> Result<Delivered, P
             return Ok(Delivered::new("skipped", 0));
         }
     }
+    delivery.ids = state.store.without_ignored(&delivery.ids).await?;
+    if delivery.ids.is_empty() {
+        return Ok(Delivered::new("skipped", 0));
+    }
     let ids = &delivery.ids;
     let since = request(state, ids, DueReason::Webhook).await?;
     let [id] = ids.as_slice() else {

@@ -35,6 +35,8 @@ pub enum HoldReason {
     NotRestorable,
     DeletedAgain,
     Conflict,
+    /// What a person has decided cannot be carried out any more.
+    DecisionOutdated(String),
     /// One side was written again and again within an hour.
     PingPong {
         in_keap: bool,
@@ -59,6 +61,7 @@ impl HoldReason {
             Self::NotRestorable => "not_restorable",
             Self::DeletedAgain => "deleted_again",
             Self::Conflict => "conflict",
+            Self::DecisionOutdated(_) => "decision_outdated",
             Self::PingPong { .. } => PING_PONG,
             Self::Refused(_) => "refused",
             Self::LastTry(_) => "last_try",
@@ -89,7 +92,10 @@ impl HoldReason {
     /// What a remote or the database answered, if the code alone does not say it.
     pub fn detail(&self) -> Option<&str> {
         match self {
-            Self::Refused(why) | Self::LastTry(why) | Self::CreateRefused(why) => Some(why),
+            Self::Refused(why)
+            | Self::LastTry(why)
+            | Self::CreateRefused(why)
+            | Self::DecisionOutdated(why) => Some(why),
             Self::PingPong { in_keap } => Some(if *in_keap { TO_KEAP } else { TO_INTERCOM }),
             _ => None,
         }
@@ -111,6 +117,7 @@ impl HoldReason {
             "not_restorable" => Self::NotRestorable,
             "deleted_again" => Self::DeletedAgain,
             "conflict" => Self::Conflict,
+            "decision_outdated" => Self::DecisionOutdated(detail()),
             PING_PONG => Self::PingPong { in_keap: detail() != TO_INTERCOM },
             "refused" => Self::Refused(detail()),
             "last_try" => Self::LastTry(detail()),
@@ -161,6 +168,9 @@ impl HoldReason {
             Self::Conflict => {
                 "Intercom names another contact with these details and it cannot be settled"
             }
+            Self::DecisionOutdated(_) => {
+                "what a person has decided about the contact cannot be done any more"
+            }
             Self::PingPong { .. } => {
                 "another program changes the contact again and again, and each change is written to the other side"
             }
@@ -198,6 +208,9 @@ impl HoldReason {
             }
             Self::DeletedAgain => "Find out who deletes the contact in Intercom.",
             Self::Conflict => "Compare the two contacts in Intercom, and correct one of them.",
+            Self::DecisionOutdated(_) => {
+                "Retry the contact: the rules look at it anew, and if they cannot decide either, the candidates of now are listed."
+            }
             Self::PingPong { .. } => {
                 "Find the program or automation that changes the contact again and again, and stop it or give the field another owner; then retry the contact, or wait: it is tried again when the hour is over."
             }
@@ -214,7 +227,10 @@ impl fmt::Display for HoldReason {
             Self::EmailLinkedTo(other) | Self::EmailInKeap(other) => {
                 write!(f, "{code} {other}: {}", self.meaning())
             }
-            Self::Refused(why) | Self::LastTry(why) | Self::CreateRefused(why) => {
+            Self::Refused(why)
+            | Self::LastTry(why)
+            | Self::CreateRefused(why)
+            | Self::DecisionOutdated(why) => {
                 write!(f, "{code}: {why}")
             }
             Self::PingPong { .. } => write!(f, "{code}: {}", self.detail().unwrap_or_default()),

@@ -5,11 +5,13 @@
 //! and only this folder reads it back.
 
 mod action;
+mod decided;
 mod hold;
 mod run;
 mod skip;
 
 pub use action::{Action, SyncStatus};
+pub use decided::{Decided, Fate, InForce, offered, refusal};
 pub use hold::{EMAIL_IN_KEAP, HoldReason, PING_PONG};
 pub use run::{AUDIT_BRAKE, BRAKE, CREATE_BRAKE_REMEDY, RunFailure};
 pub use skip::SkipReason;
@@ -77,6 +79,7 @@ impl Reason {
                 SkipReason::NotInKeap,
                 SkipReason::OutOfScope,
                 SkipReason::GoneInIntercom,
+                SkipReason::Ignored,
             ]
             .into_iter()
             .find(|reason| starts_with_code(text, reason.code()))
@@ -152,6 +155,7 @@ mod tests {
             HoldReason::NotRestorable,
             HoldReason::DeletedAgain,
             HoldReason::Conflict,
+            HoldReason::DecisionOutdated("the chosen Intercom contact is gone".into()),
             HoldReason::PingPong { in_keap: true },
             HoldReason::PingPong { in_keap: false },
             HoldReason::Refused("Intercom refuses it (400: parameter_invalid)".into()),
@@ -170,7 +174,9 @@ mod tests {
 
     #[test]
     fn a_skip_is_read_back_from_its_text() {
-        for skip in [SkipReason::NoEmail { logged: true }, SkipReason::NotInKeap] {
+        for skip in
+            [SkipReason::NoEmail { logged: true }, SkipReason::NotInKeap, SkipReason::Ignored]
+        {
             assert_eq!(Reason::read(Action::Skipped, &skip.to_string()), Reason::Skip(skip));
         }
         assert_eq!(

@@ -20,6 +20,8 @@ pub enum SkipReason {
     OutOfScope,
     /// Its Intercom contact was archived or deleted there.
     GoneInIntercom,
+    /// A person has decided to ignore it.
+    Ignored,
 }
 
 impl SkipReason {
@@ -33,6 +35,7 @@ impl SkipReason {
             Self::NotInKeap => "not_in_keap",
             Self::OutOfScope => "out_of_scope",
             Self::GoneInIntercom => "gone_in_intercom",
+            Self::Ignored => "ignored",
         }
     }
 
@@ -52,6 +55,9 @@ impl SkipReason {
             Self::GoneInIntercom => {
                 "Nothing has to be done; the next change in Keap brings it back if sync.unarchive is on."
             }
+            Self::Ignored => {
+                "Nothing has to be done; to sync it after all, take the decision back: `keap-intercom-sync decide take-back <keap id>`."
+            }
         }
     }
 }
@@ -67,6 +73,7 @@ impl fmt::Display for SkipReason {
             Self::GoneInIntercom => {
                 "gone_in_intercom: the Intercom contact was archived or deleted there"
             }
+            Self::Ignored => "ignored: a person has decided to ignore this contact",
             Self::StillHeld => "held, and unchanged since: see `keap-intercom-sync held`",
             Self::RetryLater => "failed before; its next try comes later",
             Self::Unchanged => self.code(),

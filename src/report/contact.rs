@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
+use super::decision::decision_in_words;
 use super::words::{ago, stamp};
 use crate::contact::KeapId;
 use crate::feed::{Cursor, Feed};
-use crate::outcome::Action;
-use crate::store::{Explained, Store, StoreError};
+use crate::outcome::{Action, Decided};
+use crate::store::{Explained, Store, StoreError, StoredDecision};
 use crate::tasks::lease;
 
 /// Why a contact is, or is not, in Intercom.
@@ -46,15 +47,21 @@ impl Story {
         Ok(Self { id, known, verdict, next })
     }
 
+    /// Whether a decision about it is in force, and can be taken back.
+    pub fn has_decision(&self) -> bool {
+        in_force(&self.known).is_some()
+    }
+
     /// Whether nothing is stored of the contact.
     pub fn is_empty(&self) -> bool {
         let Explained { link, due, outcomes, .. } = &self.known;
         link.is_none() && due.is_none() && outcomes.is_empty() && self.known.open_writes.is_empty()
     }
 
-    /// Its link, its fields, its hold or due row, and its writes with an unknown outcome.
+    /// Its link, its fields, its hold or due row, what people have decided about it, and its writes
+    /// with an unknown outcome.
     pub fn facts(&self) -> Vec<Fact> {
-        let facts = [self.link(), self.fields(), self.due(), self.writes()];
+        let facts = [self.link(), self.fields(), self.due(), self.decided(), self.writes()];
         facts.into_iter().flatten().collect()
     }
 
@@ -128,6 +135,11 @@ impl Story {
         Some(Fact { label, lines })
     }
 
+    fn decided(&self) -> Option<Fact> {
+        let lines: Vec<String> = self.known.decisions.iter().map(decision_in_words).collect();
+        (!lines.is_empty()).then_some(Fact { label: "decided", lines })
+    }
+
     fn writes(&self) -> Option<Fact> {
         let lines = self.known.open_writes.iter().map(|write| {
             let side = if write.side == "keap" { "Keap" } else { "Intercom" };
@@ -146,6 +158,20 @@ impl Story {
     }
 }
 
+/// The decision about it that is in force.
+fn in_force(known: &Explained) -> Option<&StoredDecision> {
+    known.decisions.iter().find(|decision| decision.ended_at.is_none())
+}
+
+/// Until when it is ignored, if somebody has decided so.
+fn ignored(known: &Explained) -> Option<&'static str> {
+    match Decided::parse(&in_force(known)?.decision)? {
+        Decided::Ignore => Some("until the decision is taken back"),
+        Decided::IgnoreUntilChanged => Some("until it changes in Keap"),
+        Decided::Use | Decided::Create | Decided::Retry => None,
+    }
+}
+
 /// One sentence: is the contact in Intercom?
 fn verdict(known: &Explained) -> String {
     match &known.link {
@@ -153,6 +179,9 @@ fn verdict(known: &Explained) -> String {
             Some(intercom) => format!("It is in Intercom as {intercom}."),
             None => "It is not in Intercom: it was skipped.".into(),
         },
+        None if ignored(known).is_some() => {
+            "It is not in Intercom: a person has decided to ignore it.".into()
+        }
         None if known.due.as_ref().is_some_and(|due| due.held) => {
             "It is not in Intercom: it is held for a person.".into()
         }
@@ -200,6 +229,11 @@ fn next(
             ),
             (false, None) => format!("The next pass looks at it (reason: {}).", due.reason),
         };
+    }
+    if let Some(until) = ignored(known) {
+        return format!(
+            "Nothing {until}. To sync it after all: keap-intercom-sync decide take-back {id}."
+        );
     }
     let ahead = |cursor: Option<&Cursor>| {
         let walk = cursor.and_then(|cursor| cursor.walk.as_ref());

@@ -2,9 +2,11 @@
 //! The commands print it and the pages show it, so each sentence stands once.
 
 mod contact;
+mod decision;
 mod keap_queue;
 mod lines;
 pub mod pages;
+mod people;
 mod run;
 mod status;
 mod to_keap;
@@ -12,7 +14,9 @@ mod troubles;
 pub mod words;
 
 pub use contact::{Fact, Story};
+pub use decision::decision_in_words;
 pub use keap_queue::{DayQuota, KeapQueue, Rates, SecondDirection, calls_of, time_for};
+pub use people::{People, Shown};
 pub use run::{came_of, outcomes_of, scope_of};
 pub use status::{PartStates, Status, is_counted, lag_seconds};
 pub use to_keap::misses_notifications;

@@ -117,15 +117,17 @@ pub(super) async fn release_moved(tx: &mut Transaction, links: &NewLinks<'_>) ->
 }
 
 /// Makes held contacts due that have no link and that Keap does not list in a range of ids, and
-/// those that wait for such a contact. They are probably gone, and then holds end.
+/// those that wait for such a contact. They are probably gone, and then holds end, and so do
+/// decisions.
 pub(super) async fn release_unlisted(
     tx: &mut Transaction,
     range: (i64, i64),
     listed: &[i64],
 ) -> Result<()> {
     let unlisted: Vec<i64> = sqlx::query_scalar(
-        "select keap_contact_id from contact_held held
+        "select keap_contact_id from contact_hold held
           where keap_contact_id > $1 and keap_contact_id <= $2 and keap_contact_id <> all($3)
+            and not exists (select from contact_due due where due.keap_contact_id = held.keap_contact_id)
             and not exists (select from contact_link link
                              where link.keap_contact_id = held.keap_contact_id and link.state = 'linked')
           union

@@ -298,6 +298,8 @@ async fn put_by_turn(tx: &mut Transaction, ids: &[KeapId], turn: i16) -> Result<
     sqlx::query(
         "insert into contact_due as due (keap_contact_id, reason, priority, looks_at_intercom)
          select id, $2, $3, true from unnest($1::bigint[]) as id
+          where not exists (select from contact_decision decision
+                             where decision.keap_contact_id = id and decision.ended_at is null and decision.decision = 'ignore')
          on conflict (keap_contact_id) do update
             set version = due.version + 1, due_at = least(due.due_at, now()), held = false, looks_at_intercom = true,
                 priority = least(due.priority, excluded.priority), sighting = null, updated_at = now()",

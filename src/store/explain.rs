@@ -6,6 +6,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
+use super::decision::{self, StoredDecision};
 use super::hold::StoredReason;
 use super::mapping::Mappings;
 use super::{Result, Store, Transaction};
@@ -24,6 +25,8 @@ pub struct Explained {
     pub due: Option<ExplainedDue>,
     /// Writes that are under way, or whose outcome is unknown.
     pub open_writes: Vec<ExplainedWrite>,
+    /// What people have decided about it, the newest first.
+    pub decisions: Vec<StoredDecision>,
     /// Newest first.
     pub outcomes: Vec<ExplainedOutcome>,
 }
@@ -70,6 +73,8 @@ impl ExplainedField {
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedDue {
     pub reason: String,
+    /// The stored word of the reason for which it is held.
+    pub code: Option<String>,
     /// When it is looked at by itself; `None` for a contact that waits for a person alone.
     pub due_at: Option<DateTime<Utc>>,
     pub attempts: i32,
@@ -138,6 +143,7 @@ impl From<DueRow> for ExplainedDue {
     fn from(row: DueRow) -> Self {
         Self {
             reason: row.reason,
+            code: None,
             due_at: Some(row.due_at),
             attempts: row.attempts,
             held: false,
@@ -159,6 +165,7 @@ impl From<HeldRow> for ExplainedDue {
             held: true,
             held_since: Some(row.held_at),
             last_error: Some(row.reason.in_words()),
+            code: Some(row.reason.code),
             candidates: row.candidates,
             created_at: row.held_at,
             updated_at: row.held_at,
@@ -188,6 +195,7 @@ impl Store {
             .bind(id.get())
             .fetch_all(&mut **tx)
             .await?;
+            let decisions = decision::of_contact(tx, id).await?;
             // The contact's rows come first, then the newest of them. Else Postgres may read the
             // whole log by age for a contact without a row.
             let outcomes = sqlx::query_as(
@@ -201,7 +209,7 @@ impl Store {
             .bind(outcomes)
             .fetch_all(&mut **tx)
             .await?;
-            Ok(Explained { now, link, fields, due, open_writes, outcomes })
+            Ok(Explained { now, link, fields, due, open_writes, decisions, outcomes })
         })
     }
 }

@@ -7,10 +7,9 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::blocked::Blocked;
-use super::due::{RetryRow, put_requests};
-use super::{Result, Store, Transaction, blocked, due, keap_id, keap_ids};
+use super::due::RetryRow;
+use super::{Result, Store, Transaction, blocked, due, keap_id};
 use crate::contact::{Digest, IntercomId, KeapId};
-use crate::feed::DueReason;
 use crate::outcome::{EMAIL_IN_KEAP, HoldReason, PING_PONG};
 
 /// A contact that waits for a person, as people see it.
@@ -159,34 +158,6 @@ impl Store {
             )
             .fetch_all(&mut **tx)
             .await?)
-        })
-    }
-
-    /// Makes held contacts due again: these, or all of them. Returns the ids that were held.
-    pub async fn retry_held(&self, ids: Option<&[KeapId]>) -> Result<Vec<KeapId>> {
-        self.retry_held_of(ids, None).await
-    }
-
-    /// The same for the contacts that are held for one reason, by its stored word.
-    pub async fn retry_held_of(
-        &self,
-        ids: Option<&[KeapId]>,
-        code: Option<&str>,
-    ) -> Result<Vec<KeapId>> {
-        let ids: Option<Vec<i64>> = ids.map(|ids| ids.iter().map(|id| id.get()).collect());
-        transaction!(self, tx, {
-            let held: Vec<i64> = sqlx::query_scalar(
-                "select keap_contact_id from contact_held
-                  where ($1::bigint[] is null or keap_contact_id = any($1)) and ($2::text is null or code = $2)
-                  order by keap_contact_id",
-            )
-            .bind(ids)
-            .bind(code)
-            .fetch_all(&mut **tx)
-            .await?;
-            let ids = keap_ids(held)?;
-            put_requests(tx, &ids, DueReason::Manual).await?;
-            Ok(ids)
         })
     }
 

@@ -11,9 +11,10 @@ use super::hold::KnownHold;
 use super::intent::FoundIntent;
 use super::mapping::{self, Mappings};
 use super::{
-    Result, Store, StoreError, Transaction, blocked, due, hold, intent, keap_id, keap_ids,
+    Result, Store, StoreError, Transaction, blocked, decision, due, hold, intent, keap_id, keap_ids,
 };
 use crate::contact::{Bases, Digest, IntercomId, KeapId, Link, LinkState, Writes};
+use crate::outcome::InForce;
 
 /// What the store knows about the contacts of a page.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Known {
     pub holds: HashMap<KeapId, KnownHold>,
     /// Writes whose outcome is unknown, and those that are under way.
     pub intents: HashMap<KeapId, Vec<FoundIntent>>,
+    /// What people have decided about held contacts.
+    pub decisions: HashMap<KeapId, InForce>,
 }
 
 /// A link to be stored.
@@ -129,7 +132,7 @@ pub struct LinkCount {
 }
 
 impl Store {
-    /// Links, due rows, holds and intents of a page, in five statements.
+    /// Links, due rows, holds, intents and decisions of a page, in six statements.
     pub async fn known(&self, ids: &[KeapId]) -> Result<Known> {
         let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
         transaction!(self, tx, {
@@ -150,6 +153,7 @@ impl Store {
                 waiting: due::waiting(tx, &ids).await?,
                 holds: hold::known(tx, &ids).await?,
                 intents: intent::found(tx, &ids).await?,
+                decisions: decision::in_force(tx, &ids).await?,
             })
         })
     }

@@ -21,6 +21,8 @@ mod batch;
 mod blocked;
 mod create;
 mod cursor;
+mod decide;
+mod decision;
 mod due;
 mod error;
 mod explain;
@@ -56,6 +58,8 @@ mod unsynced;
 
 pub use batch::Batch;
 pub use create::Intended;
+pub use decide::{DecidedBy, NewDecision, Taken, Whose};
+pub use decision::StoredDecision;
 pub use due::{ChangedInIntercom, DueRow, DueTicket, RetryRow, Waiting};
 pub use error::{Result, StoreError};
 pub use explain::{Explained, ExplainedDue, ExplainedLink, ExplainedOutcome, ExplainedWrite};

@@ -11,10 +11,12 @@ use super::hold::HoldRow;
 use super::link::{LinkRow, Restamp};
 use super::log::LogRow;
 use super::{
-    Fence, Result, Store, cursor, due, former_link, gone, hold, intent, link, log, run, sweep,
+    Fence, Result, Store, cursor, decision, due, former_link, gone, hold, intent, link, log, run,
+    sweep,
 };
 use crate::contact::KeapId;
 use crate::feed::{Counts, Cursor, Feed};
+use crate::outcome::Fate;
 
 /// The rows of one contact's outcome.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub struct Recorded {
     pub done: Option<i64>,
     /// Its hold is over.
     pub settled: bool,
+    /// What came of the decision of a person.
+    pub decision: Option<(i64, Fate)>,
     pub retry: Option<RetryRow>,
     pub hold: Option<HoldRow>,
     /// The other lane had it at the same time, so it is looked at once more.
@@ -67,6 +71,7 @@ impl Recorded {
             log_to_keap: None,
             done: None,
             settled: false,
+            decision: None,
             retry: None,
             hold: None,
             requeue: false,
@@ -140,6 +145,8 @@ impl Store {
     pub async fn record(&self, fence: &Fence, group: &Group) -> Result<()> {
         transaction!(self, tx, {
             fence.check(tx).await?;
+            // It comes before the due rows, as where somebody decides: then neither waits in a circle.
+            decision::settle(tx, &group.rows(|outcome| outcome.decision)).await?;
             link::remove(tx, &group.ids(|outcome| outcome.forget)).await?;
             former_link::put(tx, group.rows(|outcome| outcome.former.as_ref())).await?;
             link::put(tx, group.rows(|outcome| outcome.link.as_ref())).await?;

@@ -27,11 +27,12 @@ const MIGRATIONS_TABLE: &str = "create table if not exists _sqlx_migrations (
 )";
 
 /// The tables that passes write.
-const WRITTEN: [&str; 19] = [
+const WRITTEN: [&str; 20] = [
     "keap_intercom_sync_logs",
     "contact_link",
     "contact_due",
     "contact_hold",
+    "contact_decision",
     "former_link",
     "sync_mapping",
     "mapping_state",

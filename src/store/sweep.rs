@@ -212,7 +212,7 @@ async fn unknown(tx: &mut Transaction, ids: &[i64]) -> Result<Vec<i64>> {
 
 /// The contacts of these that were linked, skipped or held with another stamp. Whole seconds are
 /// compared, because Keap rounds stamps. A hold without a stamp takes the listed one: nobody knows
-/// what has changed since.
+/// what has changed since. One that is ignored for good has nothing to be looked at.
 async fn changed(tx: &mut Transaction, stamped: &[(KeapId, DateTime<Utc>)]) -> Result<Vec<i64>> {
     let ids: Vec<i64> = stamped.iter().map(|(id, _)| id.get()).collect();
     let stamps: Vec<DateTime<Utc>> = stamped.iter().map(|(_, stamp)| *stamp).collect();
@@ -221,6 +221,8 @@ async fn changed(tx: &mut Transaction, stamped: &[(KeapId, DateTime<Utc>)]) -> R
            left join contact_link link on link.keap_contact_id = listed.id
            left join contact_hold hold on hold.keap_contact_id = listed.id
           where not exists (select from contact_due due where due.keap_contact_id = listed.id)
+            and not exists (select from contact_decision decision
+                             where decision.keap_contact_id = listed.id and decision.ended_at is null and decision.decision = 'ignore')
             and case when hold.keap_contact_id is not null
                      then abs(extract(epoch from listed.stamp - hold.keap_updated_at)) >= 1
                      else link.keap_contact_id is not null

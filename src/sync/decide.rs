@@ -2,7 +2,7 @@
 //! no database.
 
 use crate::contact::{Contact, Digest, IntercomId, KeapId, Link, LinkState};
-use crate::outcome::{HoldReason, SkipReason};
+use crate::outcome::{Decided, HoldReason, InForce, SkipReason};
 
 /// What is to be done for a contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(super) enum Decision {
     Hold(Hold),
     /// Not linked yet: candidates must be looked up before it can be decided.
     Match,
+    /// A person has chosen this Intercom contact. It is read before it is linked.
+    Choose(IntercomId),
 }
 
 /// Why a contact needs a person, and the Intercom contacts to choose from.
@@ -73,6 +75,8 @@ pub(super) struct Seen<'a> {
     pub archives_left: bool,
     /// A write of the contact has an unknown outcome: what is recorded of Intercom may be wrong.
     pub unknown: bool,
+    /// What a person has decided about it.
+    pub decided: Option<&'a InForce>,
 }
 
 /// Decides everything but the matching of unlinked contacts.
@@ -82,7 +86,10 @@ pub(super) struct Seen<'a> {
 pub(super) fn decide(contact: &Contact, seen: &Seen<'_>) -> Decision {
     match decide_by_record(contact, seen) {
         Decision::Skip(
-            reason @ (SkipReason::Unchanged | SkipReason::OutOfScope | SkipReason::NoEmail { .. }),
+            reason @ (SkipReason::Unchanged
+            | SkipReason::OutOfScope
+            | SkipReason::Ignored
+            | SkipReason::NoEmail { .. }),
         ) if seen.unknown => Decision::Look(reason),
         // What is recorded of the fields may be wrong as well.
         Decision::Relate(id) if seen.unknown => Decision::Update(id),
@@ -91,6 +98,9 @@ pub(super) fn decide(contact: &Contact, seen: &Seen<'_>) -> Decision {
 }
 
 fn decide_by_record(contact: &Contact, seen: &Seen<'_>) -> Decision {
+    if seen.decided.is_some_and(|decided| decided.ignores(seen.sighting)) {
+        return Decision::Skip(SkipReason::Ignored);
+    }
     let same = |as_seen: &Option<Option<Digest>>| {
         as_seen.is_some_and(|as_seen| as_seen == Some(seen.sighting))
     };
@@ -119,7 +129,15 @@ fn decide_by_record(contact: &Contact, seen: &Seen<'_>) -> Decision {
     if !contact.in_scope {
         return Decision::Skip(SkipReason::OutOfScope);
     }
+    let decided = seen.decided.map(|decided| (decided.decided, decided));
+    if let Some((Decided::Use, InForce { intercom: Some(id), .. })) = decided {
+        return Decision::Choose(id.clone());
+    }
     match contact.email() {
+        // Whoever has the address already is another person.
+        Some(_) if matches!(decided, Some((Decided::Create, InForce { is_done: false, .. }))) => {
+            Decision::Create
+        }
         Some(_) => Decision::Match,
         None => Decision::Skip(SkipReason::NoEmail {
             logged: seen.link.is_some_and(|link| link.sighting == seen.sighting),
@@ -175,6 +193,7 @@ mod tests {
             changed_in_intercom: false,
             archives_left: false,
             unknown: false,
+            decided: None,
         }
     }
 
@@ -230,6 +249,59 @@ mod tests {
         assert_eq!(decide(&ann(), &held(None)), Decision::Match);
         let linked = link(LinkState::Linked(IntercomId::new("a").unwrap()), 3, 9);
         assert_eq!(decide(&ann(), &held(Some(&linked))), Decision::Skip(SkipReason::StillHeld));
+    }
+
+    fn in_force(decided: Decided) -> InForce {
+        InForce {
+            id: 1,
+            decided,
+            intercom: (decided == Decided::Use).then(|| IntercomId::new("a").unwrap()),
+            unarchives: false,
+            is_done: false,
+            sighting: Some(digest(2)),
+        }
+    }
+
+    #[test]
+    fn what_a_person_has_decided_goes_before_the_rules() {
+        let (chosen, new) = (in_force(Decided::Use), in_force(Decided::Create));
+        let with = |decided| Seen { decided: Some(decided), ..seen(None) };
+        let id = IntercomId::new("a").unwrap();
+        assert_eq!(decide(&ann(), &with(&chosen)), Decision::Choose(id.clone()));
+        assert_eq!(decide(&ann(), &with(&new)), Decision::Create);
+        let made = InForce { is_done: true, ..new.clone() };
+        assert_eq!(decide(&ann(), &with(&made)), Decision::Match, "made, and vanished since");
+        // The link keeps to what was chosen.
+        let linked = link(LinkState::Linked(IntercomId::new("b").unwrap()), 3, 9);
+        let seen_linked = Seen { decided: Some(&chosen), ..seen(Some(&linked)) };
+        assert_eq!(decide(&ann(), &seen_linked), Decision::Update(IntercomId::new("b").unwrap()));
+        let outside = Contact { in_scope: false, ..ann() };
+        assert_eq!(decide(&outside, &with(&chosen)), Decision::Skip(SkipReason::OutOfScope));
+    }
+
+    #[test]
+    fn an_ignored_contact_is_skipped_whatever_else_is_known_of_it() {
+        let ignored = Decision::Skip(SkipReason::Ignored);
+        let linked = link(LinkState::Linked(IntercomId::new("a").unwrap()), 3, 9);
+        for (decided, sighting, is_ignored) in [
+            (Decided::Ignore, 2, true),
+            (Decided::Ignore, 3, true),
+            (Decided::IgnoreUntilChanged, 2, true),
+            (Decided::IgnoreUntilChanged, 3, false),
+        ] {
+            let decided = in_force(decided);
+            for link in [None, Some(&linked)] {
+                for held_as in [None, Some(Some(digest(sighting)))] {
+                    let sighting = digest(sighting);
+                    let now = Seen { decided: Some(&decided), sighting, held_as, ..seen(link) };
+                    assert_eq!(decide(&ann(), &now) == ignored, is_ignored, "{decided:?}");
+                }
+            }
+        }
+        // What an earlier write may have made is found all the same.
+        let decided = in_force(Decided::Ignore);
+        let unknown = Seen { decided: Some(&decided), unknown: true, ..seen(None) };
+        assert_eq!(decide(&ann(), &unknown), Decision::Look(SkipReason::Ignored));
     }
 
     #[test]

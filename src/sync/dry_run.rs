@@ -200,7 +200,7 @@ fn preview(context: &Context, planned: &Planned) -> Preview {
     };
     match &planned.decision {
         Decision::Create => written(of(Action::Created, None, None)),
-        Decision::Link(id) => written(of(Action::Linked, Some(id), None)),
+        Decision::Link(id) | Decision::Choose(id) => written(of(Action::Linked, Some(id), None)),
         Decision::Update(id) => written(of(Action::Updated, Some(id), None)),
         Decision::Relate(id) => of(Action::Updated, Some(id), None),
         Decision::Archive(id) => of(Action::Archived, Some(id), None),

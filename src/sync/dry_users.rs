@@ -86,7 +86,7 @@ impl Users {
     /// link now. `None`: the contact is not looked at on both sides.
     fn partner(&self, planned: &Planned, has_changed: bool) -> Option<(IntercomId, bool)> {
         match &planned.decision {
-            Decision::Link(id) => Some((id.clone(), true)),
+            Decision::Link(id) | Decision::Choose(id) => Some((id.clone(), true)),
             Decision::Update(id) => Some((id.clone(), false)),
             Decision::Skip(SkipReason::Unchanged) if has_changed || self.are_named => {
                 Some((planned.link.as_ref()?.intercom()?.clone(), false))
@@ -103,6 +103,7 @@ fn target<'a>(context: &'a Context, planned: &'a Planned) -> Target<'a> {
         contact: &planned.contact,
         address: planned.address.as_ref(),
         link: planned.link.as_ref(),
+        decided: planned.decided.as_ref(),
         found: &planned.found,
         found_in_keap: &planned.found_in_keap,
         looks_at_intercom: true,

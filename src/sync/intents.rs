@@ -99,7 +99,7 @@ fn surely_sent<'a>(context: &Context, planned: &'a Planned) -> Cow<'a, Contact> 
 fn write_of(planned: &Planned) -> Option<(IntentKind, Option<IntercomId>)> {
     match &planned.decision {
         Decision::Create | Decision::Match => Some((IntentKind::Create, None)),
-        Decision::Link(id) | Decision::Update(id) | Decision::Relate(id) => {
+        Decision::Link(id) | Decision::Choose(id) | Decision::Update(id) | Decision::Relate(id) => {
             Some((IntentKind::Update, Some(id.clone())))
         }
         Decision::Archive(id) => Some((IntentKind::Archive, Some(id.clone()))),

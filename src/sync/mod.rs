@@ -8,6 +8,7 @@ mod doubt;
 pub mod dry_run;
 pub mod dry_sweep;
 mod dry_users;
+mod fate;
 mod feeds;
 mod heartbeat;
 mod intents;

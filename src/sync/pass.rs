@@ -128,6 +128,7 @@ impl Writer<'_> {
             contact: &planned.contact,
             address: planned.address.as_ref(),
             link: planned.link.as_ref(),
+            decided: planned.decided.as_ref(),
             found: &planned.found,
             found_in_keap: &planned.found_in_keap,
             looks_at_intercom: planned.looks_at_intercom,
@@ -170,6 +171,8 @@ impl Writer<'_> {
             SkipReason::NoEmail { logged } => !logged || has_row,
             SkipReason::Unchanged => has_row || planned.settles.is_some(),
             SkipReason::OutOfScope => has_row,
+            // Its hold stays, for when the decision is taken back.
+            SkipReason::Ignored => planned.waiting.is_some(),
             SkipReason::StillHeld
             | SkipReason::RetryLater
             | SkipReason::NotInKeap

@@ -23,7 +23,7 @@ use crate::contact::{
 };
 use crate::feed::{DueReason, Feed, Lane};
 use crate::intercom::Wanted;
-use crate::outcome::{HoldReason, SkipReason};
+use crate::outcome::{HoldReason, InForce, SkipReason};
 use crate::remote::Failure;
 use crate::store::{FoundIntent, IntentSide, Known, KnownHold, Waiting};
 
@@ -37,6 +37,10 @@ pub(super) struct Planned {
     pub link: Option<Link>,
     pub waiting: Option<Waiting>,
     pub hold: Option<KnownHold>,
+    /// What a person has decided about it.
+    pub decided: Option<InForce>,
+    /// It was to be ignored until it changes, and it has changed.
+    pub ends_ignoring: bool,
     pub fingerprint: Digest,
     pub sighting: Digest,
     pub email_digest: Option<Digest>,
@@ -74,6 +78,8 @@ impl Planned {
             link: known.links.remove(&id),
             waiting: known.waiting.remove(&id),
             hold: known.holds.remove(&id),
+            decided: known.decisions.remove(&id),
+            ends_ignoring: false,
             fingerprint: key.fingerprint(&contact),
             sighting: key.sighting(&contact),
             email_digest: None,
@@ -224,6 +230,7 @@ impl<'a> Planner<'a> {
         let (link, settles) = self.under_this_mapping(&contact, known.links.remove(&contact.id));
         let waiting = known.waiting.remove(&contact.id);
         let hold = known.holds.remove(&contact.id);
+        let decided = known.decisions.remove(&contact.id);
         let found = of_side(IntentSide::Intercom, &known.intents, contact.id);
         let found_in_keap = of_side(IntentSide::Keap, &known.intents, contact.id);
         let looks_at_intercom = self.context.policy.direction.to_keap
@@ -246,6 +253,7 @@ impl<'a> Planner<'a> {
             changed_in_intercom: looks_at_intercom,
             archives_left: self.context.policy.left == Left::Archive,
             unknown: !found.is_empty(),
+            decided: decided.as_ref(),
         };
         let decision = decide(&contact, &seen);
         Planned {
@@ -254,6 +262,8 @@ impl<'a> Planner<'a> {
             link,
             waiting,
             hold,
+            ends_ignoring: decided.as_ref().is_some_and(|decided| decided.has_changed(sighting)),
+            decided,
             fingerprint,
             sighting,
             email_digest,

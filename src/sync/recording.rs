@@ -6,7 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::claims::Claim;
-use super::decide::Hold;
+use super::decide::{Decision, Hold};
+use super::fate::fate;
 use super::plan::Planned;
 use super::result::{Both, Outcome};
 use crate::config;
@@ -108,13 +109,15 @@ impl Recording {
     ) {
         self.claims.extend(claim);
         let transfer = transfer(planned, &outcome);
-        let looked = has_looked(&outcome);
+        let looked = has_looked(planned, &outcome);
         let is_requeued = matches!(outcome, Outcome::Requeue);
+        let decision = fate(planned, &outcome);
         let mut entry =
             Entry { recording: self, planned, recorded: Recorded::new(planned.contact.id) };
         entry.put(outcome, now);
         let mut recorded = entry.recorded;
         recorded.swept = self.feed == Feed::Sweep;
+        recorded.decision = decision;
         settle_intents(planned, looked, &mut recorded);
         // Nobody else looks at it again in time.
         let is_unknown = planned.is_unknown || planned.is_unknown_in_keap;
@@ -126,11 +129,14 @@ impl Recording {
 
 /// How a look at the contact ended, as far as its earlier writes are concerned. `None`: it has to
 /// be looked at again. `Some(false)`: a person is needed first.
-fn has_looked(outcome: &Outcome) -> Option<bool> {
+fn has_looked(planned: &Planned, outcome: &Outcome) -> Option<bool> {
     match outcome {
         Outcome::Again { .. } | Outcome::Requeue | Outcome::Paced => None,
         Outcome::Held(_) => Some(false),
         Outcome::Skipped { reason: SkipReason::StillHeld | SkipReason::RetryLater, .. } => None,
+        Outcome::Skipped { reason: SkipReason::Ignored, .. } => {
+            Some(matches!(planned.decision, Decision::Look(_)))
+        }
         Outcome::Synced { .. }
         | Outcome::Gone { .. }
         | Outcome::Adopted { .. }
@@ -498,6 +504,17 @@ impl Entry<'_> {
                     self.log(Action::Skipped, None, logged);
                 }
                 self.done();
+            }
+            SkipReason::Ignored => {
+                self.count(Action::Skipped);
+                if self.is_answered() {
+                    let intercom = self.planned.link.as_ref().and_then(Link::intercom).cloned();
+                    self.log(Action::Skipped, intercom, logged);
+                }
+                if !self.is_left_to_the_request() {
+                    // Its hold stays, for when the decision is taken back.
+                    self.recorded.done = self.version();
+                }
             }
             SkipReason::NotInKeap | SkipReason::GoneInIntercom => {
                 self.count(Action::Skipped);

@@ -74,7 +74,7 @@ fn cleared(context: &Context, planned: &Planned) -> Vec<FieldName> {
         Decision::Update(_) | Decision::Relate(_) | Decision::Look(_) => {
             planned.link.as_ref().and_then(|link| link.keap_base.as_ref())
         }
-        Decision::Link(_) | Decision::Hold(_) => None,
+        Decision::Link(_) | Decision::Choose(_) | Decision::Hold(_) => None,
         _ => return Vec::new(),
     };
     let all = planned.contact.fields.iter().chain(planned.contact.relations.iter());

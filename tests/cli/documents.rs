@@ -14,7 +14,8 @@ fn help() -> BTreeMap<String, &'static str> {
     let parts = HELP.split("Usage: keap-intercom-sync ").skip(1);
     parts
         .map(|part| {
-            let is_name = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase());
+            let is_letter = |c: char| c.is_ascii_lowercase() || c == '-';
+            let is_name = |word: &&str| !word.starts_with('-') && word.chars().all(is_letter);
             let usage = part.lines().next().unwrap_or_default();
             let words: Vec<_> = usage.split(' ').take_while(is_name).collect();
             (words.join(" "), part)

@@ -11,9 +11,10 @@ use crate::process::PROGRAM;
 use crate::sim::Seed;
 use crate::world::{World, until};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "status",
     "held",
+    "decide list",
     "runs",
     "log",
     "explain 1",

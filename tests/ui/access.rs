@@ -137,8 +137,8 @@ async fn nothing_changes_without_the_token_of_the_session_or_from_another_site(p
     let logged = world.log().await.len();
 
     let bodies = [
-        ("/ui/held/retry", vec![("id", id.as_str())]),
-        ("/ui/held/retry", vec![("reason", "several_users")]),
+        ("/ui/held/decide", vec![("decision", "retry"), ("id", id.as_str())]),
+        ("/ui/held/decide", vec![("decision", "ignore"), ("reason", "several_users")]),
         ("/ui/contacts/sync", vec![("id", id.as_str())]),
         ("/ui/sign-out", vec![]),
     ];
@@ -178,8 +178,8 @@ async fn nothing_changes_without_the_token_of_the_session_or_from_another_site(p
     assert_eq!(world.log().await.len(), logged, "nothing was looked at");
 
     browser.headers = vec![("sec-fetch-site", "same-origin"), ("origin", "null")];
-    let fields = [("id", id.as_str()), ("token", token.as_str())];
-    let reply = browser.post("/ui/held/retry", &fields).await;
+    let fields = [("decision", "retry"), ("id", id.as_str()), ("token", token.as_str())];
+    let reply = browser.post("/ui/held/decide", &fields).await;
     assert_eq!(reply.status, 303, "{}", text(&reply));
     daemon.stop().await.1.unwrap();
 }

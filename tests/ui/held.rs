@@ -6,6 +6,8 @@ use super::{Browser, Page, hold, world};
 use crate::http::started;
 use crate::world::until;
 
+const DECIDE: &str = "/ui/held/decide";
+
 #[sqlx::test]
 async fn held_contacts_stand_by_reason_with_what_it_means_and_what_to_do(pool: PgPool) {
     let world = world(pool).await;
@@ -20,7 +22,8 @@ async fn held_contacts_stand_by_reason_with_what_it_means_and_what_to_do(pool: P
         "several_users: 2 contacts",
         "more than one Intercom user has this e-mail",
         "Merge or archive all but one of them in Intercom.",
-        "Try all again",
+        "Try again: all",
+        "Decide about all of them",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
@@ -46,18 +49,22 @@ async fn a_button_tries_one_contact_again_and_another_all_of_a_reason(pool: PgPo
     let token = browser.token().await;
 
     let id = ids[0].to_string();
-    let reply = browser.post("/ui/held/retry", &[("token", &token), ("id", &id)]).await;
-    assert_eq!((reply.status, reply.header("location")), (303, Some("/ui/held?retried=1")));
-    let page = browser.page("/ui/held?retried=1").await;
+    let reply =
+        browser.post(DECIDE, &[("token", &token), ("decision", "retry"), ("id", &id)]).await;
+    assert_eq!(
+        (reply.status, reply.header("location")),
+        (303, Some("/ui/held?decided=1&decision=retry"))
+    );
+    let page = browser.page("/ui/held?decided=1&decision=retry").await;
     assert!(page.text().contains("1 contact is due again"), "{}", page.text());
     until("it is linked", async || world.last_action(ids[0]).await == "linked").await;
     assert_eq!(world.held().await.len(), 2, "the others wait");
 
     settle(&world, 1);
     settle(&world, 2);
-    let fields = [("token", token.as_str()), ("reason", "several_users")];
-    let reply = browser.post("/ui/held/retry", &fields).await;
-    assert_eq!(reply.header("location"), Some("/ui/held?retried=2"));
+    let fields = [("token", token.as_str()), ("decision", "retry"), ("reason", "several_users")];
+    let reply = browser.post(DECIDE, &fields).await;
+    assert_eq!(reply.header("location"), Some("/ui/held?decided=2&decision=retry"));
     until("all are linked", async || {
         world.last_action(ids[1]).await == "linked" && world.last_action(ids[2]).await == "linked"
     })
@@ -65,12 +72,14 @@ async fn a_button_tries_one_contact_again_and_another_all_of_a_reason(pool: PgPo
     assert!(browser.page("/ui/held").await.text().contains("No contact is held."));
 
     // A contact that is not held is not looked at, and an odd form is refused.
-    let reply = browser.post("/ui/held/retry", &[("token", &token), ("id", &id)]).await;
-    assert_eq!(reply.header("location"), Some("/ui/held?retried=0"));
+    let reply =
+        browser.post(DECIDE, &[("token", &token), ("decision", "retry"), ("id", &id)]).await;
+    assert_eq!(reply.header("location"), Some("/ui/held?decided=0&decision=retry"));
     for wrong in [("id", "x"), ("id", "-1"), ("reason", "a b"), ("all", "true")] {
-        let reply = browser.post("/ui/held/retry", &[("token", token.as_str()), wrong]).await;
+        let fields = [("token", token.as_str()), ("decision", "retry"), wrong];
+        let reply = browser.post(DECIDE, &fields).await;
         assert_eq!(reply.status, 400, "{wrong:?}");
-        Page::of("/ui/held/retry", &reply);
+        Page::of(DECIDE, &reply);
     }
     daemon.stop().await.1.unwrap();
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod browser;
+mod decide;
 mod held;
 mod hostile;
 mod html;

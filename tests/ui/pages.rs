@@ -35,16 +35,22 @@ pub(super) async fn full(pool: PgPool) -> (World, Daemon, Vec<i64>) {
     (world, daemon, people.into_iter().chain(held).collect())
 }
 
+/// Pages that need the id of a contact.
+const OF_ONE_CONTACT: [&str; 2] = ["/ui/contacts", "/ui/held/contact"];
+
 /// The address of each page that is read, with something to show.
 pub(super) fn pages(ids: &[i64]) -> Vec<String> {
     let fixed = ui_table().into_iter().filter(|(method, path, is_inside)| {
-        *method == "GET" && *is_inside && *path != "/ui/contacts"
+        *method == "GET" && *is_inside && !OF_ONE_CONTACT.contains(path)
     });
     let run = "0d9b4a7e-3c55-4f0e-9a53-5a3c8d3ad7c1";
     let fixed = fixed.map(|(_, path, _)| path.replace("{id}", run));
     let contacts = ids.iter().map(|id| format!("/ui/contacts?id={id}"));
-    let further =
-        ["/ui/contacts", "/ui/contacts?id=999999", "/ui/held?reason=several_users&retried=1"];
+    let further = [
+        "/ui/contacts",
+        "/ui/contacts?id=999999",
+        "/ui/held?reason=several_users&decided=1&decision=retry",
+    ];
     fixed.chain(contacts).chain(further.map(str::to_owned)).collect()
 }
 

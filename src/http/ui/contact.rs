@@ -56,6 +56,8 @@ struct Shown {
     verdict: String,
     next: Vec<Piece>,
     is_held: bool,
+    /// A decision is in force.
+    has_decision: bool,
     facts: Vec<Fact>,
     outcomes: Vec<OutcomeRow>,
 }
@@ -66,6 +68,7 @@ impl From<Story> for Shown {
             id: story.id,
             next: pieces(&story.next),
             is_held: story.known.due.as_ref().is_some_and(|due| due.held),
+            has_decision: story.has_decision(),
             facts: story.facts(),
             outcomes: story.known.outcomes.iter().map(OutcomeRow::from).collect(),
             verdict: story.verdict,

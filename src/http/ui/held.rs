@@ -1,23 +1,20 @@
-//! `/ui/held`: the contacts that need a person, by reason, and the buttons that try them again.
+//! `/ui/held`: the contacts that need a person, by reason, and the buttons that decide about all of
+//! a reason.
 
 use std::sync::Arc;
 
 use askama::Template;
-use axum::body::Bytes;
 use axum::extract::{Extension, RawQuery, State};
 use axum::response::Response;
 
-use super::door::see_other;
+use super::decide::{self, Button};
 use super::form::Fields;
 use super::frame::{Frame, Place, page};
 use super::sessions::Session;
-use crate::contact::KeapId;
-use crate::http::code::Code;
-use crate::http::held::retry_of;
 use crate::http::list::{self, After, DEFAULT_LIMIT};
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
-use crate::outcome::HoldReason;
+use crate::outcome::{Decided, HoldReason, offered};
 use crate::report::words::{count, stamp};
 use crate::store::Held;
 
@@ -48,6 +45,8 @@ struct Group {
     total: String,
     meaning: &'static str,
     remedy: &'static str,
+    /// What can be decided about all of them.
+    buttons: Vec<Button>,
     rows: Vec<HeldRow>,
     /// The key of the next contacts of this reason.
     next: Option<String>,
@@ -62,6 +61,8 @@ struct HeldPage {
     groups: Vec<Group>,
     /// Only this reason is shown.
     only: Option<String>,
+    /// How many contacts are ignored.
+    ignored: Option<String>,
 }
 
 pub(super) async fn held(
@@ -72,41 +73,41 @@ pub(super) async fn held(
     let query = Fields::read(query.unwrap_or_default().as_bytes());
     let only = query.word("reason")?.map(str::to_owned);
     let after = query.get("after").map(After::<i64>::read).transpose()?;
-    let retried: Option<i64> = query.parsed("retried")?;
-    let limit = if only.is_some() { DEFAULT_LIMIT } else { OF_EACH_REASON };
+    let done = decide::done(&query)?;
     let mut groups = Vec::new();
     for (code, total) in state.store.held_by_reason().await? {
         if only.as_ref().is_none_or(|only| *only == code) {
-            groups.push(group(&state, code, total, after, limit).await?);
+            groups.push(group(&state, code, total, after, only.is_some()).await?);
         }
     }
+    let ignored = state.store.count_ignored().await?;
     page(&HeldPage {
         frame: Frame::new(&state, session, Place::Held, "Needs a person"),
-        done: retried.map(|contacts| match contacts {
-            0 => "No contact was held any more, so nothing was done.".to_owned(),
-            1 => "1 contact is due again; the daemon looks at it now.".to_owned(),
-            _ => format!(
-                "{} are due again; the daemon looks at them now.",
-                count(contacts, "contact")
-            ),
-        }),
+        done,
         groups,
         only,
+        ignored: (ignored > 0).then(|| count(ignored, "contact")),
     })
 }
 
+/// `is_alone`: only this reason is shown.
 async fn group(
     state: &HttpState,
     code: String,
     total: i64,
     after: Option<After<i64>>,
-    limit: i64,
+    is_alone: bool,
 ) -> Result<Group, Problem> {
     let after = after.map(|after| (after.at, after.id));
+    let limit = if is_alone { DEFAULT_LIMIT } else { OF_EACH_REASON };
     let mut held = state.store.held_after(Some(&code), after, Some(limit + 1)).await?;
     let next = list::next(&mut held, limit, |one| After::text(one.since, &one.keap_contact_id));
     let reason = HoldReason::of_code(&code);
+    // All of a reason can be tried again at once. For the rest, somebody looks at the reason first.
+    let offered = offered(&code, false).iter().filter(|decided| decided.is_for_many());
+    let shown = offered.filter(|decided| is_alone || **decided == Decided::Retry);
     Ok(Group {
+        buttons: shown.map(|decided| Button::of(*decided)).collect(),
         total: count(total, "contact"),
         meaning: reason.as_ref().map(HoldReason::meaning).unwrap_or_default(),
         remedy: reason.as_ref().map(HoldReason::remedy).unwrap_or_default(),
@@ -114,23 +115,4 @@ async fn group(
         next,
         code,
     })
-}
-
-/// Makes one contact due again, or all of a reason.
-pub(super) async fn retry(
-    State(state): State<Arc<HttpState>>,
-    Extension(session): Extension<Session>,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    let fields = Fields::of_session(&state.entrance, session, &body)?;
-    let id: Option<KeapId> = fields.parsed("id")?;
-    let retried = match (id, fields.word("reason")?) {
-        (Some(id), None) => retry_of(&state, Some(&[id]), None).await?,
-        (None, Some(reason)) => retry_of(&state, None, Some(reason)).await?,
-        _ => {
-            let why = "the form names no contact and no reason";
-            return Err(Problem::new(Code::InvalidBody, why));
-        }
-    };
-    Ok(see_other(&format!("/ui/held?retried={}", retried.len())))
 }

@@ -3,12 +3,14 @@
 
 mod attempts;
 mod contact;
+mod decide;
 mod door;
 mod entrance;
 mod form;
 mod frame;
 mod gauge;
 mod held;
+mod ignored;
 mod log;
 mod overview;
 mod routes;

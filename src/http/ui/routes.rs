@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use super::door::{as_page, see_other, signed_in};
-use super::{contact, held, log, overview, runs, sign_in};
+use super::{contact, decide, held, ignored, log, overview, runs, sign_in};
 use crate::bucket::Bucket;
 use crate::http::guard::{Guard, Who, guard};
 use crate::http::state::HttpState;
@@ -62,7 +62,9 @@ fn rules() -> Vec<Rule> {
         Rule { needs_database: false, ..inside("/ui/sign-out", POST, post(sign_in::sign_out)) },
         inside("/ui", GET, get(overview::overview)),
         inside("/ui/held", GET, get(held::held)),
-        inside("/ui/held/retry", POST, post(held::retry)),
+        inside("/ui/held/contact", GET, get(decide::show)),
+        inside("/ui/held/ignored", GET, get(ignored::ignored)),
+        inside("/ui/held/decide", POST, post(decide::decide)),
         inside("/ui/contacts", GET, get(contact::contact)),
         inside("/ui/contacts/sync", POST, post(contact::sync)),
         inside("/ui/runs", GET, get(runs::runs)),

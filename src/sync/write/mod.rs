@@ -2,6 +2,7 @@
 //! Intercom's wins.
 
 mod both;
+mod chosen;
 mod circle;
 mod conflict;
 mod foresee;
@@ -105,7 +106,16 @@ async fn step(
             return Ok(Next::Done(left_out.synced(target, action, done, *replaced)));
         }
         Written::Refused(refused) => return Err(End::hold(HoldReason::Refused(refused.why), [])),
+        Written::Conflict(conflict) if left_out.may_go_without_email(target, action) => {
+            Box::pin(chosen::settle(target, conflict, id, left_out)).await?
+        }
         Written::Conflict(conflict) => Box::pin(named.settle(target, conflict, action, id)).await?,
+        // What a person has chosen is read once more.
+        Written::Merged(_) | Written::Missing
+            if action == Action::Linked && target.chosen().is_some() =>
+        {
+            target.chosen().map_or(Decision::Match, |id| Decision::Choose(id.clone()))
+        }
         Written::Merged(survivor) => match intercom.read(lane, &survivor).await? {
             Found::Contact(found) => Box::pin(target.match_survivor(&found)).await?,
             // The survivor is gone as well: as if there had been no link.
@@ -150,6 +160,7 @@ async fn step_without_fields(
         Decision::Look(reason) => Next::Decide(unknown::look(target, reason).await?),
         Decision::Adopt(intercom) => Next::Done(Outcome::Adopted { intercom }),
         Decision::Match => Next::Decide(target.search().await?),
+        Decision::Choose(id) => Next::Decide(chosen::choose(target, &id).await?),
         // These write the fields of the contact.
         decision @ (Decision::Create | Decision::Link(_) | Decision::Update(_)) => {
             Next::Decide(decision)

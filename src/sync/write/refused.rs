@@ -10,7 +10,7 @@ use super::relations;
 use super::target::{End, Target};
 use crate::contact::{Bases, Clears, Contact, FieldName, FieldRule, IntercomId, Reading};
 use crate::intercom::{Done, Refused, Written};
-use crate::outcome::{Action, HoldReason};
+use crate::outcome::{Action, HoldReason, InForce};
 use crate::sync::result::{Both, Outcome};
 use crate::sync::vanished;
 
@@ -196,6 +196,19 @@ impl LeftOut {
             conflicts: Vec::new(),
             both: both.map(Box::new),
         }
+    }
+
+    /// Whether the next write may leave the e-mail address out: a person has decided that the
+    /// contact gets an Intercom contact of its own, and another one has the address.
+    pub(super) fn may_go_without_email(&self, target: &Target<'_>, action: Action) -> bool {
+        let is_sent = !self.named.iter().any(|name| name.as_str() == FieldName::EMAIL);
+        let makes_new = target.decided.is_some_and(InForce::makes_new);
+        makes_new && is_sent && action != Action::Linked && target.contact.email().is_some()
+    }
+
+    /// Leaves the e-mail address out of the writes that follow.
+    pub(super) fn go_without_email(&mut self) {
+        self.named.push(FieldName::from(FieldName::EMAIL));
     }
 
     /// The fields that were not written.

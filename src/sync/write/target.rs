@@ -14,7 +14,7 @@ use crate::contact::{
 };
 use crate::feed::Lane;
 use crate::intercom::{Found, Unarchived, Wanted};
-use crate::outcome::{HoldReason, SkipReason};
+use crate::outcome::{Decided, HoldReason, InForce, SkipReason};
 use crate::remote::Failure;
 use crate::store::{FoundIntent, StoreError};
 use crate::sync::context::Context;
@@ -30,6 +30,8 @@ pub(crate) struct Target<'a> {
     /// Its address in Keap, also where the filter leaves the contact out.
     pub address: Option<&'a Email>,
     pub link: Option<&'a Link>,
+    /// What a person has decided about it.
+    pub decided: Option<&'a InForce>,
     /// Earlier writes of the contact whose outcome is unknown.
     pub found: &'a [FoundIntent],
     /// The intent under which this contact is written.
@@ -176,9 +178,21 @@ impl Target<'_> {
     /// The decision for the contact as if it had never been linked.
     pub(crate) fn unlinked(&self) -> Decision {
         match self.contact.email() {
+            Some(_) if self.is_to_be_made() => Decision::Create,
             Some(_) => Decision::Match,
             None => Decision::Skip(SkipReason::NoEmail { logged: false }),
         }
+    }
+
+    /// The Intercom contact that a person has chosen for it.
+    pub(crate) fn chosen(&self) -> Option<&IntercomId> {
+        let decided = self.decided.filter(|decided| decided.decided == Decided::Use);
+        decided.and_then(|decided| decided.intercom.as_ref())
+    }
+
+    /// Whether a person has decided that it gets a new Intercom contact, and it has none yet.
+    fn is_to_be_made(&self) -> bool {
+        self.decided.is_some_and(|decided| decided.makes_new() && !decided.is_done)
     }
 
     /// Fails if one write more to a side says that another program changes the contact again and
@@ -196,6 +210,7 @@ impl Target<'_> {
     /// on purpose.
     pub(crate) fn refuse_second_replacement(&self) -> Result<(), End> {
         match self.link.and_then(|link| link.replaced_at) {
+            _ if self.is_to_be_made() => Ok(()),
             Some(last) if (TimeDelta::zero()..TimeDelta::hours(1)).contains(&(self.now - last)) => {
                 Err(End::hold(HoldReason::DeletedAgain, []))
             }
