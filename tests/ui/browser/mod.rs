@@ -91,6 +91,7 @@ async fn every_page_fits_three_widths_in_light_and_in_dark_and_axe_finds_nothing
         }
         signed_in(&browser, &daemon).await;
         all = pages(&ids);
+        all.push(format!("/ui/held/contact?id={}", ids[ids.len() - 1]));
     }
 
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -147,7 +148,7 @@ async fn everything_works_with_script_off_and_by_keyboard(pool: PgPool) {
 
     click(&browser, "nav a[href='/ui/held']").await;
     is_at(&browser, "/ui/held").await;
-    let shown = "return document.querySelectorAll('form[action=\"/ui/held/retry\"]').length > 0";
+    let shown = "return document.querySelectorAll('form[action=\"/ui/held/decide\"]').length > 0";
     browser.until("the held contacts", shown).await;
     let all = browser.client.source().await.unwrap();
     assert!(all.contains("several_users: 100 contacts"), "{all}");
@@ -159,9 +160,9 @@ async fn everything_works_with_script_off_and_by_keyboard(pool: PgPool) {
     world.intercom.delete(&twin.id);
     world.intercom.reindex_now();
     let id = ids[0];
-    let button = browser.find(&format!("form:has(input[name=id][value='{id}']) button")).await;
+    let button = browser.find(&format!("{} button[value=retry]", form_of(id))).await;
     button.send_keys(Key::Enter + "").await.unwrap();
-    is_at(&browser, "/ui/held?retried=1").await;
+    is_at(&browser, "/ui/held?decided=1&decision=retry").await;
     until("it is linked", async || world.last_action(id).await == "linked").await;
 
     click(&browser, "form[action='/ui/sign-out'] button").await;
@@ -190,8 +191,9 @@ async fn a_forged_form_and_an_expired_session_change_nothing(pool: PgPool) {
     browser
         .run("document.querySelectorAll('main [name=token]').forEach(it => it.value = 'x')")
         .await;
-    click(&browser, "main form[action='/ui/held/retry'] button").await;
-    let refused = "return location.pathname === '/ui/held/retry' && !!document.querySelector('h1')";
+    click(&browser, "main form[action='/ui/held/decide'] button[value=retry]").await;
+    let refused =
+        "return location.pathname === '/ui/held/decide' && !!document.querySelector('h1')";
     browser.until("the form is refused", refused).await;
     assert_eq!((world.held().await.len(), due().await), (1, 0));
 
@@ -201,7 +203,7 @@ async fn a_forged_form_and_an_expired_session_change_nothing(pool: PgPool) {
     assert_eq!((cookie.http_only, cookie.value.is_empty()), (Some(true), false));
     assert_eq!(browser.run("return document.cookie").await, "", "no script can read it");
     browser.client.delete_all_cookies().await.unwrap();
-    click(&browser, "main form[action='/ui/held/retry'] button").await;
+    click(&browser, "main form[action='/ui/held/decide'] button[value=retry]").await;
     is_at(&browser, "/ui/sign-in").await;
     assert_eq!((world.held().await.len(), due().await), (1, 0));
 
@@ -211,6 +213,65 @@ async fn a_forged_form_and_an_expired_session_change_nothing(pool: PgPool) {
     let changed = if value.ends_with('0') { "1" } else { "0" };
     plain.cookies.insert(name, format!("{}{changed}", &value[..value.len() - 1]));
     assert_eq!(plain.get("/ui/held").await.header("location"), Some("/ui/sign-in"));
+    browser.end().await;
+    daemon.stop().await.1.unwrap();
+}
+
+/// The form of a contact in a list.
+fn form_of(id: i64) -> String {
+    format!("form:has(input[name=id][value='{id}'])")
+}
+
+#[sqlx::test]
+#[ignore = "needs Chromium: tests/browser.test runs this"]
+async fn each_decision_has_its_effect_and_every_name_stays_text(pool: PgPool) {
+    let world = world(pool).await;
+    let daemon = started(&world).await;
+    let names = ["Ζωή Παπά", "محمد علي", "李雷", "<b id=bold>Ann</b>"];
+    let ids = hold(&world, &daemon, names.len()).await;
+    let mut twins = Vec::new();
+    let mut held = world.held().await;
+    held.sort_by_key(|held| held.keap_contact_id);
+    for (held, name) in held.into_iter().zip(names) {
+        world.intercom.edit(&held.candidates[0], |user| user.name = Some(name.into()));
+        twins.push(held.candidates);
+    }
+    let browser = Chromium::start().await;
+    signed_in(&browser, &daemon).await;
+    let open = async |at: usize| {
+        browser.goto(&url(&daemon, &format!("/ui/held/contact?id={}", ids[at]))).await;
+        let shown = browser.find("main").await.text().await.unwrap();
+        assert!(shown.contains(names[at]), "{}: {shown}", names[at]);
+        assert_eq!(browser.run("return document.querySelector('#bold')").await, Value::Null);
+    };
+
+    // Use one of the candidates.
+    open(0).await;
+    let chosen = &twins[0][0];
+    click(&browser, &format!("form:has(input[value='{chosen}']) button[value=use]")).await;
+    browser.until("it is decided", "return location.search.includes('decision=use')").await;
+    until("it is linked", async || world.last_action(ids[0]).await == "linked").await;
+    assert_eq!(&world.user(ids[0]).id, chosen);
+
+    // Make a new one.
+    open(1).await;
+    click(&browser, "button[value=create]").await;
+    browser.until("it is decided", "return location.search.includes('decision=create')").await;
+    until("it is created", async || world.last_action(ids[1]).await == "created").await;
+    assert!(!twins[1].contains(&world.user(ids[1]).id));
+
+    // Ignore one until it changes, and the other for good; then take that back.
+    for (at, word) in [(2, "ignore_until_changed"), (3, "ignore")] {
+        open(at).await;
+        click(&browser, &format!("button[value={word}]")).await;
+        browser.until(word, &format!("return location.search.includes('decision={word}')")).await;
+    }
+    assert!(world.held().await.is_empty(), "{:?}", world.held().await);
+    browser.goto(&url(&daemon, "/ui/held/ignored")).await;
+    click(&browser, &format!("{} button", form_of(ids[3]))).await;
+    until("it is held again", async || world.held().await.len() == 1).await;
+
+    assert_eq!(browser.console().await, Vec::<String>::new());
     browser.end().await;
     daemon.stop().await.1.unwrap();
 }

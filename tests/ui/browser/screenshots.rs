@@ -12,7 +12,7 @@ use crate::ui::pages::full;
 /// Each picture: its name, what it shows, how high it is, and whether it is dark.
 const PICTURES: [(&str, &str, u32, bool); 3] = [
     ("overview", "/ui", 1000, false),
-    ("held", "/ui/held", 700, false),
+    ("held", "/ui/held", 760, false),
     ("contact", "/ui/contacts?id=1", 900, true),
 ];
 
