@@ -128,6 +128,16 @@ impl Store {
         })
     }
 
+    /// How many contacts that have changed in Intercom are looked at now. Those that have a pace,
+    /// and those whose next attempt comes later, do not count.
+    pub async fn changed_in_intercom(&self) -> Result<i64> {
+        transaction!(self, tx, {
+            let sql = "select count(*) from contact_due
+                        where not held and looks_at_intercom and due_at <= now() and priority < $1";
+            Ok(sqlx::query_scalar(sql).bind(PACED_TURN).fetch_one(&mut **tx).await?)
+        })
+    }
+
     /// Stores what a whole poll has shown. The longest lag counts for a day.
     pub async fn watched(&self, fence: &Fence, watched: Watched) -> Result<()> {
         let lag = watched.search_lag.map(|lag| i32::try_from(lag.as_secs()).unwrap_or(i32::MAX));

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
-use tokio::sync::watch;
+use chrono::{TimeDelta, Utc};
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,8 @@ pub struct Policy {
     pub left: config::Left,
     /// Whether Intercom's values travel to Keap.
     pub direction: Direction,
+    /// How far a poll of Intercom looks back.
+    pub intercom_overlap: TimeDelta,
     /// The largest share of the linked contacts that differs in Intercom, or leaves the scope,
     /// without a person.
     pub brake_percent: i64,
@@ -84,6 +86,8 @@ pub struct Board {
     /// How often contacts that nobody waits for are written to Keap.
     pub pace: Pace,
     pub search_lag: SearchLag,
+    /// Locked while Intercom's list of changes is read: its place moves by one poll at a time.
+    pub intercom_poll: Mutex<()>,
     /// Wakes the lanes for requests that other processes store.
     pub requests: Arc<Requests>,
     /// What came of everything since the start, as it is recorded.
@@ -101,6 +105,7 @@ impl Default for Board {
             create_tag: CreateTag::default(),
             pace: Pace::default(),
             search_lag: SearchLag::default(),
+            intercom_poll: Mutex::default(),
             requests: Arc::default(),
             progress: watch::Sender::new(Counts::default()),
         }

@@ -50,7 +50,7 @@ pub async fn run_while(
             preview_ids(context, &ids, (compare, &mut users), &mut total, &mut show).await?;
             return Ok(total);
         }
-        Scope::Changed { .. } => match context.store.cursor(Feed::Changed).await? {
+        Scope::Changed => match context.store.cursor(Feed::Changed).await? {
             Some(cursor) => Some(cursor.settled + TimeDelta::milliseconds(1)),
             None if context.policy.everything_first() => None,
             // The first poll would only store Keap's newest stamp.

@@ -37,7 +37,7 @@ impl Users {
             Scope::Ids(_) => return Ok(Self { are_named: true, ..users }),
             Scope::Since(_) => return Ok(users),
             Scope::All => None,
-            Scope::Changed { overlap } => match next_poll_begins(context, *overlap).await? {
+            Scope::Changed => match next_poll_begins(context).await? {
                 Some(since) => Some(since),
                 // The first poll compares nobody.
                 None => return Ok(users),

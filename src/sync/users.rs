@@ -4,6 +4,8 @@
 //! A list says who has changed. What has changed, only a read by id says: the index behind the list
 //! is minutes behind, and may still show a contact as it was before our own write.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
@@ -33,17 +35,28 @@ pub struct UsersWalk {
     pub changed: usize,
 }
 
-/// Polls the users that changed last. It reads back to where the last whole poll began, and
-/// `overlap` further. A quiet poll is one call.
+/// Polls the users that changed last. It reads back to where the last whole poll began, and the
+/// overlap further. A quiet poll is one call.
 ///
 /// The first poll only stores where the next one begins: an audit compares everybody once.
-pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<UsersWalk, Halt> {
+pub async fn poll_changed(context: &Context) -> Result<UsersWalk, Halt> {
+    poll(context, || ()).await
+}
+
+/// The same in the lane of walks, which says with each page that it works.
+pub(super) async fn poll_in_lane(context: &Context) -> Result<UsersWalk, Halt> {
+    poll(context, || context.board.heartbeat.beat(Lane::Bulk, Duration::ZERO)).await
+}
+
+async fn poll(context: &Context, on_page: impl Fn()) -> Result<UsersWalk, Halt> {
+    let _alone = context.board.intercom_poll.lock().await;
     let store = &context.store;
     let before = store.intercom_cursor(IntercomFeed::Changed).await?;
-    let until = before.position.map(|position| position - kept_overlap(overlap, &before));
+    let until = before.position.map(|position| position - kept_overlap(context, &before));
     let (mut walk, mut newest, mut from) = (UsersWalk::default(), before.position, None);
     let mut watched = Watched::default();
     for _ in 0..MOST_PAGES {
+        on_page();
         let mut page = read(context, UserOrder::NewestFirst, from.as_deref()).await?;
         let stamps = || page.users.iter().filter_map(updated_at);
         watched.search_lag =
@@ -95,9 +108,9 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
 }
 
 /// How far a poll looks back: at least three times as long as the list has taken to show a write.
-fn kept_overlap(overlap: TimeDelta, cursor: &IntercomCursor) -> TimeDelta {
+fn kept_overlap(context: &Context, cursor: &IntercomCursor) -> TimeDelta {
     let lag = TimeDelta::seconds(cursor.search_lag_seconds.unwrap_or_default().into());
-    overlap.max((lag * 3).min(LONGEST_OVERLAP))
+    context.policy.intercom_overlap.max((lag * 3).min(LONGEST_OVERLAP))
 }
 
 /// The turns of contacts that have changed a moment ago. A person's edit is written at once. Where
@@ -170,12 +183,9 @@ pub async fn compare_all(
 }
 
 /// Where the next poll would begin; `None` before the first one, which compares nobody.
-pub async fn next_poll_begins(
-    context: &Context,
-    overlap: TimeDelta,
-) -> Result<Option<DateTime<Utc>>, Halt> {
+pub async fn next_poll_begins(context: &Context) -> Result<Option<DateTime<Utc>>, Halt> {
     let before = context.store.intercom_cursor(IntercomFeed::Changed).await?;
-    Ok(before.position.map(|position| position - kept_overlap(overlap, &before)))
+    Ok(before.position.map(|position| position - kept_overlap(context, &before)))
 }
 
 /// Takes a contact as a notification of Intercom shows it. True if it is stored as due. It costs no

@@ -9,7 +9,7 @@ use keap_intercom_sync::sync::users;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{OVERLAP, Stage};
+use super::Stage;
 use crate::process::command;
 use crate::sim::people::{Shape, invented};
 
@@ -113,14 +113,14 @@ async fn a_list_that_shows_our_writes_late_makes_polls_look_back_further(pool: P
     keap.set_custom(stage.id, stage.plan, "silver");
     stage.worker.sync().await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    Box::pin(users::poll_changed(context, OVERLAP)).await.unwrap();
+    Box::pin(users::poll_changed(context)).await.unwrap();
     let lag = stage.worker.store.two_way().await.unwrap().search_lag.unwrap();
     assert!(lag >= Duration::from_secs(1), "{lag:?}");
 
     // A lag of ten minutes: half an hour back, instead of a quarter.
     stage.set("update intercom_cursor set search_lag_seconds = 600 where feed = 'changed'").await;
     let position = stage.worker.store.two_way().await.unwrap().position.unwrap();
-    let begins = users::next_poll_begins(context, OVERLAP).await.unwrap().unwrap();
+    let begins = users::next_poll_begins(context).await.unwrap().unwrap();
     assert_eq!(position - begins, TimeDelta::minutes(30));
 }
 

@@ -1,7 +1,5 @@
 //! `sync --dry-run`: decides and prints, and writes nothing.
 
-use chrono::TimeDelta;
-
 use super::args::SyncArgs;
 use super::previews::Previews;
 use super::to_keap::ToKeapCounts;
@@ -20,8 +18,7 @@ pub(super) async fn dry_run(context: &Context, settings: &Settings, args: &SyncA
     let (counts, stopped) = if args.sweep {
         sweep(context, args, &mut previews).await
     } else {
-        let overlap = TimeDelta::from_std(settings.intercom_to_keap.overlap);
-        contacts(context, args, overlap.unwrap_or_default(), &mut previews).await
+        contacts(context, args, &mut previews).await
     };
     let limits = context.keap.remote().headroom();
     let limits = limits.iter().map(|limit| (limit.name.as_str(), limit.limit, limit.available));
@@ -40,11 +37,10 @@ pub(super) async fn dry_run(context: &Context, settings: &Settings, args: &SyncA
 async fn contacts(
     context: &Context,
     args: &SyncArgs,
-    overlap: TimeDelta,
     previews: &mut Previews,
 ) -> (Counts, Option<String>) {
     let scope = match (args.ids.as_slice(), args.changed, args.since) {
-        ([], true, _) => Scope::Changed { overlap },
+        ([], true, _) => Scope::Changed,
         ([], false, Some(since)) => Scope::Since(since),
         ([], false, None) => Scope::All,
         (ids, ..) => Scope::Ids(ids.to_vec()),
