@@ -12,7 +12,10 @@ mod troubles;
 pub mod words;
 
 pub use contact::{Fact, Story};
-pub use keap_queue::{DayQuota, KeapQueue, Rates, SecondDirection, calls_of, time_for};
+pub use keap_queue::{
+    CALLS_OF_A_CREATE, DayQuota, KeapQueue, Rates, SecondDirection, calls_of, time_for,
+    time_to_create,
+};
 pub use run::{came_of, outcomes_of, scope_of};
 pub use status::{PartStates, Status, is_counted, lag_seconds};
 pub use to_keap::misses_notifications;

@@ -1,5 +1,6 @@
 //! Newcomers: users of Intercom without a link, who are looked at in their turn (`intercom_due`).
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -279,6 +280,26 @@ impl Store {
             since: row.waits_since.unwrap_or(row.created_at),
         });
         Ok(held.collect())
+    }
+
+    /// Those of these users that nobody has linked, that never had a contact which is gone, and that
+    /// do not wait for anything but their turn.
+    pub async fn not_in_keap(&self, ids: &[IntercomId]) -> Result<HashSet<IntercomId>> {
+        let rows: Vec<String> = transaction!(self, tx, {
+            Ok(sqlx::query_scalar(
+                "select asked.user_id from unnest($1::text[]) as asked (user_id)
+                  where not exists (select from contact_link where intercom_contact_id = asked.user_id)
+                    and not exists (select from former_link where intercom_contact_id = asked.user_id)
+                    and not exists (select from intercom_due where intercom_contact_id = asked.user_id and code <> $2)
+                    and not exists (select from contact_intent
+                                     where intercom_contact_id = asked.user_id and keap_id_made is not null)",
+            )
+            .bind(ids.iter().map(IntercomId::as_str).collect::<Vec<_>>())
+            .bind(NOT_TAGGED)
+            .fetch_all(&mut **tx)
+            .await?)
+        })?;
+        Ok(rows.into_iter().filter_map(IntercomId::new).collect())
     }
 
     /// Whether nothing is stored of a user, and nothing is under way for it: it is not linked, and

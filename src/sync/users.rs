@@ -149,12 +149,22 @@ pub(super) async fn next_page(context: &Context, from: Option<&str>) -> Result<W
     Ok(WalkedPage { seen, differ, next })
 }
 
+/// How a user stands that a list has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has no link.
+    Unlinked,
+    /// It shows what was settled with this contact.
+    Same(KeapId),
+    Differs(KeapId),
+}
+
 /// Compares users and changes nothing: those that have changed since a time, or all. `show` is told
-/// each linked contact that differs.
+/// each of them.
 pub async fn compare_all(
     context: &Context,
     since: Option<DateTime<Utc>>,
-    mut show: impl FnMut(KeapId, &Candidate),
+    mut show: impl FnMut(&Candidate, Standing),
 ) -> Result<UsersWalk, Halt> {
     let order = if since.is_some() { UserOrder::NewestFirst } else { UserOrder::AsCreated };
     let (mut walk, mut from) = (UsersWalk::default(), None::<String>);
@@ -162,14 +172,14 @@ pub async fn compare_all(
         let page = read(context, order, from.as_deref()).await?;
         let linked = linked(context, &page).await?;
         for user in &page.users {
-            let Some((_, keap, compared)) = linked.iter().find(|(id, ..)| *id == user.id) else {
-                continue;
+            let standing = match linked.iter().find(|(id, ..)| *id == user.id) {
+                None => Standing::Unlinked,
+                Some((_, keap, Compared::Changed(_))) => Standing::Differs(*keap),
+                Some((_, keap, _)) => Standing::Same(*keap),
             };
-            walk.compared += 1;
-            if matches!(compared, Compared::Changed(_)) {
-                walk.changed += 1;
-                show(*keap, user);
-            }
+            walk.compared += usize::from(standing != Standing::Unlinked);
+            walk.changed += usize::from(matches!(standing, Standing::Differs(_)));
+            show(user, standing);
         }
         let mut stamps = page.users.iter().filter_map(updated_at);
         let is_at_end = since.is_some_and(|since| stamps.any(|at| at < since));

@@ -6,11 +6,14 @@ use serde_json::json;
 use crate::commands::look::count;
 use crate::commands::{Ended, NOTHING_DONE, SOME_FAILED, WELL, exit};
 use crate::sync::Context;
-use crate::sync::users::compare_all;
+use crate::sync::users::{Standing, compare_all};
 
 pub(super) async fn audit(context: &Context, is_json: bool) -> Ended {
     let mut differ = Vec::new();
-    let walked = compare_all(context, None, |keap, user| {
+    let walked = compare_all(context, None, |user, standing| {
+        let Standing::Differs(keap) = standing else {
+            return;
+        };
         let intercom = &user.id;
         if is_json {
             differ.push(

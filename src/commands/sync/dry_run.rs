@@ -2,12 +2,13 @@
 
 use super::args::SyncArgs;
 use super::previews::Previews;
-use super::to_keap::ToKeapCounts;
+use super::to_keap::{Created, ToKeapCounts};
 use crate::app;
 use crate::commands::{Ended, NOTHING_DONE, SOME_FAILED, WELL, exit};
 use crate::config::Settings;
 use crate::feed::Counts;
 use crate::report::DayQuota;
+use crate::sync::dry_run::Foretold;
 use crate::sync::preview::Scope;
 use crate::sync::{Context, dry_run, dry_sweep};
 
@@ -48,7 +49,12 @@ async fn contacts(
     let shown =
         dry_run::run_while(context, scope, args.verbose, |preview| previews.print(&preview));
     match shown.await {
-        Ok(counts) => (counts, None),
+        Ok(Foretold { counts, created }) => {
+            if let Some(users) = created {
+                previews.creates(Created { users, brake: context.policy.creating.most });
+            }
+            (counts, None)
+        }
         Err(halt) => (Counts::default(), Some(halt.to_string())),
     }
 }

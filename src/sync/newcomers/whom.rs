@@ -10,7 +10,7 @@ use crate::sync::result::Halt;
 
 /// Whether a user has the tag that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tagged {
+pub(super) enum Tagged {
     Yes,
     No,
     /// Intercom does not show all of its tags here.
@@ -66,7 +66,7 @@ pub(super) fn is_wanted(context: &Context, user: &Candidate) -> bool {
         && user.address().is_some_and(|email| excluded.iter().all(|one| one != email.domain()))
 }
 
-fn tagged(context: &Context, user: &Candidate, tag: Option<&Tag>) -> Tagged {
+pub(super) fn tagged(context: &Context, user: &Candidate, tag: Option<&Tag>) -> Tagged {
     if context.policy.creating.whom != CreateInKeap::Tagged {
         return Tagged::Yes;
     }
@@ -97,7 +97,7 @@ async fn tags_of(context: &Context, lane: Lane, id: &IntercomId) -> Result<Vec<S
 }
 
 /// The tag that a user needs. It costs a call now and then, if one is needed.
-async fn tag_of(context: &Context, lane: Lane) -> Result<Tag, Halt> {
+pub(super) async fn tag_of(context: &Context, lane: Lane) -> Result<Tag, Halt> {
     if context.policy.creating.whom != CreateInKeap::Tagged {
         return Ok(Tag::Missing);
     }
