@@ -144,7 +144,7 @@ async fn the_command_lists_what_differs_and_repairs_it_when_asked(pool: PgPool) 
     let ended = run(&["sync", "--audit", "--json"]).await.expect(1);
     let told: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     let differ = json!([{ "keapContactId": id, "intercomContactId": user }]);
-    assert_eq!(told, json!({ "compared": 1, "differ": differ }));
+    assert_eq!(told, json!({ "compared": 1, "differ": differ, "missing": [] }));
     assert_eq!(world.keap.count("write"), 0);
 
     run(&["sync", "--audit", "--repair"]).await.expect(0);
