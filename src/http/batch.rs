@@ -26,7 +26,7 @@ use crate::contact::KeapId;
 use crate::feed::DueReason;
 
 /// The most contacts that one batch may name.
-const MAX_BATCH_CONTACTS: usize = 1000;
+pub(super) const MAX_BATCH_CONTACTS: usize = 1000;
 
 /// The contacts to sync.
 #[derive(Debug, Deserialize, ToSchema)]

@@ -1,4 +1,5 @@
-//! `/ui/held`: the contacts that need a person, by reason, and the buttons that try them again.
+//! `/ui/held`: the contacts and users that need a person, by reason, and the buttons that try them
+//! again.
 
 use std::sync::Arc;
 
@@ -13,13 +14,14 @@ use super::frame::{Frame, Place, page};
 use super::sessions::Session;
 use crate::contact::KeapId;
 use crate::http::code::Code;
-use crate::http::held::retry_of;
-use crate::http::list::{self, After, DEFAULT_LIMIT};
+use crate::http::held::{Named, ReasonCount, Shown, reasons, retry_of};
+use crate::http::held_users::UserKey;
+use crate::http::list::DEFAULT_LIMIT;
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::outcome::HoldReason;
 use crate::report::words::{count, stamp};
-use crate::store::Held;
+use crate::store::{Held, HeldNewcomer};
 
 /// Contacts of each reason, where all reasons are shown.
 const OF_EACH_REASON: i64 = 20;
@@ -42,7 +44,20 @@ impl From<Held> for HeldRow {
     }
 }
 
-/// The contacts of one reason.
+/// A user of Intercom without a contact in Keap.
+struct UserRow {
+    id: String,
+    since: String,
+    reason: String,
+}
+
+impl From<HeldNewcomer> for UserRow {
+    fn from(user: HeldNewcomer) -> Self {
+        Self { id: user.intercom_contact_id, since: stamp(user.since), reason: user.reason }
+    }
+}
+
+/// The contacts and users of one reason.
 struct Group {
     code: String,
     total: String,
@@ -51,6 +66,9 @@ struct Group {
     rows: Vec<HeldRow>,
     /// The key of the next contacts of this reason.
     next: Option<String>,
+    users: Vec<UserRow>,
+    /// The key of the next users of this reason.
+    next_users: Option<String>,
 }
 
 #[derive(Template)]
@@ -71,13 +89,13 @@ pub(super) async fn held(
 ) -> Result<Response, Problem> {
     let query = Fields::read(query.unwrap_or_default().as_bytes());
     let only = query.word("reason")?.map(str::to_owned);
-    let after = query.get("after").map(After::<i64>::read).transpose()?;
     let retried: Option<i64> = query.parsed("retried")?;
     let limit = if only.is_some() { DEFAULT_LIMIT } else { OF_EACH_REASON };
+    let shown = Shown::read(query.get("after"), query.get("afterUsers"), limit)?;
     let mut groups = Vec::new();
-    for (code, total) in state.store.held_by_reason().await? {
-        if only.as_ref().is_none_or(|only| *only == code) {
-            groups.push(group(&state, code, total, after, limit).await?);
+    for counted in reasons(&state).await? {
+        if only.as_ref().is_none_or(|only| *only == counted.code) {
+            groups.push(group(&state, counted, &shown).await?);
         }
     }
     page(&HeldPage {
@@ -97,26 +115,27 @@ pub(super) async fn held(
 
 async fn group(
     state: &HttpState,
-    code: String,
-    total: i64,
-    after: Option<After<i64>>,
-    limit: i64,
+    ReasonCount { code, contacts, users }: ReasonCount,
+    shown: &Shown,
 ) -> Result<Group, Problem> {
-    let after = after.map(|after| (after.at, after.id));
-    let mut held = state.store.held_after(Some(&code), after, Some(limit + 1)).await?;
-    let next = list::next(&mut held, limit, |one| After::text(one.since, &one.keap_contact_id));
+    let (held, next) = shown.contacts(state, Some(&code)).await?;
+    let (waiting, next_users) = shown.users(state, Some(&code)).await?;
     let reason = HoldReason::of_code(&code);
+    let totals = [(contacts, "contact"), (users, "user")].into_iter();
+    let totals = totals.filter(|(total, _)| *total > 0).map(|(total, what)| count(total, what));
     Ok(Group {
-        total: count(total, "contact"),
+        total: totals.collect::<Vec<_>>().join(" and "),
         meaning: reason.as_ref().map(HoldReason::meaning).unwrap_or_default(),
         remedy: reason.as_ref().map(HoldReason::remedy).unwrap_or_default(),
         rows: held.into_iter().map(HeldRow::from).collect(),
         next,
+        users: waiting.into_iter().map(UserRow::from).collect(),
+        next_users,
         code,
     })
 }
 
-/// Makes one contact due again, or all of a reason.
+/// Makes one contact or user due again, or all of a reason.
 pub(super) async fn retry(
     State(state): State<Arc<HttpState>>,
     Extension(session): Extension<Session>,
@@ -124,13 +143,18 @@ pub(super) async fn retry(
 ) -> Result<Response, Problem> {
     let fields = Fields::of_session(&state.entrance, session, &body)?;
     let id: Option<KeapId> = fields.parsed("id")?;
-    let retried = match (id, fields.word("reason")?) {
-        (Some(id), None) => retry_of(&state, Some(&[id]), None).await?,
+    let user: Option<UserKey> = fields.parsed("user")?;
+    let named = (id.is_some() || user.is_some()).then(|| Named {
+        contacts: id.into_iter().collect(),
+        users: user.into_iter().map(|user| user.0).collect(),
+    });
+    let (contacts, users) = match (named, fields.word("reason")?) {
+        (Some(named), None) => retry_of(&state, Some(&named), None).await?,
         (None, Some(reason)) => retry_of(&state, None, Some(reason)).await?,
         _ => {
             let why = "the form names no contact and no reason";
             return Err(Problem::new(Code::InvalidBody, why));
         }
     };
-    Ok(see_other(&format!("/ui/held?retried={}", retried.len())))
+    Ok(see_other(&format!("/ui/held?retried={}", contacts.len() + users.len())))
 }
