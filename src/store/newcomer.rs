@@ -157,7 +157,7 @@ impl Store {
     /// Stores a newcomer that a notification names.
     pub async fn hint_newcomer(&self, row: &NewcomerRow) -> Result<()> {
         transaction!(self, tx, {
-            put(tx, std::slice::from_ref(row), DueReason::Webhook).await?;
+            put(tx, std::slice::from_ref(row), DueReason::Webhook, None).await?;
             announce(tx, Request::Due).await
         })
     }
@@ -315,7 +315,12 @@ impl Store {
 
 /// Stores users that a list has shown. Those with a link, those whose contact is gone from Keap and
 /// those that have just got one are none. Removes the rows of those that have a link by now.
-pub(super) async fn put_listed(tx: &mut Transaction, rows: &[NewcomerRow]) -> Result<()> {
+/// `run`: the audit that has read the list.
+pub(super) async fn put_listed(
+    tx: &mut Transaction,
+    rows: &[NewcomerRow],
+    run: Option<Uuid>,
+) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -326,27 +331,32 @@ pub(super) async fn put_listed(tx: &mut Transaction, rows: &[NewcomerRow]) -> Re
     .bind(IN_KEAP)
     .execute(&mut **tx)
     .await?;
-    if put(tx, rows, DueReason::Again).await? > 0 {
+    if put(tx, rows, DueReason::Again, run).await? > 0 {
         announce(tx, Request::Run).await?;
     }
     Ok(())
 }
 
-/// Stores users that may be newcomers. Returns how many have their turn by it.
-async fn put(tx: &mut Transaction, rows: &[NewcomerRow], reason: DueReason) -> Result<u64> {
+/// Stores users that may be newcomers. `run`: the audit that has found them. Returns how many have their turn by it.
+async fn put(
+    tx: &mut Transaction,
+    rows: &[NewcomerRow],
+    reason: DueReason,
+    run: Option<Uuid>,
+) -> Result<u64> {
     let mut rows: Vec<&NewcomerRow> = rows.iter().collect();
     rows.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     rows.dedup_by(|one, other| one.id == other.id);
     let stored = sqlx::query(
-        "insert into intercom_due as due (intercom_contact_id, sighting, reason, priority)
-         select id, sighting, $3, $4 from unnest($1::text[], $2::bytea[]) as new (id, sighting)
+        "insert into intercom_due as due (intercom_contact_id, sighting, reason, priority, run_id)
+         select id, sighting, $3, $4, $5 from unnest($1::text[], $2::bytea[]) as new (id, sighting)
           where not exists (select from contact_link link where link.intercom_contact_id = new.id)
             and not exists (select from former_link former where former.intercom_contact_id = new.id)
             and not exists (select from contact_intent intent
                              where intent.intercom_contact_id = new.id and intent.keap_id_made is not null)
          on conflict (intercom_contact_id) do update
             set sighting = excluded.sighting, version = due.version + 1, attempts = 0, not_before = now(), code = null, about = null,
-                waits_since = null, detail = null, priority = least(due.priority, excluded.priority), updated_at = now(),
+                waits_since = null, detail = null, run_id = excluded.run_id, priority = least(due.priority, excluded.priority), updated_at = now(),
                 reason = case when excluded.priority < due.priority then excluded.reason else due.reason end
           where due.sighting is distinct from excluded.sighting",
     )
@@ -354,6 +364,7 @@ async fn put(tx: &mut Transaction, rows: &[NewcomerRow], reason: DueReason) -> R
     .bind(rows.iter().map(|row| row.sighting.as_bytes().to_vec()).collect::<Vec<_>>())
     .bind(reason.as_str())
     .bind(reason.priority())
+    .bind(run)
     .execute(&mut **tx)
     .await?;
     Ok(stored.rows_affected())
@@ -399,7 +410,7 @@ pub(super) async fn make_due(
         due::put_requests(tx, &[keap], DueReason::Manual).await?;
     }
     let changed = ChangedInIntercom { now: vec![keap], ..ChangedInIntercom::default() };
-    due::put_changed_in_intercom(tx, &changed).await
+    due::put_changed_in_intercom(tx, &changed, None).await
 }
 
 pub(super) async fn remove(tx: &mut Transaction, newcomer: &Newcomer) -> Result<()> {

@@ -84,7 +84,10 @@ pub async fn run_while(
     // They have changed in Intercom only.
     let rest = users.rest();
     preview_ids(context, &rest, (compare, &mut users), &mut total, &mut show).await?;
-    Ok(Foretold { counts: total, created: users.created(context).await? })
+    let created = users.created(context).await?;
+    let number = created.as_ref().map_or(0, Vec::len);
+    total.created_in_keap = i64::try_from(number).unwrap_or(i64::MAX);
+    Ok(Foretold { counts: total, created })
 }
 
 /// False: nobody looks at the previews any more.
@@ -138,6 +141,7 @@ async fn preview_rows(
 fn count(total: &mut Counts, preview: Preview, show: &mut impl FnMut(Preview) -> bool) -> bool {
     total.seen += 1;
     total.add(&Counts::of(preview.action));
+    total.conflicts += i64::from(!preview.conflicts.is_empty());
     show(preview)
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::context::Context;
 use super::newcomers;
@@ -88,7 +89,7 @@ async fn poll(context: &Context, on_page: impl Fn()) -> Result<UsersWalk, Halt> 
         };
         let cursor = Some((IntercomFeed::Changed, &cursor));
         let Found { changed, settled, newcomers } = found;
-        let seen = SeenUsers { changed: turns(context, &changed), settled, newcomers };
+        let seen = SeenUsers { changed: turns(context, &changed), settled, newcomers, run: None };
         store.record_users(&context.fence()?, &seen, cursor).await?;
         for sight in &changed {
             sight.note(context);
@@ -133,12 +134,16 @@ pub(super) struct WalkedPage {
     pub next: Option<String>,
 }
 
-/// The next page of a walk over all users. What is settled by it is stored.
-pub(super) async fn next_page(context: &Context, from: Option<&str>) -> Result<WalkedPage, Halt> {
+/// The next page of the walk of a run over all users. What is settled by it is stored.
+pub(super) async fn next_page(
+    context: &Context,
+    run: Uuid,
+    from: Option<&str>,
+) -> Result<WalkedPage, Halt> {
     let page = read(context, UserOrder::AsCreated, from).await?;
     let (found, seen) = compare_page(context, &page).await?;
     let Found { changed, settled, newcomers } = found;
-    let stored = SeenUsers { settled, newcomers, ..SeenUsers::default() };
+    let stored = SeenUsers { settled, newcomers, run: Some(run), ..SeenUsers::default() };
     context.store.record_users(&context.fence()?, &stored, None).await?;
     let next = page.next.filter(|next| Some(next.as_str()) != from);
     let mut differ = ChangedInIntercom::default();

@@ -1,5 +1,6 @@
 //! What an operator sets and sees: settings, commands and HTTP.
 
+use keap_intercom_sync::feed::RunReason;
 use serde_json::json;
 use sqlx::PgPool;
 
@@ -140,6 +141,20 @@ async fn users_that_need_a_person_stand_in_the_api_and_are_tried_again_by_it(poo
         assert_eq!(reply.status, 400, "{wrong}");
     }
     daemon.stop().await.1.unwrap();
+}
+
+#[sqlx::test]
+async fn the_run_of_an_audit_counts_who_was_created_because_of_it(pool: PgPool) {
+    let stage = stage(pool, |_| {}).await;
+    let user = stage.add_bob();
+    let run = stage.audit(RunReason::Schedule).await;
+    stage.worker.sync().await;
+    stage.worker.sync().await;
+    stage.linked_once(BOB, &user).await;
+    let run = stage.worker.store.run(run.id).await.unwrap().unwrap();
+    assert_eq!(run.counts.created_in_keap, 1);
+    let told = command(&stage.world, &["runs", &run.id.to_string()]).await.expect(0).stdout;
+    assert!(told.contains("1 created in Keap"), "{told}");
 }
 
 /// Nothing is polled but at the start.
