@@ -140,7 +140,13 @@ const OTHER_CALLS_A_DAY: i64 = 3_000;
 pub fn kept_calls(limit: i64, reserve_percent: u32, day_left: i64) -> i64 {
     let reserve = limit * i64::from(reserve_percent) / 100;
     let others = OTHER_CALLS_A_DAY.min((limit - reserve) / 2);
-    reserve + others * day_left / DAY_SECONDS
+    (reserve + others * day_left / DAY_SECONDS).max(kept_for_opt_outs(limit))
+}
+
+/// The calls of Keap's day that are for opt-outs alone: whoever unsubscribes must not wait until
+/// midnight.
+pub fn kept_for_opt_outs(limit: i64) -> i64 {
+    (limit / 100).min(300)
 }
 
 pub const DAY_SECONDS: i64 = 86_400;

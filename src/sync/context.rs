@@ -19,7 +19,7 @@ use super::search_lag::SearchLag;
 use super::under_way::UnderWay;
 use crate::config::{self, FirstRun};
 use crate::contact::{DigestKey, FieldOrder};
-use crate::feed::{Counts, Lane};
+use crate::feed::{Counts, Lane, kept_for_opt_outs};
 use crate::intercom::IntercomClient;
 use crate::keap::KeapClient;
 use crate::store::{Fence, HeldLease, Store};
@@ -190,6 +190,14 @@ impl Context {
     /// Whether Keap's day has calls left for writes that nobody waits for.
     pub fn has_calls_for_paced(&self) -> bool {
         self.board.pace.has_calls(&self.keap.remote().headroom(), Utc::now())
+    }
+
+    /// Whether Keap's day has calls left for others than opt-outs.
+    pub fn has_calls_beside_opt_outs(&self) -> bool {
+        let travels = self.policy.direction.to_keap && self.fields.has_consent_to_keap();
+        let headroom = self.keap.remote().headroom();
+        let mut of_a_day = headroom.iter().filter(|limit| limit.name.ends_with("per day"));
+        !travels || of_a_day.all(|day| day.available > kept_for_opt_outs(day.limit))
     }
 
     /// Waits until Intercom takes calls. Until then nothing is read from Keap, because Keap counts
