@@ -11,7 +11,7 @@ use super::claims::{Claims, OpenPage};
 use super::doubt::Doubt;
 use super::heartbeat::Heartbeat;
 use super::merge::Direction;
-use super::newcomers::{CreateTag, Creating};
+use super::newcomers::Creating;
 use super::noticed::Noticed;
 use super::pace::Pace;
 use super::result::Halt;
@@ -81,8 +81,6 @@ pub struct Board {
     pub doubt: Arc<Doubt>,
     /// Changes in Intercom that are stored as due.
     pub noticed: Noticed,
-    /// The tag of the users that are brought into Keap.
-    pub create_tag: CreateTag,
     /// How often contacts that nobody waits for are written to Keap.
     pub pace: Pace,
     pub search_lag: SearchLag,
@@ -102,7 +100,6 @@ impl Default for Board {
             heartbeat: Heartbeat::default(),
             doubt: Arc::default(),
             noticed: Noticed::default(),
-            create_tag: CreateTag::default(),
             pace: Pace::default(),
             search_lag: SearchLag::default(),
             intercom_poll: Mutex::default(),

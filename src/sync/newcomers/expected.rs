@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use super::creating::Tag;
 use super::whom::{Tagged, has_tag, is_wanted, tag_of, tagged};
 use crate::contact::{Candidate, Digest, IntercomId};
 use crate::feed::Lane;
+use crate::intercom::NamedTag;
 use crate::sync::context::Context;
 use crate::sync::result::Halt;
 
@@ -15,7 +15,7 @@ const AT_ONCE: usize = 1_000;
 
 /// Users without a link that the settings want. Of several with one address, the first is created.
 pub(in crate::sync) struct Expected {
-    tag: Tag,
+    tag: NamedTag,
     users: HashMap<Digest, User>,
 }
 

@@ -9,7 +9,6 @@ mod look;
 mod made;
 mod whom;
 
-pub(super) use creating::CreateTag;
 pub(super) use expected::Expected;
 pub(super) use look::step;
 pub(super) use made::{Wanted, users_of};
