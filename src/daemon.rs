@@ -370,7 +370,7 @@ fn second_direction(
         line: settings.schedule.as_str(),
         trigger: Arc::clone(&trigger),
     };
-    (Some(users::Schedule { poll: trigger, overlap: settings.overlap, bulk }), vec![line])
+    (Some(users::Schedule { poll: trigger, bulk }), vec![line])
 }
 
 /// The state of a remote, in the words of the HTTP surface.

@@ -140,7 +140,13 @@ const OTHER_CALLS_A_DAY: i64 = 3_000;
 pub fn kept_calls(limit: i64, reserve_percent: u32, day_left: i64) -> i64 {
     let reserve = limit * i64::from(reserve_percent) / 100;
     let others = OTHER_CALLS_A_DAY.min((limit - reserve) / 2);
-    reserve + others * day_left / DAY_SECONDS
+    (reserve + others * day_left / DAY_SECONDS).max(kept_for_opt_outs(limit))
+}
+
+/// The calls of Keap's day that are for opt-outs alone: whoever unsubscribes must not wait until
+/// midnight.
+pub fn kept_for_opt_outs(limit: i64) -> i64 {
+    (limit / 100).min(300)
 }
 
 pub const DAY_SECONDS: i64 = 86_400;
@@ -278,6 +284,8 @@ pub struct Counts {
     pub created: i64,
     pub linked: i64,
     pub updated: i64,
+    /// They got their owner's value back in Intercom.
+    pub restored: i64,
     pub unchanged: i64,
     pub skipped: i64,
     pub held: i64,
@@ -288,6 +296,10 @@ pub struct Counts {
     pub unlinked: i64,
     /// A sweep or an audit found them after every poll had missed them. They became due.
     pub late: i64,
+    /// They have a field that was edited on both sides. They count among the others, too.
+    pub conflicts: i64,
+    /// They were made in Keap for users of Intercom.
+    pub created_in_keap: i64,
     pub keap_calls: i64,
     pub intercom_calls: i64,
 }
@@ -299,7 +311,8 @@ impl Counts {
         *match action {
             Action::Created => &mut counts.created,
             Action::Linked => &mut counts.linked,
-            Action::Updated | Action::Restored => &mut counts.updated,
+            Action::Updated => &mut counts.updated,
+            Action::Restored => &mut counts.restored,
             Action::Unchanged => &mut counts.unchanged,
             Action::Archived => &mut counts.archived,
             Action::Unlinked => &mut counts.unlinked,
@@ -316,6 +329,7 @@ impl Counts {
         self.created += other.created;
         self.linked += other.linked;
         self.updated += other.updated;
+        self.restored += other.restored;
         self.unchanged += other.unchanged;
         self.skipped += other.skipped;
         self.held += other.held;
@@ -323,6 +337,8 @@ impl Counts {
         self.archived += other.archived;
         self.unlinked += other.unlinked;
         self.late += other.late;
+        self.conflicts += other.conflicts;
+        self.created_in_keap += other.created_in_keap;
         self.keap_calls += other.keap_calls;
         self.intercom_calls += other.intercom_calls;
     }

@@ -354,6 +354,7 @@ fn minus(now: Counts, before: Counts) -> Counts {
         created: -before.created,
         linked: -before.linked,
         updated: -before.updated,
+        restored: -before.restored,
         unchanged: -before.unchanged,
         skipped: -before.skipped,
         held: -before.held,
@@ -361,6 +362,8 @@ fn minus(now: Counts, before: Counts) -> Counts {
         archived: -before.archived,
         unlinked: -before.unlinked,
         late: -before.late,
+        conflicts: -before.conflicts,
+        created_in_keap: -before.created_in_keap,
         keap_calls: -before.keap_calls,
         intercom_calls: -before.intercom_calls,
     };

@@ -88,6 +88,8 @@ impl Parts {
             matching: settings.r#match.clone(),
             left: settings.filter.left,
             direction: direction(&settings.intercom_to_keap),
+            intercom_overlap: TimeDelta::from_std(settings.intercom_to_keap.overlap)
+                .unwrap_or_default(),
             brake_percent: settings.mapping.brake_percent,
             creating: creating::creating(settings),
             poll: settings.poll.clone(),

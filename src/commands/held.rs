@@ -178,9 +178,7 @@ async fn list(store: &Store, only: Option<&str>, limit: i64) -> Ended {
 
 /// The users of Intercom without a contact in Keap that wait for a person.
 async fn newcomers(store: &Store, only: Option<&str>) -> Result<Vec<HeldNewcomer>, StoreError> {
-    let mut users = store.held_newcomers().await?;
-    users.retain(|user| only.is_none_or(|only| only == user.code));
-    Ok(users)
+    store.held_newcomers_after(only, None, None).await
 }
 
 fn show_newcomers(users: &[HeldNewcomer]) {

@@ -21,7 +21,7 @@ pub use digest::{Digest, DigestKey};
 pub use email::Email;
 pub use fields::{FieldName, FieldPlace, Fields, TooLong};
 pub use form::{Form, Reading, Value};
-pub use id::{IntercomId, KeapId, NotAKeapId};
+pub use id::{IntercomId, KeapId, NotAKeapId, NotAnIntercomId};
 pub use link::{Link, LinkState};
 pub use rule::{FieldRule, OnEmpty, Owner};
 pub use text::tidy;

@@ -26,7 +26,7 @@ use crate::contact::KeapId;
 use crate::feed::DueReason;
 
 /// The most contacts that one batch may name.
-const MAX_BATCH_CONTACTS: usize = 1000;
+pub(super) const MAX_BATCH_CONTACTS: usize = 1000;
 
 /// The contacts to sync.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -180,7 +180,11 @@ pub(super) async fn batch(
 }
 
 /// Reads ids that are given. A list that is null names nobody, and is refused.
-pub(super) fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<Value>>, D::Error> {
+pub(super) fn given<'de, T, D>(value: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
     Vec::deserialize(value).map(Some)
 }
 

@@ -103,6 +103,10 @@ fn describe_second_direction() {
         "The time until the last of them is written."
     );
     describe_gauge!(
+        "keap_intercom_sync_newcomers",
+        "Users of Intercom that wait for a contact in Keap, by what they wait for."
+    );
+    describe_gauge!(
         "keap_intercom_sync_search_lag_seconds",
         "The longest time of the last day until Intercom's list showed a write."
     );
@@ -120,6 +124,13 @@ fn set_second_direction(state: &HttpState, two_way: &TwoWay, float: impl Fn(i64)
     gauge!("keap_intercom_sync_keap_queue", "turn" => "next").set(float(queue.waiting));
     gauge!("keap_intercom_sync_keap_queue", "turn" => "paced").set(float(queue.paced));
     gauge!("keap_intercom_sync_keap_queue_seconds").set(queue.empty_in.as_secs_f64());
+    for (state, users) in [
+        ("next", two_way.newcomers),
+        ("braked", two_way.newcomers_braked),
+        ("held", two_way.newcomers_held),
+    ] {
+        gauge!("keap_intercom_sync_newcomers", "state" => state).set(float(users));
+    }
     let lag = two_way.search_lag.unwrap_or_default();
     gauge!("keap_intercom_sync_search_lag_seconds").set(lag.as_secs_f64());
     let is_missing = state.second.is_notified && misses_notifications(two_way);
@@ -182,7 +193,7 @@ fn describe() {
         "Seconds since a feed's last complete walk."
     );
     describe_gauge!("keap_intercom_sync_due", "Contacts that are due now or wait for a retry.");
-    describe_gauge!("keap_intercom_sync_held", "Contacts that wait for a person.");
+    describe_gauge!("keap_intercom_sync_held", "Contacts and users that wait for a person.");
     describe_gauge!("keap_intercom_sync_lease_held", "1 in the process that runs passes.");
     describe_gauge!("keap_intercom_sync_database_up", "1 while the database answers.");
     describe_gauge!("keap_intercom_sync_hooks", "Our subscriptions in Keap, by state.");

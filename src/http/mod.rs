@@ -9,6 +9,7 @@ mod docs;
 mod guard;
 mod health;
 mod held;
+mod held_users;
 mod json;
 mod keys;
 mod list;

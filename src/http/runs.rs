@@ -50,6 +50,8 @@ pub(super) struct CountsBody {
     created: i64,
     linked: i64,
     updated: i64,
+    /// They got their owner's value back in Intercom. Of an audit, those that it has found.
+    restored: i64,
     unchanged: i64,
     skipped: i64,
     held: i64,
@@ -57,6 +59,10 @@ pub(super) struct CountsBody {
     archived: i64,
     unlinked: i64,
     late: i64,
+    /// They have a field that was edited on both sides. They count among the others, too.
+    conflicts: i64,
+    /// They were made in Keap for users that this audit has found; also after its end.
+    created_in_keap: i64,
     keap_calls: i64,
     intercom_calls: i64,
 }
@@ -75,6 +81,7 @@ impl From<Run> for RunBody {
                 created: counts.created,
                 linked: counts.linked,
                 updated: counts.updated,
+                restored: counts.restored,
                 unchanged: counts.unchanged,
                 skipped: counts.skipped,
                 held: counts.held,
@@ -82,6 +89,8 @@ impl From<Run> for RunBody {
                 archived: counts.archived,
                 unlinked: counts.unlinked,
                 late: counts.late,
+                conflicts: counts.conflicts,
+                created_in_keap: counts.created_in_keap,
                 keap_calls: counts.keap_calls,
                 intercom_calls: counts.intercom_calls,
             },
@@ -99,7 +108,7 @@ impl From<Run> for RunBody {
     responses(
         (status = 200, description = "The run", body = RunReply, example = json!({
             "success": true, "runId": "b89b5e77-aba6-47ba-b8cf-84a078cfab29", "feed": "backfill", "reason": "manual", "state": "done", "since": null,
-            "counts": { "seen": 3, "created": 1, "linked": 0, "updated": 0, "unchanged": 2, "skipped": 0, "held": 0, "failed": 0, "archived": 0, "unlinked": 0, "late": 0, "keapCalls": 2, "intercomCalls": 2 },
+            "counts": { "seen": 3, "created": 1, "linked": 0, "updated": 0, "restored": 0, "unchanged": 2, "skipped": 0, "held": 0, "failed": 0, "archived": 0, "unlinked": 0, "late": 0, "conflicts": 0, "createdInKeap": 0, "keapCalls": 2, "intercomCalls": 2 },
             "error": null, "createdAt": "2026-11-25T04:05:54.528648Z", "finishedAt": "2026-11-25T04:05:54.560060Z" })),
         (status = 401, description = "The token is missing or wrong", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "There is no such run", body = ProblemBody, content_type = "application/problem+json"),
@@ -150,7 +159,7 @@ pub(super) struct RunsReply {
         (status = 200, description = "A page of runs", body = RunsReply, example = json!({
             "success": true, "next": "2026-11-25T04:05:54.528648Z_b89b5e77-aba6-47ba-b8cf-84a078cfab29",
             "runs": [{ "runId": "b89b5e77-aba6-47ba-b8cf-84a078cfab29", "feed": "sweep", "reason": "schedule", "state": "done", "since": null,
-                "counts": { "seen": 1040, "created": 0, "linked": 0, "updated": 0, "unchanged": 0, "skipped": 0, "held": 0, "failed": 0, "archived": 2, "unlinked": 0, "late": 0, "keapCalls": 4, "intercomCalls": 2 },
+                "counts": { "seen": 1040, "created": 0, "linked": 0, "updated": 0, "restored": 0, "unchanged": 0, "skipped": 0, "held": 0, "failed": 0, "archived": 2, "unlinked": 0, "late": 0, "conflicts": 0, "createdInKeap": 0, "keapCalls": 4, "intercomCalls": 2 },
                 "error": null, "createdAt": "2026-11-25T04:05:54.528648Z", "finishedAt": "2026-11-25T04:05:57.560060Z" }] })),
         (status = 400, description = "The query is not understood", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "The token is missing or wrong", body = ProblemBody, content_type = "application/problem+json"),

@@ -38,9 +38,15 @@ impl KnownTags {
 
     /// Whether the workspace has a tag of this name, in any case of letters.
     pub(super) fn has(&self, name: &str) -> bool {
-        let name = name.to_lowercase();
+        self.id_of(name).is_some()
+    }
+
+    /// The tag of this name, in any case of letters.
+    pub(super) fn id_of(&self, name: &str) -> Option<String> {
+        let name = name.trim().to_lowercase();
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        known.names.values().any(|known| *known == name)
+        let mut tags = known.names.iter();
+        tags.find(|(_, known)| **known == name).map(|(id, _)| id.clone())
     }
 
     /// Whether all of them were learnt within this time.

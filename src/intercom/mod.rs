@@ -25,3 +25,4 @@ pub use places::{
     Attribute, IntercomModel, LONGEST_TEXT, MOST_ATTRIBUTES, attribute_name, holds, standard_places,
 };
 pub use recent::Bystander;
+pub use tags::NamedTag;

@@ -18,11 +18,21 @@ const MOST_TAGGED: usize = 50;
 /// A removal is believed while the workspace was seen to have the tag so long ago.
 const FRESH: Duration = Duration::from_secs(10);
 
+/// How long the id of a named tag counts. Somebody may delete the tag, and make it again.
+const COUNTS_FOR: Duration = Duration::from_secs(600);
+
+/// The id of a tag by its name; `None` if the workspace has none of this name.
+pub type NamedTag = Option<String>;
+
 impl IntercomClient {
     /// Learns the names of all tags of the workspace.
     pub async fn learn_tags(&self) -> Result<(), Failure> {
+        self.learn_tags_in(Lane::Urgent).await
+    }
+
+    async fn learn_tags_in(&self, lane: Lane) -> Result<(), Failure> {
         let call = Call { always_exists: true, ..Call::get(&["tags"]) };
-        let reply = refusals::accepted(self.remote.send(Lane::Urgent, &call).await?)?;
+        let reply = refusals::accepted(self.remote.send(lane, &call).await?)?;
         self.known_tags.learn(self.remote.parse::<wire::TagsWire>(&reply)?.tags());
         Ok(())
     }
@@ -58,16 +68,10 @@ impl IntercomClient {
         if !found.hides_tags {
             return Ok(found);
         }
-        let path = ["contacts", found.id.as_str(), "tags"];
-        let call = Call { understood: |reply| is_own::<wire::TagsWire>(reply), ..Call::get(&path) };
-        let reply = self.remote.send(lane, &call).await?;
-        let reply = match reply.status {
-            404 | 410 => {
-                return Err(Failure::again("Intercom does not show the tags of a contact"));
-            }
-            _ => refusals::accepted(reply)?,
+        let Some(tags) = self.all_tags_of(lane, &found.id).await? else {
+            return Err(Failure::again("Intercom does not show the tags of a contact"));
         };
-        let tags = self.remote.parse::<wire::TagsWire>(&reply)?.tags();
+        let tags = tags.tags();
         let names: Vec<String> = tags.iter().map(|(_, name)| name.to_lowercase()).collect();
         self.known_tags.learn_more(tags);
         let readings = self.places().tag_readings(&names, true);
@@ -149,12 +153,19 @@ impl IntercomClient {
         Ok(tag.id)
     }
 
-    /// The id of the tag of this name; `None` if there is none.
-    pub async fn tag_named(&self, lane: Lane, name: &str) -> Result<Option<String>, Failure> {
-        let call = Call { always_exists: true, ..Call::get(&["tags"]) };
-        let reply = refusals::accepted(self.remote.send(lane, &call).await?)?;
-        let tags: wire::NamedTags = self.remote.parse(&reply)?;
-        Ok(tags.id_of(name))
+    /// The id of the tag of this name, as far as the tags of the workspace are known. `None`: they
+    /// have to be learnt.
+    pub fn known_tag(&self, name: &str) -> Option<NamedTag> {
+        self.known_tags.are_younger_than(COUNTS_FOR).then(|| self.known_tags.id_of(name))
+    }
+
+    /// The same. It costs a call now and then.
+    pub async fn tag_named(&self, lane: Lane, name: &str) -> Result<NamedTag, Failure> {
+        if let Some(known) = self.known_tag(name) {
+            return Ok(known);
+        }
+        self.learn_tags_in(lane).await?;
+        Ok(self.known_tags.id_of(name))
     }
 
     /// The ids of all tags of a contact; `None` if Intercom does not show the contact.
@@ -163,13 +174,21 @@ impl IntercomClient {
         lane: Lane,
         id: &IntercomId,
     ) -> Result<Option<Vec<String>>, Failure> {
+        Ok(self.all_tags_of(lane, id).await?.map(|tags| tags.ids()))
+    }
+
+    async fn all_tags_of(
+        &self,
+        lane: Lane,
+        id: &IntercomId,
+    ) -> Result<Option<wire::TagsWire>, Failure> {
         let path = ["contacts", id.as_str(), "tags"];
-        let reply = self.remote.send(lane, &Call::get(&path)).await?;
+        let call = Call { understood: |reply| is_own::<wire::TagsWire>(reply), ..Call::get(&path) };
+        let reply = self.remote.send(lane, &call).await?;
         if matches!(reply.status, 404 | 410) {
             return Ok(None);
         }
-        let tags: wire::NamedTags = self.remote.parse(&refusals::accepted(reply)?)?;
-        Ok(Some(tags.ids()))
+        Ok(Some(self.remote.parse(&refusals::accepted(reply)?)?))
     }
 
     async fn tag_once(

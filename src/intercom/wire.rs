@@ -362,6 +362,10 @@ impl TagListWire {
 }
 
 impl TagsWire {
+    pub(super) fn ids(&self) -> Vec<String> {
+        self.data.iter().map(|tag| tag.id.clone()).collect()
+    }
+
     /// Each id with its name.
     pub(super) fn tags(self) -> Vec<(String, String)> {
         self.data.into_iter().filter_map(|tag| Some((tag.id, tag.name?))).collect()
@@ -394,35 +398,6 @@ impl ContactWire {
             created_at: created_at.map_or(0, |at| at.timestamp()),
             updated_at: updated_at.map(|at| at.timestamp()),
         })
-    }
-}
-
-/// A list of tags.
-#[derive(Deserialize)]
-pub(super) struct NamedTags {
-    #[serde(deserialize_with = "lenient::filled")]
-    data: Vec<NamedTag>,
-}
-
-#[derive(Deserialize)]
-struct NamedTag {
-    #[serde(deserialize_with = "lenient::needed_text")]
-    id: String,
-    #[serde(default, deserialize_with = "lenient::text")]
-    name: Option<String>,
-}
-
-impl NamedTags {
-    /// The tag of this name. Intercom does not mind the case of letters.
-    pub(super) fn id_of(&self, name: &str) -> Option<String> {
-        let wanted = name.trim().to_lowercase();
-        let is_it =
-            |tag: &&NamedTag| tag.name.as_ref().is_some_and(|name| name.to_lowercase() == wanted);
-        self.data.iter().find(is_it).map(|tag| tag.id.clone())
-    }
-
-    pub(super) fn ids(self) -> Vec<String> {
-        self.data.into_iter().map(|tag| tag.id).collect()
     }
 }
 

@@ -51,14 +51,38 @@ pub fn calls_of(writes: i64) -> i64 {
     writes.saturating_add(writes.saturating_add(READ_TOGETHER - 1) / READ_TOGETHER)
 }
 
+/// The calls that a user takes who is created in Keap: to Keap and to Intercom
+/// (`docs/two-way.md`, "What it costs").
+pub const CALLS_OF_A_CREATE: (i64, i64) = (4, 5);
+
+/// The calls that Keap allows a key in a minute (`docs/api/keap.md`, "Limits").
+const CALLS_A_MINUTE: u32 = 240;
+
+/// The time until so many contacts are created in Keap.
+pub fn time_to_create(contacts: i64, rates: Rates, quota: DayQuota, day_left: i64) -> Duration {
+    let (calls, _) = CALLS_OF_A_CREATE;
+    let per_minute = CALLS_A_MINUTE / u32::try_from(calls).unwrap_or(1);
+    time_of(contacts, (calls, 1), Rates { per_minute, ..rates }, (quota, day_left))
+}
+
 /// The time until so many contacts are written that nobody waits for. `day_left`: the seconds until
 /// Keap counts anew.
 pub fn time_for(writes: i64, rates: Rates, quota: DayQuota, day_left: i64) -> Duration {
+    // Each write takes its share of the call that reads it.
+    time_of(writes, (READ_TOGETHER + 1, READ_TOGETHER), rates, (quota, day_left))
+}
+
+/// The time that so many writes take, of which `some` take `calls_of_some` calls.
+fn time_of(
+    writes: i64,
+    (calls_of_some, some): (i64, i64),
+    rates: Rates,
+    (quota, day_left): (DayQuota, i64),
+) -> Duration {
     let per_minute = i64::from(rates.per_minute.max(1));
     let free = |calls: i64, seconds: i64| {
         let calls = (calls - kept_calls(quota.limit, rates.reserve_percent, seconds)).max(0);
-        // Each write takes its share of the call that reads it.
-        (calls * READ_TOGETHER / (READ_TOGETHER + 1)).min(seconds * per_minute / 60)
+        (calls * some / calls_of_some).min(seconds * per_minute / 60)
     };
     let (today, a_day) = (free(quota.left, day_left), free(quota.limit, DAY_SECONDS).max(1));
     let seconds_of = |writes: i64| (writes * 60 + per_minute - 1) / per_minute;
@@ -137,6 +161,15 @@ mod tests {
         assert_eq!(hours(22_857 + 3600, 4_500), 12.0 + 24.0 + 1.0);
         // The last write of a day ends that day.
         assert!((hours(22_857, 4_500) - (12.0 + 22_857.0 / 3600.0)).abs() < 0.001);
+    }
+
+    #[test]
+    fn a_create_takes_four_calls() {
+        let quota = DayQuota { limit: 30_000, left: 30_000 };
+        assert_eq!(time_to_create(60, RATES, quota, NOON), Duration::from_secs(60));
+        // A day has 24,000 calls for them.
+        let days = time_to_create(12_000, RATES, DayQuota { left: 0, ..quota }, NOON);
+        assert_eq!(days, Duration::from_secs(43_200 + 86_400 + 6_000));
     }
 
     #[test]

@@ -15,7 +15,10 @@ pub mod words;
 
 pub use contact::{Fact, Story};
 pub use decision::decision_in_words;
-pub use keap_queue::{DayQuota, KeapQueue, Rates, SecondDirection, calls_of, time_for};
+pub use keap_queue::{
+    CALLS_OF_A_CREATE, DayQuota, KeapQueue, Rates, SecondDirection, calls_of, time_for,
+    time_to_create,
+};
 pub use people::{People, Shown};
 pub use run::{came_of, outcomes_of, scope_of};
 pub use status::{PartStates, Status, is_counted, lag_seconds};

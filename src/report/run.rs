@@ -5,12 +5,13 @@ use crate::feed::Feed;
 use crate::store::Run;
 
 /// The counters of a run by name, those of outcomes only.
-pub fn outcomes_of(run: &Run) -> [(&'static str, i64); 10] {
+pub fn outcomes_of(run: &Run) -> [(&'static str, i64); 13] {
     let counts = &run.counts;
     [
         ("created", counts.created),
         ("linked", counts.linked),
         ("updated", counts.updated),
+        ("restored", counts.restored),
         ("unchanged", counts.unchanged),
         ("skipped", counts.skipped),
         ("held", counts.held),
@@ -18,6 +19,8 @@ pub fn outcomes_of(run: &Run) -> [(&'static str, i64); 10] {
         ("archived", counts.archived),
         ("unlinked", counts.unlinked),
         ("late", counts.late),
+        ("edited on both sides", counts.conflicts),
+        ("created in Keap", counts.created_in_keap),
     ]
 }
 

@@ -60,6 +60,20 @@ impl Status {
         Some(KeapQueue::of(two_way, self.second.rates, self.parts.keap_day))
     }
 
+    /// The users of Intercom that wait for a contact in Keap. Empty if there is none.
+    pub fn newcomers_line(&self) -> Option<String> {
+        let two_way = self.two_way.as_ref()?;
+        let waits = [
+            (two_way.newcomers, "next"),
+            (two_way.newcomers_braked, "stopped by the brake"),
+            (two_way.newcomers_held, "for a person"),
+        ];
+        let waits = waits.into_iter().filter(|(users, _)| *users > 0);
+        let waits: Vec<String> =
+            waits.map(|(users, what)| format!("{} {what}", number(users))).collect();
+        (!waits.is_empty()).then(|| waits.join(", "))
+    }
+
     /// Contacts of the last day that were edited on both sides.
     pub fn conflicts_line(&self) -> Option<String> {
         let conflicts = self.two_way.as_ref()?.conflicts;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::log::LogRow;
 use super::newcomer::{self, Newcomer, Settlement};
 use super::open_create::found;
-use super::{Fence, Result, Store, Transaction, intent, log};
+use super::{Fence, Result, Store, Transaction, intent, log, run};
 use crate::contact::{Digest, IntercomId, KeapId};
 
 /// What came of the intent of a create.
@@ -109,6 +109,7 @@ impl Store {
             fence.check(tx).await?;
             found(tx, create, keap).await?;
             newcomer::make_due(tx, newcomer, keap).await?;
+            run::count_created(tx, &newcomer.id).await?;
             newcomer::remove(tx, newcomer).await?;
             log::put(tx, vec![row]).await
         })

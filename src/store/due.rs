@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
+use uuid::Uuid;
 
 use super::listen::{Request, announce};
 use super::{Fence, Result, Store, StoreError, Transaction, intent, keap_id, keap_ids, seconds};
@@ -274,39 +275,48 @@ pub(super) async fn put_again(tx: &mut Transaction, ids: &[KeapId]) -> Result<()
 }
 
 /// Makes contacts due that have changed in Intercom. The most urgent of several causes counts.
+/// `run`: the audit that has found them.
 pub(super) async fn put_changed_in_intercom(
     tx: &mut Transaction,
     changed: &ChangedInIntercom,
+    run: Option<Uuid>,
 ) -> Result<()> {
     let ChangedInIntercom { consent, now, paced } = changed;
     let now_turn = DueReason::Again.priority();
     for (ids, turn) in [(consent, CONSENT_TURN), (now, now_turn), (paced, PACED_TURN)] {
-        put_by_turn(tx, ids, turn).await?;
+        put_by_turn(tx, ids, turn, run).await?;
     }
     Ok(())
 }
 
 /// Makes contacts due whose writes to Keap have a pace.
 pub(super) async fn put_paced(tx: &mut Transaction, ids: &[KeapId]) -> Result<()> {
-    put_by_turn(tx, ids, PACED_TURN).await
+    put_by_turn(tx, ids, PACED_TURN, None).await
 }
 
-async fn put_by_turn(tx: &mut Transaction, ids: &[KeapId], turn: i16) -> Result<()> {
+async fn put_by_turn(
+    tx: &mut Transaction,
+    ids: &[KeapId],
+    turn: i16,
+    run: Option<Uuid>,
+) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
     sqlx::query(
-        "insert into contact_due as due (keap_contact_id, reason, priority, looks_at_intercom)
-         select id, $2, $3, true from unnest($1::bigint[]) as id
+        "insert into contact_due as due (keap_contact_id, reason, priority, looks_at_intercom, run_id)
+         select id, $2, $3, true, $4 from unnest($1::bigint[]) as id
           where not exists (select from contact_decision decision
                              where decision.keap_contact_id = id and decision.ended_at is null and decision.decision = 'ignore')
          on conflict (keap_contact_id) do update
             set version = due.version + 1, due_at = least(due.due_at, now()), held = false, looks_at_intercom = true,
+                run_id = coalesce(excluded.run_id, due.run_id),
                 priority = least(due.priority, excluded.priority), sighting = null, updated_at = now()",
     )
     .bind(in_order(ids))
     .bind(DueReason::Again.as_str())
     .bind(turn)
+    .bind(run)
     .execute(&mut **tx)
     .await?;
     announce(tx, Request::Due).await

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
+use uuid::Uuid;
 
 use super::due::{self, ChangedInIntercom};
 use super::mapping::{self, Mappings};
@@ -72,6 +73,8 @@ pub struct SeenUsers {
     pub settled: Vec<SettledUser>,
     /// They may have no link.
     pub newcomers: Vec<NewcomerRow>,
+    /// The audit that has found them.
+    pub run: Option<Uuid>,
 }
 
 #[derive(FromRow)]
@@ -144,7 +147,7 @@ impl Store {
 
     /// Makes a contact due that a notification of Intercom names.
     pub async fn hint_of_intercom(&self, changed: &ChangedInIntercom) -> Result<()> {
-        transaction!(self, tx, { due::put_changed_in_intercom(tx, changed).await })
+        transaction!(self, tx, { due::put_changed_in_intercom(tx, changed, None).await })
     }
 
     /// Stores what a page showed, and how far its list was read.
@@ -157,8 +160,8 @@ impl Store {
         transaction!(self, tx, {
             fence.check(tx).await?;
             settle(tx, &seen.settled).await?;
-            due::put_changed_in_intercom(tx, &seen.changed).await?;
-            newcomer::put_listed(tx, &seen.newcomers).await?;
+            due::put_changed_in_intercom(tx, &seen.changed, seen.run).await?;
+            newcomer::put_listed(tx, &seen.newcomers, seen.run).await?;
             let Some((feed, cursor)) = cursor else {
                 return Ok(());
             };

@@ -1,5 +1,6 @@
 //! Newcomers: users of Intercom without a link, who are looked at in their turn (`intercom_due`).
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -17,10 +18,10 @@ use crate::feed::{DueReason, Lane};
 use crate::outcome::HoldReason;
 
 /// The stored word of a newcomer whose address a contact in Keap has: that one is looked at.
-const IN_KEAP: &str = "in_keap";
+pub(super) const IN_KEAP: &str = "in_keap";
 
 /// The stored word of a user that lacks the tag, as far as that was not seen before.
-const NOT_TAGGED: &str = "not_tagged";
+pub(super) const NOT_TAGGED: &str = "not_tagged";
 
 /// The shortest and the longest wait, in seconds, until another look at a newcomer that waits.
 /// Between them, the wait is its age.
@@ -69,18 +70,6 @@ pub enum Settlement {
     },
 }
 
-/// A newcomer that waits for a person.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HeldNewcomer {
-    pub intercom_contact_id: String,
-    /// The reason's stored word.
-    pub code: String,
-    pub reason: String,
-    pub attempts: i32,
-    pub since: DateTime<Utc>,
-}
-
 /// What is stored of a newcomer.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -118,12 +107,12 @@ struct DueRow {
 }
 
 #[derive(FromRow)]
-struct StandingRow {
-    intercom_contact_id: String,
-    code: Option<String>,
+pub(super) struct StandingRow {
+    pub(super) intercom_contact_id: String,
+    pub(super) code: Option<String>,
     about: Option<i64>,
     detail: Option<String>,
-    attempts: i32,
+    pub(super) attempts: i32,
     not_before: DateTime<Utc>,
     created_at: DateTime<Utc>,
     waits_since: Option<DateTime<Utc>>,
@@ -133,7 +122,7 @@ struct StandingRow {
 
 impl StandingRow {
     /// Why it waits, in words. `None`: it is looked at in its turn.
-    fn reason(&self) -> Option<String> {
+    pub(super) fn reason(&self) -> Option<String> {
         let code = self.code.clone()?;
         if code == IN_KEAP {
             let other = self.about.unwrap_or_default();
@@ -147,13 +136,17 @@ impl StandingRow {
         Some(StoredReason { code, about: self.about, detail: self.detail.clone() }.in_words())
     }
 
+    pub(super) fn since(&self) -> DateTime<Utc> {
+        self.waits_since.unwrap_or(self.created_at)
+    }
+
     fn is_held(&self) -> bool {
         self.code.as_ref().is_some_and(|code| ![IN_KEAP, NOT_TAGGED].contains(&code.as_str()))
     }
 }
 
 /// What is stored of newcomers without a link.
-const STANDING: &str = "select due.intercom_contact_id, due.code, due.about, due.detail, due.attempts, due.not_before, due.created_at,
+pub(super) const STANDING: &str = "select due.intercom_contact_id, due.code, due.about, due.detail, due.attempts, due.not_before, due.created_at,
             due.waits_since, not due.released and (select braked_at is not null from create_brake) as braked,
             (select created_at from contact_intent intent
               where intent.intercom_contact_id = due.intercom_contact_id and side = 'keap' and kind = 'create') as create_since
@@ -164,7 +157,7 @@ impl Store {
     /// Stores a newcomer that a notification names.
     pub async fn hint_newcomer(&self, row: &NewcomerRow) -> Result<()> {
         transaction!(self, tx, {
-            put(tx, std::slice::from_ref(row), DueReason::Webhook).await?;
+            put(tx, std::slice::from_ref(row), DueReason::Webhook, None).await?;
             announce(tx, Request::Due).await
         })
     }
@@ -263,22 +256,24 @@ impl Store {
         })
     }
 
-    /// The newcomers that wait for a person, the longest wait first.
-    pub async fn held_newcomers(&self) -> Result<Vec<HeldNewcomer>> {
-        let rows: Vec<StandingRow> = transaction!(self, tx, {
-            let sql = format!(
-                "{STANDING} and due.code not in ('{IN_KEAP}', '{NOT_TAGGED}') order by due.waits_since, 1"
-            );
-            Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&mut **tx).await?)
+    /// Those of these users that nobody has linked, that never had a contact which is gone, and that
+    /// do not wait for anything but their turn.
+    pub async fn not_in_keap(&self, ids: &[IntercomId]) -> Result<HashSet<IntercomId>> {
+        let rows: Vec<String> = transaction!(self, tx, {
+            Ok(sqlx::query_scalar(
+                "select asked.user_id from unnest($1::text[]) as asked (user_id)
+                  where not exists (select from contact_link where intercom_contact_id = asked.user_id)
+                    and not exists (select from former_link where intercom_contact_id = asked.user_id)
+                    and not exists (select from intercom_due where intercom_contact_id = asked.user_id and code <> $2)
+                    and not exists (select from contact_intent
+                                     where intercom_contact_id = asked.user_id and keap_id_made is not null)",
+            )
+            .bind(ids.iter().map(IntercomId::as_str).collect::<Vec<_>>())
+            .bind(NOT_TAGGED)
+            .fetch_all(&mut **tx)
+            .await?)
         })?;
-        let held = rows.into_iter().map(|row| HeldNewcomer {
-            reason: row.reason().unwrap_or_default(),
-            code: row.code.unwrap_or_default(),
-            intercom_contact_id: row.intercom_contact_id,
-            attempts: row.attempts,
-            since: row.waits_since.unwrap_or(row.created_at),
-        });
-        Ok(held.collect())
+        Ok(rows.into_iter().filter_map(IntercomId::new).collect())
     }
 
     /// Whether nothing is stored of a user, and nothing is under way for it: it is not linked, and
@@ -296,34 +291,6 @@ impl Store {
         })
     }
 
-    /// Makes newcomers that wait for a person due again: these, or all, or all of one reason.
-    /// Returns the ids of those that waited.
-    pub async fn retry_newcomers(
-        &self,
-        ids: Option<&[IntercomId]>,
-        code: Option<&str>,
-    ) -> Result<Vec<String>> {
-        let ids: Option<Vec<&str>> = ids.map(|ids| ids.iter().map(IntercomId::as_str).collect());
-        transaction!(self, tx, {
-            let retried = sqlx::query_scalar(
-                "update intercom_due
-                    set reason = $3, priority = $4, version = version + 1, attempts = 0, not_before = now(), code = null, about = null,
-                        detail = null, updated_at = now()
-                  where code <> all($5) and ($1::text[] is null or intercom_contact_id = any($1)) and ($2::text is null or code = $2)
-              returning intercom_contact_id",
-            )
-            .bind(ids)
-            .bind(code)
-            .bind(DueReason::Retry.as_str())
-            .bind(DueReason::Manual.priority())
-            .bind(&[IN_KEAP, NOT_TAGGED][..])
-            .fetch_all(&mut **tx)
-            .await?;
-            announce(tx, Request::Due).await?;
-            Ok(retried)
-        })
-    }
-
     /// What is stored of a user without a link; `None` if nothing is.
     pub async fn newcomer(&self, id: &IntercomId) -> Result<Option<NewcomerStanding>> {
         let row: Option<StandingRow> = transaction!(self, tx, {
@@ -334,12 +301,12 @@ impl Store {
         Ok(row.map(|row| NewcomerStanding {
             reason: row.reason(),
             held: row.is_held(),
+            since: row.since(),
             keap_contact_id: row.about,
             last_error: row.detail.filter(|_| row.code.is_none()),
             intercom_contact_id: row.intercom_contact_id,
             attempts: row.attempts,
             next_at: row.not_before,
-            since: row.waits_since.unwrap_or(row.created_at),
             braked: row.braked,
             create_since: row.create_since,
         }))
@@ -348,7 +315,12 @@ impl Store {
 
 /// Stores users that a list has shown. Those with a link, those whose contact is gone from Keap and
 /// those that have just got one are none. Removes the rows of those that have a link by now.
-pub(super) async fn put_listed(tx: &mut Transaction, rows: &[NewcomerRow]) -> Result<()> {
+/// `run`: the audit that has read the list.
+pub(super) async fn put_listed(
+    tx: &mut Transaction,
+    rows: &[NewcomerRow],
+    run: Option<Uuid>,
+) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -359,27 +331,32 @@ pub(super) async fn put_listed(tx: &mut Transaction, rows: &[NewcomerRow]) -> Re
     .bind(IN_KEAP)
     .execute(&mut **tx)
     .await?;
-    if put(tx, rows, DueReason::Again).await? > 0 {
+    if put(tx, rows, DueReason::Again, run).await? > 0 {
         announce(tx, Request::Run).await?;
     }
     Ok(())
 }
 
-/// Stores users that may be newcomers. Returns how many have their turn by it.
-async fn put(tx: &mut Transaction, rows: &[NewcomerRow], reason: DueReason) -> Result<u64> {
+/// Stores users that may be newcomers. `run`: the audit that has found them. Returns how many have their turn by it.
+async fn put(
+    tx: &mut Transaction,
+    rows: &[NewcomerRow],
+    reason: DueReason,
+    run: Option<Uuid>,
+) -> Result<u64> {
     let mut rows: Vec<&NewcomerRow> = rows.iter().collect();
     rows.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     rows.dedup_by(|one, other| one.id == other.id);
     let stored = sqlx::query(
-        "insert into intercom_due as due (intercom_contact_id, sighting, reason, priority)
-         select id, sighting, $3, $4 from unnest($1::text[], $2::bytea[]) as new (id, sighting)
+        "insert into intercom_due as due (intercom_contact_id, sighting, reason, priority, run_id)
+         select id, sighting, $3, $4, $5 from unnest($1::text[], $2::bytea[]) as new (id, sighting)
           where not exists (select from contact_link link where link.intercom_contact_id = new.id)
             and not exists (select from former_link former where former.intercom_contact_id = new.id)
             and not exists (select from contact_intent intent
                              where intent.intercom_contact_id = new.id and intent.keap_id_made is not null)
          on conflict (intercom_contact_id) do update
             set sighting = excluded.sighting, version = due.version + 1, attempts = 0, not_before = now(), code = null, about = null,
-                waits_since = null, detail = null, priority = least(due.priority, excluded.priority), updated_at = now(),
+                waits_since = null, detail = null, run_id = excluded.run_id, priority = least(due.priority, excluded.priority), updated_at = now(),
                 reason = case when excluded.priority < due.priority then excluded.reason else due.reason end
           where due.sighting is distinct from excluded.sighting",
     )
@@ -387,6 +364,7 @@ async fn put(tx: &mut Transaction, rows: &[NewcomerRow], reason: DueReason) -> R
     .bind(rows.iter().map(|row| row.sighting.as_bytes().to_vec()).collect::<Vec<_>>())
     .bind(reason.as_str())
     .bind(reason.priority())
+    .bind(run)
     .execute(&mut **tx)
     .await?;
     Ok(stored.rows_affected())
@@ -432,7 +410,7 @@ pub(super) async fn make_due(
         due::put_requests(tx, &[keap], DueReason::Manual).await?;
     }
     let changed = ChangedInIntercom { now: vec![keap], ..ChangedInIntercom::default() };
-    due::put_changed_in_intercom(tx, &changed).await
+    due::put_changed_in_intercom(tx, &changed, None).await
 }
 
 pub(super) async fn remove(tx: &mut Transaction, newcomer: &Newcomer) -> Result<()> {

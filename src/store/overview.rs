@@ -85,7 +85,8 @@ impl Store {
             let row = sqlx::query_as(
                 "select (select holder from sync_lease where name = $1 and expires_at >= now()) as holder,
                         (select count(*) from contact_due where not held) as due,
-                        (select count(*) from contact_held) as held,
+                        (select count(*) from contact_held)
+                      + (select count(*) from intercom_due where code not in ('in_keap', 'not_tagged')) as held,
                         hook.hooks, hook.hooks_verified,
                         coalesce((select error_code = $2 from sync_run where feed = 'sweep' and finished_at is not null
                                    order by finished_at desc limit 1), false) as sweep_braked,

@@ -154,6 +154,11 @@ impl Store {
             link::restamp(tx, group.rows(|outcome| outcome.restamp.as_ref())).await?;
             log::put(tx, group.rows(|outcome| outcome.log.as_ref())).await?;
             log::put(tx, group.rows(|outcome| outcome.log_to_keap.as_ref())).await?;
+            if group.run.is_none() {
+                let restored = group.ids(|outcome| outcome.counts.restored > 0);
+                let conflicts = group.ids(|outcome| outcome.counts.conflicts > 0);
+                run::count_found(tx, &restored, &conflicts).await?;
+            }
             hold::settle(tx, &group.ids(|outcome| outcome.settled)).await?;
             due::remove(tx, group.rows(|outcome| Some((outcome.id, outcome.done?)))).await?;
             let mut retries = group.rows(|outcome| outcome.retry.clone());

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::listen::{Request, announce};
 use super::{Fence, Result, Store, StoreError, Transaction, cursor};
+use crate::contact::{IntercomId, KeapId};
 use crate::feed::{Counts, Cursor, Feed, RunReason};
 use crate::outcome::{BRAKE, RunFailure};
 
@@ -78,6 +79,7 @@ struct RunRow {
     created: i64,
     linked: i64,
     updated: i64,
+    restored: i64,
     unchanged: i64,
     skipped: i64,
     held: i64,
@@ -85,6 +87,8 @@ struct RunRow {
     archived: i64,
     unlinked: i64,
     late: i64,
+    conflicts: i64,
+    created_in_keap: i64,
     keap_calls: i64,
     intercom_calls: i64,
     error: Option<String>,
@@ -98,8 +102,8 @@ struct RunRow {
 macro_rules! select_runs {
     ($rest:literal) => {
         concat!(
-            "select id, feed, reason, state, since, seen, created, linked, updated, unchanged, skipped, held, failed, ",
-            "archived, unlinked, late, keap_calls, intercom_calls, error, error_code, created_at, finished_at ",
+            "select id, feed, reason, state, since, seen, created, linked, updated, restored, unchanged, skipped, held, failed, ",
+            "archived, unlinked, late, conflicts, created_in_keap, keap_calls, intercom_calls, error, error_code, created_at, finished_at ",
             "from sync_run ",
             $rest
         )
@@ -124,6 +128,7 @@ impl RunRow {
                 created: self.created,
                 linked: self.linked,
                 updated: self.updated,
+                restored: self.restored,
                 unchanged: self.unchanged,
                 skipped: self.skipped,
                 held: self.held,
@@ -131,6 +136,8 @@ impl RunRow {
                 archived: self.archived,
                 unlinked: self.unlinked,
                 late: self.late,
+                conflicts: self.conflicts,
+                created_in_keap: self.created_in_keap,
                 keap_calls: self.keap_calls,
                 intercom_calls: self.intercom_calls,
             },
@@ -386,6 +393,43 @@ pub(super) async fn end(
     Ok(())
 }
 
+/// Counts what came of due contacts, in the audits that have found them. A repeated commit finds
+/// their rows no longer.
+pub(super) async fn count_found(
+    tx: &mut Transaction,
+    restored: &[KeapId],
+    conflicts: &[KeapId],
+) -> Result<()> {
+    if restored.is_empty() && conflicts.is_empty() {
+        return Ok(());
+    }
+    let ids = |ids: &[KeapId]| ids.iter().map(|id| id.get()).collect::<Vec<_>>();
+    sqlx::query(
+        "update sync_run run set restored = run.restored + found.restored, conflicts = run.conflicts + found.conflicts
+           from (select run_id, count(*) filter (where keap_contact_id = any($1)) as restored,
+                        count(*) filter (where keap_contact_id = any($2)) as conflicts
+                   from contact_due where keap_contact_id = any($1) or keap_contact_id = any($2) group by run_id) found
+          where run.id = found.run_id",
+    )
+    .bind(ids(restored))
+    .bind(ids(conflicts))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Counts a contact that was made in Keap, in the run that has found its user.
+pub(super) async fn count_created(tx: &mut Transaction, user: &IntercomId) -> Result<()> {
+    sqlx::query(
+        "update sync_run set created_in_keap = created_in_keap + 1
+          where id = (select run_id from intercom_due where intercom_contact_id = $1)",
+    )
+    .bind(user.as_str())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 /// Adds counts to a run. `group` identifies them, so that a repeated commit counts once.
 pub(super) async fn count(
     tx: &mut Transaction,
@@ -400,6 +444,7 @@ pub(super) async fn count(
                 skipped = skipped + $8, held = held + $9, failed = failed + $10,
                 keap_calls = keap_calls + $11, intercom_calls = intercom_calls + $12, last_group = $2,
                 archived = archived + $14, unlinked = unlinked + $15, late = late + $16,
+                restored = restored + $17, conflicts = conflicts + $18,
                 state = case when $13 then 'done' else state end, finished_at = case when $13 then now() end
           where id = $1 and last_group is distinct from $2",
     )
@@ -419,6 +464,8 @@ pub(super) async fn count(
     .bind(counts.archived)
     .bind(counts.unlinked)
     .bind(counts.late)
+    .bind(counts.restored)
+    .bind(counts.conflicts)
     .execute(&mut **tx)
     .await?;
     Ok(())

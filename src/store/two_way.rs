@@ -29,6 +29,12 @@ pub struct TwoWay {
     pub waiting: i64,
     /// Those that nobody waits for. Their writes to Keap have a pace.
     pub paced: i64,
+    /// Users of Intercom that wait for a contact in Keap, and are looked at in their turn.
+    pub newcomers: i64,
+    /// Those that the brake on creates stops.
+    pub newcomers_braked: i64,
+    /// Those that wait for a person.
+    pub newcomers_held: i64,
 }
 
 impl TwoWay {
@@ -69,6 +75,9 @@ struct Row {
     conflicts: i64,
     waiting: i64,
     paced: i64,
+    newcomers: i64,
+    newcomers_braked: i64,
+    newcomers_held: i64,
 }
 
 #[derive(FromRow)]
@@ -90,9 +99,14 @@ impl Store {
                         extract(epoch from list.missed_at - list.missed_since)::float8 as missed_for,
                         exists (select from sync_run where feed = 'audit' and finished_at is null and state = 'running') as is_auditing,
                         (select count(*) from keap_intercom_sync_logs where conflicts is not null and created_at > now() - interval '1 day') as conflicts,
-                        due.waiting, due.paced
+                        due.waiting, due.paced, users.newcomers, users.newcomers_braked, users.newcomers_held
                    from (select count(*) filter (where priority < $1) as waiting, count(*) filter (where priority >= $1) as paced
                            from contact_due where not held and (looks_at_intercom or priority >= $1)) due
+                  cross join (
+                           select count(*) filter (where code is null and (released or not brake.is_on)) as newcomers,
+                                  count(*) filter (where code is null and not released and brake.is_on) as newcomers_braked,
+                                  count(*) filter (where code not in ('in_keap', 'not_tagged')) as newcomers_held
+                             from intercom_due, (select exists (select from create_brake where braked_at is not null) as is_on) brake) users
                    left join intercom_cursor list on list.feed = 'changed'",
             )
             .bind(PACED_TURN)
@@ -125,6 +139,19 @@ impl Store {
             conflicts: row.conflicts,
             waiting: row.waiting,
             paced: row.paced,
+            newcomers: row.newcomers,
+            newcomers_braked: row.newcomers_braked,
+            newcomers_held: row.newcomers_held,
+        })
+    }
+
+    /// How many contacts that have changed in Intercom are looked at now. Those that have a pace,
+    /// and those whose next attempt comes later, do not count.
+    pub async fn changed_in_intercom(&self) -> Result<i64> {
+        transaction!(self, tx, {
+            let sql = "select count(*) from contact_due
+                        where not held and looks_at_intercom and due_at <= now() and priority < $1";
+            Ok(sqlx::query_scalar(sql).bind(PACED_TURN).fetch_one(&mut **tx).await?)
         })
     }
 

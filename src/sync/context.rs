@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
-use tokio::sync::watch;
+use chrono::{TimeDelta, Utc};
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +11,7 @@ use super::claims::{Claims, OpenPage};
 use super::doubt::Doubt;
 use super::heartbeat::Heartbeat;
 use super::merge::Direction;
-use super::newcomers::{CreateTag, Creating};
+use super::newcomers::Creating;
 use super::noticed::Noticed;
 use super::pace::Pace;
 use super::result::Halt;
@@ -19,7 +19,7 @@ use super::search_lag::SearchLag;
 use super::under_way::UnderWay;
 use crate::config::{self, FirstRun};
 use crate::contact::{DigestKey, FieldOrder};
-use crate::feed::{Counts, Lane};
+use crate::feed::{Counts, Lane, kept_for_opt_outs};
 use crate::intercom::IntercomClient;
 use crate::keap::KeapClient;
 use crate::store::{Fence, HeldLease, Store};
@@ -34,6 +34,8 @@ pub struct Policy {
     pub left: config::Left,
     /// Whether Intercom's values travel to Keap.
     pub direction: Direction,
+    /// How far a poll of Intercom looks back.
+    pub intercom_overlap: TimeDelta,
     /// The largest share of the linked contacts that differs in Intercom, or leaves the scope,
     /// without a person.
     pub brake_percent: i64,
@@ -79,11 +81,11 @@ pub struct Board {
     pub doubt: Arc<Doubt>,
     /// Changes in Intercom that are stored as due.
     pub noticed: Noticed,
-    /// The tag of the users that are brought into Keap.
-    pub create_tag: CreateTag,
     /// How often contacts that nobody waits for are written to Keap.
     pub pace: Pace,
     pub search_lag: SearchLag,
+    /// Locked while Intercom's list of changes is read: its place moves by one poll at a time.
+    pub intercom_poll: Mutex<()>,
     /// Wakes the lanes for requests that other processes store.
     pub requests: Arc<Requests>,
     /// What came of everything since the start, as it is recorded.
@@ -98,9 +100,9 @@ impl Default for Board {
             heartbeat: Heartbeat::default(),
             doubt: Arc::default(),
             noticed: Noticed::default(),
-            create_tag: CreateTag::default(),
             pace: Pace::default(),
             search_lag: SearchLag::default(),
+            intercom_poll: Mutex::default(),
             requests: Arc::default(),
             progress: watch::Sender::new(Counts::default()),
         }
@@ -185,6 +187,14 @@ impl Context {
     /// Whether Keap's day has calls left for writes that nobody waits for.
     pub fn has_calls_for_paced(&self) -> bool {
         self.board.pace.has_calls(&self.keap.remote().headroom(), Utc::now())
+    }
+
+    /// Whether Keap's day has calls left for others than opt-outs.
+    pub fn has_calls_beside_opt_outs(&self) -> bool {
+        let travels = self.policy.direction.to_keap && self.fields.has_consent_to_keap();
+        let headroom = self.keap.remote().headroom();
+        let mut of_a_day = headroom.iter().filter(|limit| limit.name.ends_with("per day"));
+        !travels || of_a_day.all(|day| day.available > kept_for_opt_outs(day.limit))
     }
 
     /// Waits until Intercom takes calls. Until then nothing is read from Keap, because Keap counts

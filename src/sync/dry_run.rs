@@ -32,7 +32,15 @@ pub async fn run(
         show(preview);
         true
     };
-    run_while(context, scope, false, show).await
+    Ok(run_while(context, scope, false, show).await?.counts)
+}
+
+/// What a dry run has found beside the previews.
+#[derive(Debug, Default)]
+pub struct Foretold {
+    pub counts: Counts,
+    /// The users that would get a contact in Keap. `None`: nobody looked, or nobody is created.
+    pub created: Option<Vec<IntercomId>>,
 }
 
 /// The same, until `show` returns false. `compare`: also reads what Intercom shows of each contact
@@ -42,19 +50,20 @@ pub async fn run_while(
     scope: Scope,
     compare: bool,
     mut show: impl FnMut(Preview) -> bool,
-) -> Result<Counts, Halt> {
+) -> Result<Foretold, Halt> {
     let mut total = Counts::default();
+    let only = |counts| Foretold { counts, created: None };
     let mut users = Users::of(context, &scope).await?;
     let start = match scope {
         Scope::Ids(ids) => {
             preview_ids(context, &ids, (compare, &mut users), &mut total, &mut show).await?;
-            return Ok(total);
+            return Ok(only(total));
         }
-        Scope::Changed { .. } => match context.store.cursor(Feed::Changed).await? {
+        Scope::Changed => match context.store.cursor(Feed::Changed).await? {
             Some(cursor) => Some(cursor.settled + TimeDelta::milliseconds(1)),
             None if context.policy.everything_first() => None,
             // The first poll would only store Keap's newest stamp.
-            None => return Ok(total),
+            None => return Ok(only(total)),
         },
         Scope::All => None,
         Scope::Since(since) => Some(since - TimeDelta::seconds(1)),
@@ -68,14 +77,17 @@ pub async fn run_while(
         let goes_on =
             preview_rows(context, rows, (compare, &mut users), &mut total, &mut show).await?;
         if !goes_on {
-            return Ok(total);
+            return Ok(only(total));
         }
         next = step.next;
     }
     // They have changed in Intercom only.
     let rest = users.rest();
     preview_ids(context, &rest, (compare, &mut users), &mut total, &mut show).await?;
-    Ok(total)
+    let created = users.created(context).await?;
+    let number = created.as_ref().map_or(0, Vec::len);
+    total.created_in_keap = i64::try_from(number).unwrap_or(i64::MAX);
+    Ok(Foretold { counts: total, created })
 }
 
 /// False: nobody looks at the previews any more.
@@ -129,6 +141,7 @@ async fn preview_rows(
 fn count(total: &mut Counts, preview: Preview, show: &mut impl FnMut(Preview) -> bool) -> bool {
     total.seen += 1;
     total.add(&Counts::of(preview.action));
+    total.conflicts += i64::from(!preview.conflicts.is_empty());
     show(preview)
 }
 

@@ -9,10 +9,11 @@ use chrono::Utc;
 
 use super::context::Context;
 use super::decide::Decision;
+use super::newcomers;
 use super::plan::Planned;
 use super::preview::{Preview, Scope, ToKeap};
 use super::result::Halt;
-use super::users::{compare_all, next_poll_begins};
+use super::users::{Standing, compare_all, next_poll_begins};
 use super::write::{Foreseen, Target, foresee};
 use crate::contact::{Candidate, FieldName, Fields, IntercomId, KeapId, Reading};
 use crate::feed::Lane;
@@ -22,6 +23,8 @@ use crate::outcome::{Action, SkipReason};
 #[derive(Default)]
 pub(super) struct Users {
     changed: HashMap<KeapId, Candidate>,
+    /// Those that would be brought into Keap, as far as all of its contacts are looked at.
+    newcomers: Option<newcomers::Expected>,
     /// Somebody named the contacts: each is read on both sides.
     are_named: bool,
 }
@@ -37,17 +40,34 @@ impl Users {
             Scope::Ids(_) => return Ok(Self { are_named: true, ..users }),
             Scope::Since(_) => return Ok(users),
             Scope::All => None,
-            Scope::Changed { overlap } => match next_poll_begins(context, *overlap).await? {
+            Scope::Changed => match next_poll_begins(context).await? {
                 Some(since) => Some(since),
                 // The first poll compares nobody.
                 None => return Ok(users),
             },
         };
-        let note = |keap, user: &Candidate| {
-            users.changed.insert(keap, user.clone());
+        if since.is_none() && context.policy.creating.is_on() {
+            users.newcomers = Some(newcomers::Expected::begin(context).await?);
+        }
+        let note = |user: &Candidate, standing| match (standing, &mut users.newcomers) {
+            (Standing::Differs(keap), _) => drop(users.changed.insert(keap, user.clone())),
+            (Standing::Unlinked, Some(newcomers)) => newcomers.see(context, user),
+            (Standing::Unlinked | Standing::Same(_), _) => {}
         };
         context.unless_cancelled(compare_all(context, since, note)).await?;
         Ok(users)
+    }
+
+    /// The users that would get a contact in Keap, which has shown all of its contacts. `None`:
+    /// nobody is created.
+    pub(super) async fn created(
+        &mut self,
+        context: &Context,
+    ) -> Result<Option<Vec<IntercomId>>, Halt> {
+        match self.newcomers.take() {
+            Some(newcomers) => newcomers.left(context).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The contacts that no page of Keap has shown yet.
@@ -65,6 +85,9 @@ impl Users {
         planned: &Planned,
         preview: &mut Preview,
     ) -> Result<bool, Halt> {
+        if let (Some(newcomers), Some(email)) = (&mut self.newcomers, &planned.address) {
+            newcomers.has_contact(context.key.email(email));
+        }
         let known = self.changed.remove(&planned.contact.id);
         if !context.policy.direction.to_keap {
             return Ok(false);

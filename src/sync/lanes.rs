@@ -13,8 +13,8 @@ use super::feeds::{
 };
 use super::newcomers;
 use super::notice::Notice;
-use super::pass;
 use super::result::Halt;
+use super::{pass, users};
 use crate::feed::{Cursor, Feed, Lane, RunReason};
 use crate::memory;
 use crate::outcome::RunFailure;
@@ -324,15 +324,14 @@ impl Bulk {
         if requested.is_empty() {
             return Ok(());
         }
+        let (polls, walks): (Vec<Run>, Vec<Run>) =
+            requested.into_iter().partition(|run| Feed::parse(&run.feed) == Some(Feed::Changed));
+        self.take_polls(&polls).await?;
         let mut backfill = self.is_walking(Feed::Backfill).await?;
         let mut sweep = self.is_walking(Feed::Sweep).await?;
-        for Run { id, feed, since, reason, .. } in requested {
+        for Run { id, feed, since, reason, .. } in walks {
             let begins = |feed| NewRun { id, feed, reason: RunReason::Manual, since };
             match Feed::parse(&feed) {
-                Some(Feed::Changed) => {
-                    self.changed.ask(id).await?;
-                    self.poll = true;
-                }
                 // A second walk waits for the first, because contacts behind its place are to be
                 // read again.
                 Some(Feed::Backfill) if !backfill => {
@@ -352,13 +351,40 @@ impl Bulk {
                     self.sweep.begin(&begins(Feed::Sweep)).await?;
                     sweep = true;
                 }
-                Some(Feed::Audit) if self.audit.run().is_none() => {
+                // A walk over all contacts settles what an audit compares, so that one comes first.
+                Some(Feed::Audit) if self.audit.run().is_none() && !backfill => {
                     self.audit.begin(id, &reason).await?;
                 }
                 // The walk of a feed that only a newer release knows is left to that release.
-                Some(Feed::Backfill | Feed::Sweep | Feed::Audit | Feed::Due) | None => {}
+                Some(Feed::Changed | Feed::Backfill | Feed::Sweep | Feed::Audit | Feed::Due)
+                | None => {}
             }
         }
+        Ok(())
+    }
+
+    /// Takes up requested polls. They are about what has changed on both sides.
+    async fn take_polls(&mut self, requested: &[Run]) -> Result<(), Halt> {
+        if requested.is_empty() {
+            return Ok(());
+        }
+        let context = &self.context;
+        if context.policy.direction.to_keap {
+            match Box::pin(users::poll_in_lane(context)).await {
+                Err(Halt::Feed(why)) => {
+                    let why = RunFailure::Other(why);
+                    for run in requested {
+                        context.store.refuse_run(&context.fence()?, run.id, &why).await?;
+                    }
+                    return Ok(());
+                }
+                polled => drop(polled?),
+            }
+        }
+        for run in requested {
+            self.changed.ask(run.id).await?;
+        }
+        self.poll = true;
         Ok(())
     }
 

@@ -38,6 +38,7 @@ mod write;
 
 pub use context::{Board, Context, Policy};
 pub use doubt::Doubt;
+pub use feeds::missing;
 pub use lanes::{Bulk, Urgent, Work};
 pub use merge::Direction;
 pub use newcomers::{Creating, braked};

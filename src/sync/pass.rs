@@ -264,6 +264,7 @@ fn report(feed: Feed, run_id: Option<Uuid>, counts: &Counts, took: Duration) {
             created = counts.created,
             linked = counts.linked,
             updated = counts.updated,
+            restored = counts.restored,
             unchanged = counts.unchanged,
             skipped = counts.skipped,
             held = counts.held,

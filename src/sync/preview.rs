@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::contact::{FieldName, IntercomId, KeapId};
 use crate::outcome::Action;
@@ -12,10 +12,7 @@ use crate::outcome::Action;
 pub enum Scope {
     Ids(Vec<KeapId>),
     /// What the next polls would find.
-    Changed {
-        /// How far the poll of Intercom looks back.
-        overlap: TimeDelta,
-    },
+    Changed,
     All,
     Since(DateTime<Utc>),
 }

@@ -350,6 +350,7 @@ impl Entry<'_> {
 
     /// Counts the fields that were edited on both sides.
     fn log_conflicts(&mut self, fields: i16) {
+        self.recorded.counts.conflicts = i64::from(fields > 0);
         if let Some(log) = &mut self.recorded.log {
             log.conflicts = (fields > 0).then_some(fields);
         }

@@ -141,6 +141,15 @@ impl Halt {
         }
     }
 
+    /// Keap's calls that are left today are kept for opt-outs.
+    pub(super) fn only_opt_outs() -> Self {
+        Self::Remote {
+            why: "Keap has few calls left for today, which are kept for opt-outs; the others wait until it counts anew".into(),
+            retry_in: Duration::from_secs(60),
+            needs_person: false,
+        }
+    }
+
     /// How long to wait before the side is tried again.
     pub fn retry_in(&self) -> Duration {
         match self {

@@ -4,8 +4,11 @@
 //! A list says who has changed. What has changed, only a read by id says: the index behind the list
 //! is minutes behind, and may still show a contact as it was before our own write.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::context::Context;
 use super::newcomers;
@@ -33,17 +36,28 @@ pub struct UsersWalk {
     pub changed: usize,
 }
 
-/// Polls the users that changed last. It reads back to where the last whole poll began, and
-/// `overlap` further. A quiet poll is one call.
+/// Polls the users that changed last. It reads back to where the last whole poll began, and the
+/// overlap further. A quiet poll is one call.
 ///
 /// The first poll only stores where the next one begins: an audit compares everybody once.
-pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<UsersWalk, Halt> {
+pub async fn poll_changed(context: &Context) -> Result<UsersWalk, Halt> {
+    poll(context, || ()).await
+}
+
+/// The same in the lane of walks, which says with each page that it works.
+pub(super) async fn poll_in_lane(context: &Context) -> Result<UsersWalk, Halt> {
+    poll(context, || context.board.heartbeat.beat(Lane::Bulk, Duration::ZERO)).await
+}
+
+async fn poll(context: &Context, on_page: impl Fn()) -> Result<UsersWalk, Halt> {
+    let _alone = context.board.intercom_poll.lock().await;
     let store = &context.store;
     let before = store.intercom_cursor(IntercomFeed::Changed).await?;
-    let until = before.position.map(|position| position - kept_overlap(overlap, &before));
+    let until = before.position.map(|position| position - kept_overlap(context, &before));
     let (mut walk, mut newest, mut from) = (UsersWalk::default(), before.position, None);
     let mut watched = Watched::default();
     for _ in 0..MOST_PAGES {
+        on_page();
         let mut page = read(context, UserOrder::NewestFirst, from.as_deref()).await?;
         let stamps = || page.users.iter().filter_map(updated_at);
         watched.search_lag =
@@ -75,7 +89,7 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
         };
         let cursor = Some((IntercomFeed::Changed, &cursor));
         let Found { changed, settled, newcomers } = found;
-        let seen = SeenUsers { changed: turns(context, &changed), settled, newcomers };
+        let seen = SeenUsers { changed: turns(context, &changed), settled, newcomers, run: None };
         store.record_users(&context.fence()?, &seen, cursor).await?;
         for sight in &changed {
             sight.note(context);
@@ -95,9 +109,9 @@ pub async fn poll_changed(context: &Context, overlap: TimeDelta) -> Result<Users
 }
 
 /// How far a poll looks back: at least three times as long as the list has taken to show a write.
-fn kept_overlap(overlap: TimeDelta, cursor: &IntercomCursor) -> TimeDelta {
+fn kept_overlap(context: &Context, cursor: &IntercomCursor) -> TimeDelta {
     let lag = TimeDelta::seconds(cursor.search_lag_seconds.unwrap_or_default().into());
-    overlap.max((lag * 3).min(LONGEST_OVERLAP))
+    context.policy.intercom_overlap.max((lag * 3).min(LONGEST_OVERLAP))
 }
 
 /// The turns of contacts that have changed a moment ago. A person's edit is written at once. Where
@@ -120,12 +134,16 @@ pub(super) struct WalkedPage {
     pub next: Option<String>,
 }
 
-/// The next page of a walk over all users. What is settled by it is stored.
-pub(super) async fn next_page(context: &Context, from: Option<&str>) -> Result<WalkedPage, Halt> {
+/// The next page of the walk of a run over all users. What is settled by it is stored.
+pub(super) async fn next_page(
+    context: &Context,
+    run: Uuid,
+    from: Option<&str>,
+) -> Result<WalkedPage, Halt> {
     let page = read(context, UserOrder::AsCreated, from).await?;
     let (found, seen) = compare_page(context, &page).await?;
     let Found { changed, settled, newcomers } = found;
-    let stored = SeenUsers { settled, newcomers, ..SeenUsers::default() };
+    let stored = SeenUsers { settled, newcomers, run: Some(run), ..SeenUsers::default() };
     context.store.record_users(&context.fence()?, &stored, None).await?;
     let next = page.next.filter(|next| Some(next.as_str()) != from);
     let mut differ = ChangedInIntercom::default();
@@ -136,12 +154,22 @@ pub(super) async fn next_page(context: &Context, from: Option<&str>) -> Result<W
     Ok(WalkedPage { seen, differ, next })
 }
 
+/// How a user stands that a list has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has no link.
+    Unlinked,
+    /// It shows what was settled with this contact.
+    Same(KeapId),
+    Differs(KeapId),
+}
+
 /// Compares users and changes nothing: those that have changed since a time, or all. `show` is told
-/// each linked contact that differs.
+/// each of them.
 pub async fn compare_all(
     context: &Context,
     since: Option<DateTime<Utc>>,
-    mut show: impl FnMut(KeapId, &Candidate),
+    mut show: impl FnMut(&Candidate, Standing),
 ) -> Result<UsersWalk, Halt> {
     let order = if since.is_some() { UserOrder::NewestFirst } else { UserOrder::AsCreated };
     let (mut walk, mut from) = (UsersWalk::default(), None::<String>);
@@ -149,14 +177,14 @@ pub async fn compare_all(
         let page = read(context, order, from.as_deref()).await?;
         let linked = linked(context, &page).await?;
         for user in &page.users {
-            let Some((_, keap, compared)) = linked.iter().find(|(id, ..)| *id == user.id) else {
-                continue;
+            let standing = match linked.iter().find(|(id, ..)| *id == user.id) {
+                None => Standing::Unlinked,
+                Some((_, keap, Compared::Changed(_))) => Standing::Differs(*keap),
+                Some((_, keap, _)) => Standing::Same(*keap),
             };
-            walk.compared += 1;
-            if matches!(compared, Compared::Changed(_)) {
-                walk.changed += 1;
-                show(*keap, user);
-            }
+            walk.compared += usize::from(standing != Standing::Unlinked);
+            walk.changed += usize::from(matches!(standing, Standing::Differs(_)));
+            show(user, standing);
         }
         let mut stamps = page.users.iter().filter_map(updated_at);
         let is_at_end = since.is_some_and(|since| stamps.any(|at| at < since));
@@ -170,12 +198,9 @@ pub async fn compare_all(
 }
 
 /// Where the next poll would begin; `None` before the first one, which compares nobody.
-pub async fn next_poll_begins(
-    context: &Context,
-    overlap: TimeDelta,
-) -> Result<Option<DateTime<Utc>>, Halt> {
+pub async fn next_poll_begins(context: &Context) -> Result<Option<DateTime<Utc>>, Halt> {
     let before = context.store.intercom_cursor(IntercomFeed::Changed).await?;
-    Ok(before.position.map(|position| position - kept_overlap(overlap, &before)))
+    Ok(before.position.map(|position| position - kept_overlap(context, &before)))
 }
 
 /// Takes a contact as a notification of Intercom shows it. True if it is stored as due. It costs no

@@ -1,9 +1,6 @@
 //! The second direction: asks Intercom which users have changed, on a schedule.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use chrono::TimeDelta;
 
 use crate::feed::Feed;
 use crate::store::IntercomFeed;
@@ -14,8 +11,6 @@ use crate::trigger::Trigger;
 /// When the list is read.
 pub struct Schedule {
     pub poll: Arc<Trigger>,
-    /// How far a poll looks back.
-    pub overlap: Duration,
     /// Wakes the lane of walks.
     pub bulk: Arc<Trigger>,
 }
@@ -23,7 +18,6 @@ pub struct Schedule {
 /// Reads the list whenever its time has come, while this process holds the lease. Once the first
 /// poll is stored, an audit is asked for: it compares everybody.
 pub async fn watch(context: Arc<Context>, schedule: Schedule) {
-    let overlap = TimeDelta::from_std(schedule.overlap).unwrap_or(TimeDelta::minutes(15));
     let mut lease = context.lease.clone();
     // At the start, whoever holds the lease polls at once: nobody knows how old the last poll is.
     schedule.poll.fire("start");
@@ -36,7 +30,7 @@ pub async fn watch(context: Arc<Context>, schedule: Schedule) {
         if context.fence().is_err() {
             continue;
         }
-        let polled = Box::pin(poll_changed(&context, overlap)).await;
+        let polled = Box::pin(poll_changed(&context)).await;
         let is_whole = polled.is_ok();
         report(polled);
         if is_whole {

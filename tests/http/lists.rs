@@ -85,7 +85,7 @@ async fn every_list_is_read_page_by_page(pool: PgPool) {
     let listed: Vec<_> = listed.iter().map(|one| one["keapContactId"].clone()).collect();
     assert_eq!(listed, held.map(|id| json!(id)));
     let reasons = get(&daemon, "/sync/held?reason=refused").await.json();
-    assert_eq!(reasons["reasons"], json!([{ "code": "several_users", "contacts": 2 }]));
+    assert_eq!(reasons["reasons"], json!([{ "code": "several_users", "contacts": 2, "users": 0 }]));
     assert_eq!(reasons["held"], json!([]));
 
     for _ in 0..3 {
@@ -133,7 +133,10 @@ async fn held_contacts_are_retried_over_http(pool: PgPool) {
     let reply = post(&daemon, "/sync/held/retry", &body).await;
     assert_eq!(
         (reply.status, reply.json()),
-        (202, json!({ "success": true, "retried": [one], "notHeld": [77] }))
+        (
+            202,
+            json!({ "success": true, "retried": [one], "notHeld": [77], "retriedUsers": [], "usersNotHeld": [] })
+        )
     );
     until("it is linked", async || world.last_action(one).await == "linked").await;
 

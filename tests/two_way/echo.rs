@@ -16,9 +16,7 @@ async fn search_that_still_shows_the_old_value_brings_nothing_back(pool: PgPool)
         stage.edit_plan_in_keap(&format!("plan {n}"));
         stage.worker.sync().await;
         let context = stage.worker.context();
-        Box::pin(keap_intercom_sync::sync::users::poll_changed(context, super::OVERLAP))
-            .await
-            .unwrap();
+        Box::pin(keap_intercom_sync::sync::users::poll_changed(context)).await.unwrap();
         stage.worker.work_off().await;
         stage.end_the_hour().await;
     }

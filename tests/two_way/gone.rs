@@ -2,9 +2,11 @@
 
 use keap_intercom_sync::feed::RunReason;
 use keap_intercom_sync::store::RunState;
+use serde_json::json;
 use sqlx::PgPool;
 
 use super::Stage;
+use crate::process::command;
 use crate::sim::people::{Shape, invented};
 use crate::sim::{Person, Seed};
 
@@ -39,6 +41,21 @@ async fn who_is_archived_or_deleted_is_read_once_and_the_next_change_in_keap_bri
     stage.world.intercom.archive(&of_ann);
     stage.world.intercom.delete(&of_bob);
     age(&stage).await;
+    // A look lists them, reads nobody by id and writes nothing.
+    stage.world.intercom.reindex_now();
+    stage.clear();
+    let told = command(&stage.world, &["sync", "--audit"]).await.expect(1).stdout;
+    for id in [stage.id, bob] {
+        let line = format!("{id} is linked to a contact that the list of Intercom's users misses");
+        assert!(told.lines().any(|shown| shown == line), "{line}: {told}");
+    }
+    assert!(
+        told.contains("0 contacts compared, 0 differ.\nMissing in the list: 2 contacts"),
+        "{told}"
+    );
+    let told = command(&stage.world, &["sync", "--audit", "--json"]).await.expect(1).json();
+    assert_eq!(told, json!({ "compared": 0, "differ": [], "missing": [stage.id, bob] }));
+    assert_eq!(stage.world.intercom.count("read"), 0);
     stage.clear();
     assert_eq!(audit(&stage, RunReason::Schedule).await, RunState::Done);
     assert_eq!(stage.world.intercom.count("read"), 2, "{:?}", stage.world.intercom.kinds());
@@ -48,6 +65,7 @@ async fn who_is_archived_or_deleted_is_read_once_and_the_next_change_in_keap_bri
     }
 
     // It is known now.
+    command(&stage.world, &["sync", "--audit"]).await.expect(0);
     stage.clear();
     audit(&stage, RunReason::Schedule).await;
     assert_eq!(stage.world.intercom.count("read"), 0);

@@ -1,5 +1,6 @@
 //! The second direction: what changes in Intercom reaches Keap, and nothing comes back.
 
+mod asked;
 mod consent;
 mod create;
 mod dry_run;
@@ -19,7 +20,6 @@ mod tags;
 mod watch;
 mod webhook;
 
-use chrono::TimeDelta;
 use keap_intercom_sync::feed::{Counts, Feed, RunReason};
 use keap_intercom_sync::store::{Run, RunState};
 use keap_intercom_sync::sync::users;
@@ -29,8 +29,6 @@ use sqlx::PgPool;
 use crate::mapping::tables;
 use crate::sim::StoredContact;
 use crate::world::{Worker, World, ann};
-
-const OVERLAP: TimeDelta = TimeDelta::minutes(15);
 
 /// Both directions are on, and Ann is linked. The fields `plan` and `job` have the given owner, and
 /// so have e-mail and phone if it is `newest`.
@@ -89,7 +87,7 @@ impl Stage {
 
     pub(crate) async fn poll_intercom(&self) {
         self.world.intercom.reindex_now();
-        Box::pin(users::poll_changed(self.worker.context(), OVERLAP)).await.unwrap();
+        Box::pin(users::poll_changed(self.worker.context())).await.unwrap();
     }
 
     /// An audit that is asked for, without the contacts that become due by it.

@@ -171,3 +171,42 @@ async fn when_the_calls_of_the_day_are_used_up_nothing_is_lost_and_opt_outs_go_f
     let (now, paced) = stage.queue().await;
     assert!(now + paced >= 29, "nothing is lost");
 }
+
+#[sqlx::test]
+async fn the_last_calls_of_the_day_are_kept_for_opt_outs(pool: PgPool) {
+    let stage = Stage::with(pool, "newest", |world| {
+        world.set("CONSENT__OPT_OUT", "both");
+        world.keap.knobs(|knobs| knobs.per_day = Some(10_000));
+    })
+    .await;
+    let bob = stage.world.keap.add(invented(7, Shape::Plain));
+    stage.settle().await;
+    // One of a hundred calls is kept. Other programs have used up the rest, as the next answer says.
+    let headroom = stage.worker.context().keap.remote().headroom();
+    let left = headroom.iter().find(|limit| limit.name == "key per day").unwrap().available;
+    let others = u32::try_from(left - 101).unwrap();
+    stage.world.keap.knobs(|knobs| knobs.foreign_calls_today = others);
+    stage.worker.context().keap.account().await.unwrap();
+    stage.clear();
+    stage.edit_plan_in_intercom("bronze", 5);
+    stage.poll_intercom().await;
+    let halt = stage.worker.syncer.urgent_step().await.unwrap_err();
+    assert!(halt.to_string().contains("kept for opt-outs"), "{halt}");
+    assert_eq!((stage.queue().await, stage.world.keap.calls()), ((1, 0), 0), "it waits");
+
+    // Bob unsubscribes: he does not wait, and Ann still does.
+    stage.world.intercom.clock().advance_ms(10_000);
+    let user = stage.world.user(bob).id;
+    assert!(stage.world.intercom.edit(&user, |user| user.unsubscribed_from_emails = true));
+    stage.poll_intercom().await;
+    while matches!(stage.worker.syncer.urgent_step().await, Ok(true)) {}
+    assert_eq!(stage.world.keap.count("set_opt_status"), 1);
+    assert_eq!((stage.world.keap.count("write"), stage.plan_in_keap()), (0, json!("gold")));
+
+    // Keap allows more.
+    stage.world.keap.knobs(|knobs| knobs.per_day = Some(20_000));
+    stage.worker.context().keap.account().await.unwrap();
+    stage.steps().await;
+    assert_eq!(stage.plan_in_keap(), "bronze");
+    assert_eq!(stage.queue().await, (0, 0));
+}

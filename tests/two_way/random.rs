@@ -11,7 +11,6 @@ use rand::{Rng, SeedableRng};
 use serde_json::Value;
 use sqlx::PgPool;
 
-use super::OVERLAP;
 use super::owners::fresh;
 use crate::mapping::tables;
 use crate::sim::{Fault, Person, Rewrite, What};
@@ -147,8 +146,7 @@ impl Scene {
         sqlx::query(sql).execute(&self.world.pool).await.unwrap();
         // A remote that fails halts a side. Somebody looks again.
         let _ = worker.try_sync().await;
-        let _ = Box::pin(keap_intercom_sync::sync::users::poll_changed(worker.context(), OVERLAP))
-            .await;
+        let _ = Box::pin(keap_intercom_sync::sync::users::poll_changed(worker.context())).await;
         while matches!(worker.syncer.urgent_step().await, Ok(true)) {}
     }
 

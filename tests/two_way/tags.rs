@@ -1,5 +1,6 @@
 //! Tags in both directions: an agent tags a customer, and Keap's tag follows.
 
+use keap_intercom_sync::sync::users;
 use sqlx::PgPool;
 
 use super::Stage;
@@ -321,4 +322,29 @@ async fn check_lists_the_tags_that_may_be_applied_and_fields_create_makes_one_th
     assert!(!checked.contains("Keap has no tag VIP"), "{checked}");
     run(&["fields", "create", "--yes"]).await.expect(0);
     assert_eq!(world.keap.count("create_tag"), 1);
+}
+
+#[sqlx::test]
+async fn the_tag_of_new_users_is_known_with_the_mapped_ones(pool: PgPool) {
+    let (stage, _) = stage(pool, "newest", |world| {
+        world.set("INTERCOM_TO_KEAP__CREATE", "tagged");
+        world.set("INTERCOM_TO_KEAP__CREATE_TAG", "To Keap");
+        world.intercom.add_tag("to keap");
+    })
+    .await;
+    let Stage { world, worker, .. } = stage;
+    worker.stop().await;
+    let bob = world.intercom.add_user(Seed::with_email("bob@example.org").name("Bob Ray"));
+    assert!(world.intercom.tag(&bob, "to keap"));
+    world.intercom.reindex_now();
+    world.intercom.clear_ledger();
+
+    let worker = world.worker().await;
+    for _ in 0..2 {
+        Box::pin(users::poll_changed(worker.context())).await.unwrap();
+        worker.sync().await;
+    }
+    assert_eq!(world.keap.count("create"), 1);
+    // They are listed once, when the mapping is fitted to the workspace.
+    assert_eq!(world.intercom.count("tags"), 1, "{:?}", world.intercom.kinds());
 }

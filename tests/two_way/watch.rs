@@ -9,7 +9,7 @@ use keap_intercom_sync::sync::users;
 use serde_json::json;
 use sqlx::PgPool;
 
-use super::{OVERLAP, Stage};
+use super::Stage;
 use crate::process::command;
 use crate::sim::people::{Shape, invented};
 
@@ -113,14 +113,14 @@ async fn a_list_that_shows_our_writes_late_makes_polls_look_back_further(pool: P
     keap.set_custom(stage.id, stage.plan, "silver");
     stage.worker.sync().await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    Box::pin(users::poll_changed(context, OVERLAP)).await.unwrap();
+    Box::pin(users::poll_changed(context)).await.unwrap();
     let lag = stage.worker.store.two_way().await.unwrap().search_lag.unwrap();
     assert!(lag >= Duration::from_secs(1), "{lag:?}");
 
     // A lag of ten minutes: half an hour back, instead of a quarter.
     stage.set("update intercom_cursor set search_lag_seconds = 600 where feed = 'changed'").await;
     let position = stage.worker.store.two_way().await.unwrap().position.unwrap();
-    let begins = users::next_poll_begins(context, OVERLAP).await.unwrap().unwrap();
+    let begins = users::next_poll_begins(context).await.unwrap().unwrap();
     assert_eq!(position - begins, TimeDelta::minutes(30));
 }
 
@@ -154,4 +154,27 @@ async fn ready_turns_red_when_intercoms_list_is_not_read(pool: PgPool) {
     let told = command(&world, &["status"]).await.expect(1).stdout;
     assert!(told.contains("intercom  at most 1 h behind Intercom"), "{told}");
     daemon.stop().await.1.unwrap();
+}
+
+#[sqlx::test]
+async fn a_run_counts_what_it_put_back_and_what_was_edited_on_both_sides(pool: PgPool) {
+    let stage = Stage::new(super::owners::fresh(&pool).await, "keap").await;
+    stage.edit_plan_in_intercom("bronze", 1);
+    let run = stage.audit(RunReason::Schedule).await;
+    let counts = stage.worker.work_off().await;
+    let run = stage.worker.store.run(run.id).await.unwrap().unwrap();
+    assert_eq!(stage.plan_in_intercom(), "gold");
+    assert_eq!((run.counts.late, run.counts.restored, run.counts.updated), (1, 1, 0), "{run:?}");
+    // The audit's own steps may have put it back already.
+    assert!(counts.updated == 0 && counts.restored <= 1, "{counts:?}");
+    let told = command(&stage.world, &["runs", "--limit", "1"]).await.expect(0).stdout;
+    assert!(told.contains("1 late") && told.contains("1 restored"), "{told}");
+
+    let stage = Stage::new(super::owners::fresh(&pool).await, "newest").await;
+    stage.edit_plan_in_keap("silver");
+    stage.edit_plan_in_intercom("bronze", 1);
+    let counts = stage.worker.sync().await;
+    assert_eq!((counts.conflicts, counts.updated), (1, 1), "{counts:?}");
+    let run = stage.worker.store.runs(Some("changed"), 1).await.unwrap().remove(0);
+    assert_eq!((run.counts.conflicts, run.counts.updated), (1, 1), "{run:?}");
 }

@@ -116,3 +116,47 @@ async fn many_held_contacts_are_read_page_by_page(pool: PgPool) {
     assert_eq!(seen, 130);
     daemon.stop().await.1.unwrap();
 }
+
+#[sqlx::test]
+async fn users_without_a_contact_in_keap_stand_there_too_and_are_tried_again(pool: PgPool) {
+    let world = world(pool).await;
+    let daemon = started(&world).await;
+    let sql = "insert into intercom_due (intercom_contact_id, reason, priority, not_before, code, waits_since)
+               select 'user' || n, 'again', 2, now() + interval '1 day', 'external_id_taken', now() + n * interval '1 s'
+                 from generate_series(100, 122) n";
+    sqlx::query(sql).execute(&world.pool).await.unwrap();
+    let sql = "insert into contact_hold (keap_contact_id, code) values (77, 'external_id_taken')";
+    sqlx::query(sql).execute(&world.pool).await.unwrap();
+    let mut browser = Browser::signed_in(&daemon).await;
+    let token = browser.token().await;
+    let waiting = async || -> i64 {
+        let sql = "select count(*) from intercom_due where code is not null";
+        sqlx::query_scalar(sql).fetch_one(&world.pool).await.unwrap()
+    };
+
+    let page = browser.page("/ui/held").await;
+    let text = page.text();
+    assert!(text.contains("external_id_taken: 1 contact and 23 users"), "{text}");
+    assert!(text.contains("user100") && text.contains("user119") && !text.contains("user120"));
+    let more = page.links().into_iter().find(|link| link.contains("afterUsers=")).unwrap();
+    let rest = browser.page(&more).await;
+    assert!(rest.text().contains("user120") && rest.text().contains("user122"), "{}", rest.text());
+    assert!(!rest.text().contains("user119"), "{}", rest.text());
+    assert!(!rest.links().iter().any(|link| link.contains("/ui/contacts?id=77")));
+
+    let form = |field: (&'static str, &'static str)| {
+        [("token", token.as_str()), ("decision", "retry"), field]
+    };
+    let reply = browser.post("/ui/held/decide", &form(("user", "user101"))).await;
+    assert_eq!(reply.header("location"), Some("/ui/held?decided=1&decision=retry"));
+    assert_eq!(waiting().await, 22);
+    let reply = browser.post("/ui/held/decide", &form(("reason", "external_id_taken"))).await;
+    let back = "/ui/held?decided=23&decision=retry";
+    assert_eq!(reply.header("location"), Some(back), "with the contact");
+    assert_eq!(waiting().await, 0);
+    for (word, user) in [("retry", "a/b"), ("ignore", "user102")] {
+        let fields = [("token", token.as_str()), ("decision", word), ("user", user)];
+        assert_eq!(browser.post("/ui/held/decide", &fields).await.status, 400, "{word} {user}");
+    }
+    daemon.stop().await.1.unwrap();
+}

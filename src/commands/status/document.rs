@@ -54,10 +54,14 @@ fn two_ways(status: &Status, two_way: &TwoWay) -> Value {
     let queue = status.keap_queue().map(|queue| {
         json!({ "waiting": queue.waiting, "paced": queue.paced, "emptyInSeconds": queue.empty_in.as_secs() })
     });
+    let newcomers = json!({
+        "next": two_way.newcomers, "braked": two_way.newcomers_braked, "held": two_way.newcomers_held,
+    });
     json!({
         "lastReadSecondsAgo": seconds(two_way.read_age), "position": two_way.position,
         "searchLagSeconds": seconds(two_way.search_lag), "notificationsMissingSeconds": seconds(two_way.missed_for),
         "audit": audit, "auditing": two_way.is_auditing, "conflictsToday": two_way.conflicts, "keapQueue": queue,
+        "newcomers": newcomers,
     })
 }
 

@@ -13,6 +13,7 @@ pub(super) fn show(status: &Status, linked: i64, troubles: &[Trouble]) {
     let two_way = [
         ("intercom", status.intercom_line()),
         ("to Keap", status.keap_queue_line()),
+        ("new users", status.newcomers_line()),
         ("audit", status.audit_line()),
         ("conflicts", status.conflicts_line()),
     ];

@@ -16,7 +16,7 @@ use crate::contact::KeapId;
   INTERCOM_TO_KEAP__ENABLED=true keap-intercom-sync sync --all --dry-run
                                                what switching the second direction on would write
   keap-intercom-sync sync --sweep --dry-run    what was deleted or merged in Keap, and what a sweep would do
-  keap-intercom-sync sync --audit              which contacts differ in Intercom from what was settled
+  keap-intercom-sync sync --audit              which contacts differ in Intercom, or are missing there
   keap-intercom-sync sync --since 2026-01-31 --json
 
 Exit status: 0 all well; 1 some contacts failed, are held, or are not in Keap; 2 nothing could be done, or the work could not be finished; 78 a setting is wrong.")]
@@ -39,11 +39,12 @@ pub struct SyncArgs {
     /// says.
     #[arg(long, group = "braked")]
     pub sweep: bool,
-    /// Compare every linked contact in Intercom with what was settled. Writes nothing without
-    /// --repair.
+    /// Compare every linked contact in Intercom with what was settled, and list those that are
+    /// missing there. Writes nothing without --repair.
     #[arg(long)]
     pub audit: bool,
     /// With --audit: look at those that differ on both sides, and settle each field by its owner.
+    /// Read by id those that are missing.
     #[arg(long, requires = "audit", conflicts_with = "dry_run", group = "braked")]
     pub repair: bool,
     /// With --sweep: act however many contacts are gone. With --all: bring a changed mapping to

@@ -1,15 +1,14 @@
 //! `sync --dry-run`: decides and prints, and writes nothing.
 
-use chrono::TimeDelta;
-
 use super::args::SyncArgs;
 use super::previews::Previews;
-use super::to_keap::ToKeapCounts;
+use super::to_keap::{Created, ToKeapCounts};
 use crate::app;
 use crate::commands::{Ended, NOTHING_DONE, SOME_FAILED, WELL, exit};
 use crate::config::Settings;
 use crate::feed::Counts;
 use crate::report::DayQuota;
+use crate::sync::dry_run::Foretold;
 use crate::sync::preview::Scope;
 use crate::sync::{Context, dry_run, dry_sweep};
 
@@ -20,8 +19,7 @@ pub(super) async fn dry_run(context: &Context, settings: &Settings, args: &SyncA
     let (counts, stopped) = if args.sweep {
         sweep(context, args, &mut previews).await
     } else {
-        let overlap = TimeDelta::from_std(settings.intercom_to_keap.overlap);
-        contacts(context, args, overlap.unwrap_or_default(), &mut previews).await
+        contacts(context, args, &mut previews).await
     };
     let limits = context.keap.remote().headroom();
     let limits = limits.iter().map(|limit| (limit.name.as_str(), limit.limit, limit.available));
@@ -40,11 +38,10 @@ pub(super) async fn dry_run(context: &Context, settings: &Settings, args: &SyncA
 async fn contacts(
     context: &Context,
     args: &SyncArgs,
-    overlap: TimeDelta,
     previews: &mut Previews,
 ) -> (Counts, Option<String>) {
     let scope = match (args.ids.as_slice(), args.changed, args.since) {
-        ([], true, _) => Scope::Changed { overlap },
+        ([], true, _) => Scope::Changed,
         ([], false, Some(since)) => Scope::Since(since),
         ([], false, None) => Scope::All,
         (ids, ..) => Scope::Ids(ids.to_vec()),
@@ -52,7 +49,12 @@ async fn contacts(
     let shown =
         dry_run::run_while(context, scope, args.verbose, |preview| previews.print(&preview));
     match shown.await {
-        Ok(counts) => (counts, None),
+        Ok(Foretold { counts, created }) => {
+            if let Some(users) = created {
+                previews.creates(Created { users, brake: context.policy.creating.most });
+            }
+            (counts, None)
+        }
         Err(halt) => (Counts::default(), Some(halt.to_string())),
     }
 }

@@ -16,7 +16,6 @@ mod to_keap;
 pub use args::SyncArgs;
 
 use anyhow::Context as _;
-use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
 use self::bar::Bar;
@@ -24,12 +23,12 @@ use self::dry_run::dry_run;
 use self::mapping::Brake;
 use self::other_process::Delegated;
 use self::requested::Requested;
-use self::this_process::{SecondFeeds, Work};
+use self::this_process::Work;
 use super::run::stop_on_signals;
 use super::{Ended, NOTHING_DONE, database, exit};
 use crate::app::Parts;
 use crate::config::{Migrate, Needed, Settings};
-use crate::feed::{Feed, RunReason};
+use crate::feed::Feed;
 use crate::store::{Store, StoreError};
 use crate::sync::Context;
 use crate::tasks::lease;
@@ -65,21 +64,14 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
     let bar = &Bar::new(args.json, total, args.sweep);
     let (cancel, json, is_sweep) = (&cancel, args.json, args.sweep);
     let lease_ttl = settings.lease.ttl;
-    // The users that an audit finds are brought into Keap after it.
-    let until_idle = (args.changed && is_first) || args.audit;
+    // What an audit or a poll of Intercom finds is looked at after it.
+    let compares = settings.intercom_to_keap.enabled && (args.changed || args.all || args.audit);
+    let until_idle = compares || (args.changed && is_first);
     let requested = &requested;
-    let work = Work {
-        parts: &parts,
-        lease_ttl,
-        requested,
-        until_idle,
-        second: second_feeds(settings, &args),
-        json,
-        is_sweep,
-        bar,
-        cancel,
-    };
-    let delegated = Delegated { store: &parts.store, requested, json, is_sweep, bar, cancel };
+    let work =
+        Work { parts: &parts, lease_ttl, requested, until_idle, json, is_sweep, bar, cancel };
+    let store = &parts.store;
+    let delegated = Delegated { store, requested, compares, json, is_sweep, bar, cancel };
     let mut announced = false;
     loop {
         match lease::take(&parts.store, lease_ttl).await? {
@@ -106,15 +98,6 @@ fn announce(holder: &str, announced: bool) {
             "Another process holds the lease; it is asked to do the work."
         );
     }
-}
-
-/// What is done about changes in Intercom: `--changed` polls, and `--all` compares everybody.
-fn second_feeds(settings: &Settings, args: &SyncArgs) -> Option<SecondFeeds> {
-    let second = &settings.intercom_to_keap;
-    let overlap = TimeDelta::from_std(second.overlap).unwrap_or_default();
-    let audit =
-        args.all.then_some(if args.force { RunReason::Forced } else { RunReason::Schedule });
-    (second.enabled && (args.all || args.changed)).then_some(SecondFeeds { overlap, audit })
 }
 
 /// Only looks, and changes nothing.
@@ -150,16 +133,18 @@ async fn requested(
     args: &SyncArgs,
     cancel: &CancellationToken,
 ) -> anyhow::Result<Result<Requested, String>> {
+    let mut begun = None;
     if args.all {
         let fitted = parts.fit().await.context(UNKNOWN_FIELDS)?;
         let context = parts.reading_context(&fitted, cancel.clone()).await?;
         match mapping::brake(&context, &fitted, settings, args).await? {
             Brake::Open => {}
-            Brake::Run(run) => return Ok(Ok(Requested::Run(run))),
+            Brake::Run(run) => begun = Some(run),
             Brake::Stops(why) => return Ok(Err(why)),
         }
     }
-    Ok(Ok(Requested::store(&parts.store, args).await?))
+    let both = settings.intercom_to_keap.enabled;
+    Ok(Ok(Requested::store(&parts.store, args, begun, both).await?))
 }
 
 /// How many contacts there are to look at: about as many as are known. `None` for a window of time,

@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(super) struct Delegated<'a> {
     pub store: &'a Store,
     pub requested: &'a Requested,
+    /// The walks compare users of Intercom, and the contacts that differ are waited for.
+    pub compares: bool,
     /// Print one JSON document.
     pub json: bool,
     /// The requested walk is a sweep.
@@ -85,8 +87,34 @@ impl Delegated<'_> {
                 let counts = Counts { seen, ..Counts::default() };
                 Ok(Progress { done: left == 0, shown: Shown::Counts(counts), counts, error: None })
             }
-            Requested::Run(id) => self.progress_of_run(*id).await,
+            Requested::Runs(ids) => self.progress_of_runs(ids).await,
         }
+    }
+
+    /// The progress of the first walk that has not ended. The counts are those of all.
+    async fn progress_of_runs(&self, ids: &[Uuid]) -> anyhow::Result<Progress> {
+        let (mut counts, mut error) = (Counts::default(), None);
+        for id in ids {
+            let run = self.progress_of_run(*id).await?;
+            counts.add(&run.counts);
+            error = error.or(run.error);
+            if !run.done {
+                let shown = match run.shown {
+                    Shown::Counts(_) => Shown::Counts(counts),
+                    waits @ Shown::Waits(_) => waits,
+                };
+                return Ok(Progress { done: false, shown, counts, error });
+            }
+        }
+        let left = if self.compares { self.store.changed_in_intercom().await? } else { 0 };
+        let shown = match left {
+            0 => Shown::Counts(counts),
+            left => Shown::Waits(format!(
+                "Waiting for the daemon to look at {} that changed in Intercom.",
+                count(left, "contact")
+            )),
+        };
+        Ok(Progress { done: left == 0, shown, counts, error })
     }
 
     async fn progress_of_run(&self, id: Uuid) -> anyhow::Result<Progress> {
@@ -137,6 +165,7 @@ impl Delegated<'_> {
     /// Prints what came of it. Returns the exit status.
     async fn report(&self, progress: Progress) -> anyhow::Result<u8> {
         let Progress { done, counts, error, .. } = progress;
+        let paced = if self.compares { self.store.two_way().await?.paced } else { 0 };
         let are_named = self.requested.are_named();
         let contacts = if are_named || self.json {
             self.requested.outcomes(self.store).await?
@@ -159,6 +188,13 @@ impl Delegated<'_> {
             error: error.as_deref(),
         }
         .print();
+        if paced > 0 && !self.json {
+            outln!(
+                "{} that nobody waits for {} written to Keap at their pace; `keap-intercom-sync status` says how many are left.",
+                count(paced, "contact"),
+                if paced == 1 { "is" } else { "are" }
+            );
+        }
         Ok(if error.is_some() { NOTHING_DONE } else { exit_status(&counts, named) })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::report::{line, print_counts};
-use super::to_keap::ToKeapCounts;
+use super::to_keap::{Created, ToKeapCounts};
 use crate::commands::out;
 use crate::contact::{FieldName, IntercomId};
 use crate::feed::Counts;
@@ -69,6 +69,13 @@ impl Previews {
         !out::is_closed()
     }
 
+    /// Takes in the users that would get a contact in Keap.
+    pub(super) fn creates(&mut self, created: Created) {
+        if let Some(to_keap) = &mut self.to_keap {
+            to_keap.creates(created);
+        }
+    }
+
     /// Prints the end. `sweep`: the counts are those of a sweep.
     /// `quota`: what Keap allows in a day, as far as it has said so.
     pub(super) fn end(
@@ -90,6 +97,9 @@ impl Previews {
                 json!(stopped)
             );
             return;
+        }
+        if let Some(to_keap) = &self.to_keap {
+            to_keap.list_created();
         }
         outln!("Dry run, nothing was written.");
         if !self.by_field.is_empty() {

@@ -97,7 +97,7 @@ pub(super) fn print_counts(counts: &Counts, sweep: bool, knows_calls: bool) {
         return;
     }
     outln!(
-        "{}: {} created, {} linked, {} updated, {} unchanged, {} skipped, {} held, {} failed{calls}",
+        "{}: {} created, {} linked, {} updated, {} unchanged, {} skipped, {} held, {} failed{}{calls}",
         count(counts.seen, "contact"),
         number(counts.created),
         number(counts.linked),
@@ -106,7 +106,20 @@ pub(super) fn print_counts(counts: &Counts, sweep: bool, knows_calls: bool) {
         number(counts.skipped),
         number(counts.held),
         number(counts.failed),
+        of_both_sides(counts),
     );
+}
+
+/// The counts that only the second direction has, as far as they are not zero.
+fn of_both_sides(counts: &Counts) -> String {
+    let counted = [
+        (counts.restored, "restored"),
+        (counts.conflicts, "edited on both sides"),
+        (counts.created_in_keap, "created in Keap"),
+    ];
+    let counted = counted.into_iter().filter(|(value, _)| *value > 0);
+    let words = counted.map(|(value, what)| format!(", {} {what}", number(value)));
+    words.collect::<Vec<_>>().concat()
 }
 
 pub(super) fn line(id: &str, action: &str, intercom: Option<&str>, why: Option<&str>) -> String {

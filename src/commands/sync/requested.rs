@@ -6,49 +6,80 @@ use super::args::SyncArgs;
 use super::report::ContactOutcome;
 use crate::commands::{SOME_FAILED, WELL};
 use crate::feed::{Counts, DueReason, Feed, RunReason};
-use crate::outcome::Action;
-use crate::store::{DueTicket, Store, Unsynced};
+use crate::outcome::{Action, RunFailure};
+use crate::store::{DueTicket, Run, Store, StoreError, Unsynced};
 
 /// What was asked for. It stands in the database, so it is carried out even if this command ends
 /// first.
 pub(super) enum Requested {
     Contacts(Vec<DueTicket>),
-    Run(Uuid),
+    /// Walks. An audit begins once the walk over all contacts has ended.
+    Runs(Vec<Uuid>),
 }
 
 impl Requested {
-    pub(super) async fn store(store: &Store, args: &SyncArgs) -> anyhow::Result<Self> {
+    /// Stores what is asked for. `begun`: the walk that is asked for already. `both`: both
+    /// directions are on, so `--all` compares every user of Intercom as well.
+    pub(super) async fn store(
+        store: &Store,
+        args: &SyncArgs,
+        begun: Option<Uuid>,
+        both: bool,
+    ) -> anyhow::Result<Self> {
         if !args.ids.is_empty() {
             return Ok(Self::Contacts(store.request(&args.ids, DueReason::Manual).await?));
-        }
-        if args.sweep {
-            let reason = if args.force { RunReason::Forced } else { RunReason::Manual };
-            return Ok(Self::Run(store.request_run(Feed::Sweep, reason, None).await?));
         }
         if args.audit && args.force {
             store.lift_create_brake().await?;
         }
-        let feed = match args {
-            SyncArgs { audit: true, .. } => Feed::Audit,
-            SyncArgs { changed: true, .. } => Feed::Changed,
-            _ => Feed::Backfill,
+        let (feed, reason) = match args {
+            SyncArgs { sweep: true, force: true, .. } => (Feed::Sweep, RunReason::Forced),
+            SyncArgs { sweep: true, .. } => (Feed::Sweep, RunReason::Manual),
+            SyncArgs { audit: true, .. } => (Feed::Audit, RunReason::Manual),
+            SyncArgs { changed: true, .. } => (Feed::Changed, RunReason::Manual),
+            _ => (Feed::Backfill, RunReason::Manual),
         };
-        Ok(Self::Run(store.request_run(feed, RunReason::Manual, args.since).await?))
+        let mut runs = match begun {
+            Some(run) => vec![run],
+            None => vec![store.request_run(feed, reason, args.since).await?],
+        };
+        if args.all && both {
+            // The brake holds as for a scheduled one.
+            let reason = if args.force { RunReason::Forced } else { RunReason::Schedule };
+            runs.push(store.request_run(Feed::Audit, reason, None).await?);
+        }
+        Ok(Self::Runs(runs))
     }
 
-    /// What came of the contacts that the caller named, or the contacts of a walk that are not
+    /// The runs that were asked for, as they stand.
+    pub(super) async fn runs(&self, store: &Store) -> Result<Vec<Run>, StoreError> {
+        let mut runs = Vec::new();
+        if let Self::Runs(ids) = self {
+            for id in ids {
+                runs.extend(store.run(*id).await?);
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Why the first of the runs failed that did.
+    pub(super) async fn failure(&self, store: &Store) -> Result<Option<RunFailure>, StoreError> {
+        Ok(self.runs(store).await?.into_iter().find_map(|run| run.failure))
+    }
+
+    /// What came of the contacts that the caller named, or the contacts of the walks that are not
     /// synced.
     pub(super) async fn outcomes(&self, store: &Store) -> anyhow::Result<Vec<ContactOutcome>> {
-        match self {
-            Self::Contacts(tickets) => outcomes(store, tickets).await,
-            Self::Run(id) => match store.run(*id).await? {
-                Some(run) => {
-                    let unsynced = store.unsynced(&run).await?;
-                    Ok(unsynced.into_iter().map(ContactOutcome::from).collect())
-                }
-                None => Ok(Vec::new()),
-            },
+        if let Self::Contacts(tickets) = self {
+            return outcomes(store, tickets).await;
         }
+        let mut unsynced = Vec::new();
+        for run in self.runs(store).await? {
+            unsynced.extend(store.unsynced(&run).await?);
+        }
+        unsynced.sort_by_key(|one| one.id);
+        unsynced.dedup_by_key(|one| one.id);
+        Ok(unsynced.into_iter().map(ContactOutcome::from).collect())
     }
 
     /// Whether the caller named contacts.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -14,11 +13,10 @@ use super::requested::{Requested, counts_of, exit_status};
 use crate::app::Parts;
 use crate::commands::{Ended, NOTHING_DONE, exit};
 use crate::contact::KeapId;
-use crate::feed::{Counts, Feed, RunReason};
+use crate::feed::Counts;
 use crate::mapping::Fitted;
-use crate::outcome::{CREATE_BRAKE_REMEDY, RunFailure};
+use crate::outcome::CREATE_BRAKE_REMEDY;
 use crate::store::{HeldLease, Lease, RunState};
-use crate::sync::users::poll_changed;
 use crate::sync::{Bulk, Context, Halt, Urgent, Work as _, braked};
 use crate::tasks::lease;
 
@@ -38,25 +36,14 @@ pub(super) struct Work<'a> {
     pub parts: &'a Parts,
     pub lease_ttl: Duration,
     pub requested: &'a Requested,
-    /// Walks go on until none is left, also after the requested one.
+    /// Walks go on until none is left, also after the requested ones.
     pub until_idle: bool,
-    /// What is done about changes in Intercom, where both directions are on.
-    pub second: Option<SecondFeeds>,
     /// Print one JSON document.
     pub json: bool,
     /// The requested walk is a sweep.
     pub is_sweep: bool,
     pub bar: &'a Bar,
     pub cancel: &'a CancellationToken,
-}
-
-/// The feeds of the second direction.
-#[derive(Clone, Copy)]
-pub(super) struct SecondFeeds {
-    /// How far a poll looks back.
-    pub overlap: TimeDelta,
-    /// Compare all users as well, for this reason.
-    pub audit: Option<RunReason>,
 }
 
 impl Work<'_> {
@@ -85,8 +72,7 @@ impl Work<'_> {
     }
 
     /// Runs passes until the requested work is done, with the contacts that become due until then.
-    /// Returns why the comparison of all users failed, if it did.
-    async fn run_passes(&self, context: &Arc<Context>) -> Result<Option<RunFailure>, Halt> {
+    async fn run_passes(&self, context: &Arc<Context>) -> Result<(), Halt> {
         let store = &self.parts.store;
         let mut urgent = Urgent::new(Arc::clone(context));
         let mut bulk = Bulk::without_poll(Arc::clone(context));
@@ -97,31 +83,23 @@ impl Work<'_> {
                     let worked = urgent.step().await?;
                     Ok(worked && !store.undone(&ids).await?.is_empty())
                 })
-                .await?;
-                Ok(None)
+                .await
             }
-            Requested::Run(id) => {
-                self.walk(context, (&mut urgent, &mut bulk), *id).await?;
-                match self.second {
-                    Some(feeds) => self.follow_up(context, feeds, (&mut urgent, &mut bulk)).await,
-                    None => Ok(None),
-                }
-            }
+            Requested::Runs(ids) => self.walk(context, (&mut urgent, &mut bulk), ids).await,
         }
     }
 
-    /// Works until a run has ended, and nobody waits who became due by it.
+    /// Works until these runs have ended, and nobody waits who became due by them.
     async fn walk(
         &self,
         context: &Context,
         (urgent, bulk): (&mut Urgent, &mut Bulk),
-        id: Uuid,
+        ids: &[Uuid],
     ) -> Result<(), Halt> {
         repeat_patiently(self.cancel, async || {
             let walked = bulk.step().await?;
             let looked_again = urgent.step().await?;
-            let run = self.parts.store.run(id).await?;
-            let done = run.is_none_or(|run| matches!(run.state, RunState::Done | RunState::Failed));
+            let done = self.have_ended(ids).await?;
             let is_over = done && !self.until_idle;
             if looked_again || (!is_over && (walked || !done)) {
                 return Ok(true);
@@ -131,29 +109,14 @@ impl Work<'_> {
         .await
     }
 
-    /// Polls Intercom, or compares all of its users, and works off what has changed there.
-    async fn follow_up(
-        &self,
-        context: &Arc<Context>,
-        feeds: SecondFeeds,
-        (urgent, bulk): (&mut Urgent, &mut Bulk),
-    ) -> Result<Option<RunFailure>, Halt> {
-        let store = &self.parts.store;
-        repeat_patiently(self.cancel, async || {
-            Box::pin(poll_changed(context, feeds.overlap)).await.map(|_| false)
-        })
-        .await?;
-        if let Some(reason) = feeds.audit {
-            let id = store.request_run(Feed::Audit, reason, None).await?;
-            self.walk(context, (urgent, bulk), id).await?;
-            return Ok(store.run(id).await?.and_then(|run| run.failure));
+    async fn have_ended(&self, ids: &[Uuid]) -> Result<bool, Halt> {
+        for id in ids {
+            let run = self.parts.store.run(*id).await?;
+            if run.is_some_and(|run| !matches!(run.state, RunState::Done | RunState::Failed)) {
+                return Ok(false);
+            }
         }
-        repeat_patiently(self.cancel, async || {
-            let worked = urgent.step().await? | bulk.step().await?;
-            if worked { Ok(true) } else { self.wait_for_paced(context, bulk).await }
-        })
-        .await?;
-        Ok(None)
+        Ok(true)
     }
 
     /// Waits until the next contact may be written that the walk has found. False: there is none.
@@ -170,7 +133,7 @@ impl Work<'_> {
         }
     }
 
-    async fn report(&self, context: &Context, result: Result<Option<RunFailure>, Halt>) -> Ended {
+    async fn report(&self, context: &Context, result: Result<(), Halt>) -> Ended {
         let store = &self.parts.store;
         let calls = context.all_calls();
         let are_named = self.requested.are_named();
@@ -180,22 +143,18 @@ impl Work<'_> {
         let named = if are_named { contacts.as_slice() } else { &[] };
         let counts = if are_named { counts_of(named) } else { *context.board.progress.borrow() };
         let counts = Counts { keap_calls: calls.keap, intercom_calls: calls.intercom, ..counts };
-        let stopped = match (result, self.requested) {
-            (Err(halt), _) => Some(halt.to_string()),
-            (Ok(of_audit), Requested::Run(id)) => {
-                let failure = store.run(*id).await?.and_then(|run| run.failure).or(of_audit);
-                match failure {
-                    Some(failure) => Some(failure.to_string()),
-                    // The users that an audit finds are created after it.
-                    None if self.until_idle => braked(context)
-                        .await
-                        .ok()
-                        .flatten()
-                        .map(|why| format!("{why}; {CREATE_BRAKE_REMEDY}")),
-                    None => None,
-                }
-            }
-            (Ok(_), Requested::Contacts(_)) => None,
+        let stopped = match result {
+            Err(halt) => Some(halt.to_string()),
+            Ok(()) => match self.requested.failure(store).await? {
+                Some(failure) => Some(failure.to_string()),
+                // The users that an audit or a poll finds are created after it.
+                None if self.until_idle => braked(context)
+                    .await
+                    .ok()
+                    .flatten()
+                    .map(|why| format!("{why}; {CREATE_BRAKE_REMEDY}")),
+                None => None,
+            },
         };
         Summary {
             json: self.json,

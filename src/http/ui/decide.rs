@@ -16,6 +16,7 @@ use super::sessions::Session;
 use crate::contact::{IntercomId, KeapId};
 use crate::http::code::Code;
 use crate::http::decide::{Asked, TAKE_BACK, refused};
+use crate::http::held_users::UserKey;
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
 use crate::outcome::{Decided, HoldReason, offered};
@@ -176,10 +177,19 @@ pub(super) async fn decide(
     let fields = Fields::of_session(&state.entrance, session, &body)?;
     let id: Option<KeapId> = fields.parsed("id")?;
     let word = fields.word("decision")?.unwrap_or_default();
+    if let Some(user) = fields.parsed::<UserKey>("user")? {
+        return retry_user(&state, word, &user.0).await;
+    }
+    let reason = fields.word("reason")?;
+    let is_retry_of_all = id.is_none() && word == Decided::Retry.code();
+    let users = match reason.filter(|_| is_retry_of_all) {
+        Some(reason) => state.store.retry_newcomers(None, Some(reason)).await?.len(),
+        None => 0,
+    };
     let asked = Asked {
         decision: word,
         ids: id.as_ref().map(std::slice::from_ref),
-        reason: fields.word("reason")?,
+        reason,
         intercom: fields.get("intercom"),
         by: DecidedBy::Page,
     };
@@ -189,11 +199,22 @@ pub(super) async fn decide(
     }
     // Only what is read back is repeated in an address.
     let word = Decided::parse(word).map_or(TAKE_BACK, Decided::code);
-    let contacts = taken.decided.len();
+    let contacts = taken.decided.len() + users;
     let back = match (id, fields.word("from")?) {
         (Some(id), Some("contact")) => format!("/ui/held/contact?id={id}&"),
         (_, Some("ignored")) => "/ui/held/ignored?".to_owned(),
         _ => "/ui/held?".to_owned(),
     };
     Ok(see_other(&format!("{back}decided={contacts}&decision={word}")))
+}
+
+/// A user of Intercom without a contact in Keap can only be tried again.
+async fn retry_user(state: &HttpState, word: &str, user: &IntercomId) -> Result<Response, Problem> {
+    if word != Decided::Retry.code() {
+        let why = "a user of Intercom without a contact in Keap can only be tried again";
+        return Err(Problem::new(Code::InvalidBody, why));
+    }
+    let retried = state.store.retry_newcomers(Some(std::slice::from_ref(user)), None).await?.len();
+    state.urgent.fire("decision");
+    Ok(see_other(&format!("/ui/held?decided={retried}&decision={word}")))
 }

@@ -111,6 +111,7 @@ fn lines(status: &Status, linked: LinkCount) -> Vec<Line> {
     let two_way = [
         ("Changes in Intercom", status.intercom_line()),
         ("Waiting for a write to Keap", status.keap_queue_line()),
+        ("Users that wait for a contact in Keap", status.newcomers_line()),
         ("Comparison of both sides", status.audit_line()),
         ("Conflicts", status.conflicts_line()),
     ];

@@ -114,7 +114,8 @@ impl AuditFeed {
 }
 
 async fn compare_users(context: &Context, walk: &mut Walk) -> Result<Counts, Halt> {
-    let WalkedPage { seen, differ, next } = next_page(context, walk.from.as_deref()).await?;
+    let WalkedPage { seen, differ, next } =
+        next_page(context, walk.run, walk.from.as_deref()).await?;
     let signed = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let counts = Counts {
         seen: signed(seen.len()),
@@ -148,7 +149,7 @@ async fn end(context: &Context, walk: &mut Walk) -> Result<(), Halt> {
         brake(context, walk, (gone, seen + gone), "are missing in the list of Intercom's users"),
     ];
     if brakes[0].is_none() {
-        make_due(context, &fence, &walk.differ).await?;
+        make_due(context, &fence, walk.run, &walk.differ).await?;
     }
     if brakes[1].is_none() {
         let all = missing.len();
@@ -162,7 +163,7 @@ async fn end(context: &Context, walk: &mut Walk) -> Result<(), Halt> {
             );
         }
         let missing = ChangedInIntercom { paced: missing, ..ChangedInIntercom::default() };
-        make_due(context, &fence, &missing).await?;
+        make_due(context, &fence, walk.run, &missing).await?;
     }
     let cursor = IntercomCursor { walked_at: Some(Utc::now()), ..IntercomCursor::default() };
     let ended = Some((IntercomFeed::Audit, &cursor));
@@ -200,10 +201,11 @@ fn brake(
 async fn make_due(
     context: &Context,
     fence: &Fence,
+    run: Uuid,
     changed: &ChangedInIntercom,
 ) -> Result<(), Halt> {
     for changed in changed.parts(DUE_AT_ONCE) {
-        let seen = SeenUsers { changed, ..SeenUsers::default() };
+        let seen = SeenUsers { changed, run: Some(run), ..SeenUsers::default() };
         context.store.record_users(fence, &seen, None).await?;
     }
     Ok(())

@@ -64,6 +64,9 @@ impl DueFeed {
         // Opt-outs go first, and alone.
         if due.iter().any(|row| row.is_consent) {
             due.retain(|row| row.is_consent);
+        } else if !due.is_empty() && !self.context.has_calls_beside_opt_outs() {
+            self.hint_calls.give_back(max_calls);
+            return Err(Halt::only_opt_outs());
         }
         // What Keap shows is a ground for a write for some seconds only: no more than one list.
         if due.iter().any(|row| row.looks_at_intercom) {

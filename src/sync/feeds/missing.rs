@@ -19,7 +19,7 @@ const AT_ONCE: i64 = 10_000;
 
 /// The linked contacts that the list has not shown, in any order. `seen`: those that it has shown,
 /// sorted. `began`: when the list was begun.
-pub(super) async fn missing(
+pub async fn missing(
     context: &Context,
     seen: &[KeapId],
     began: DateTime<Utc>,

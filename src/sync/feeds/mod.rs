@@ -22,5 +22,6 @@ pub(super) use audit::AuditFeed;
 pub(super) use backfill::BackfillFeed;
 pub(super) use changed::{ChangedFeed, Polled};
 pub(super) use due::DueFeed;
+pub use missing::missing;
 pub(super) use paced::PacedFeed;
 pub(super) use sweep::{SweepFeed, Swept};

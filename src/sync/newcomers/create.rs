@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::end::{End, Look};
 use super::whom::braked;
 use crate::contact::{Candidate, Digest, Email, Fields, KeapId, Owner};
-use crate::feed::{Feed, RunReason};
+use crate::feed::{Counts, Feed, RunReason};
 use crate::keap::{Created, NewContact};
 use crate::outcome::{Action, HoldReason, RunFailure};
 use crate::store::{Intended, LogRow, NewRun, Settlement};
@@ -137,6 +137,7 @@ async fn made(look: &Look<'_>, made: (Uuid, KeapId)) -> Result<Option<Settlement
         conflicts: None,
     };
     context.store.create_made(&context.fence()?, newcomer, made, &row).await?;
+    context.advance(&Counts { created_in_keap: 1, ..Counts::default() });
     metrics::counter!("keap_intercom_sync_created_in_keap_total").increment(1);
     tracing::info!(
         keap.contact_id = keap.get(),

@@ -26,6 +26,9 @@ pub(in crate::sync) async fn step(context: &Context, lane: Lane) -> Result<bool,
     if !context.policy.creating.is_on() || !knows_keap(context, lane).await? {
         return Ok(false);
     }
+    if !context.has_calls_beside_opt_outs() {
+        return Ok(false);
+    }
     let newcomers = context.store.newcomers(&context.fence()?, lane, AT_ONCE).await?;
     for newcomer in &newcomers {
         if context.cancel.is_cancelled() {

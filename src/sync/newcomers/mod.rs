@@ -4,11 +4,12 @@
 mod create;
 mod creating;
 mod end;
+mod expected;
 mod look;
 mod made;
 mod whom;
 
-pub(super) use creating::CreateTag;
+pub(super) use expected::Expected;
 pub(super) use look::step;
 pub(super) use made::{Wanted, users_of};
 pub(super) use whom::{among, hint};

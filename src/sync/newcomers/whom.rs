@@ -1,16 +1,17 @@
 //! Whom the settings bring into Keap, and the brake.
 
-use super::creating::Tag;
+use super::creating::Creating;
 use crate::config::CreateInKeap;
 use crate::contact::{Candidate, IntercomId, Role};
 use crate::feed::Lane;
+use crate::intercom::NamedTag;
 use crate::store::{NewcomerRow, StoreError};
 use crate::sync::context::Context;
 use crate::sync::result::Halt;
 
 /// Whether a user has the tag that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tagged {
+pub(super) enum Tagged {
     Yes,
     No,
     /// Intercom does not show all of its tags here.
@@ -34,7 +35,7 @@ pub(in crate::sync) async fn hint(context: &Context, user: &Candidate) -> Result
     if !context.policy.creating.is_on() {
         return Ok(false);
     }
-    let tag = context.board.create_tag.known();
+    let tag = context.intercom.known_tag(&context.policy.creating.tag);
     // Without the tag's id, it is seen when the user is read by id.
     let tags = user.tags.clone().filter(|_| tag.is_some());
     let user = Candidate { tags, ..user.clone() };
@@ -46,7 +47,7 @@ pub(in crate::sync) async fn hint(context: &Context, user: &Candidate) -> Result
 }
 
 /// What is stored of a user that may be a newcomer. `None`: it is none.
-fn row(context: &Context, user: &Candidate, tag: Option<&Tag>) -> Option<NewcomerRow> {
+fn row(context: &Context, user: &Candidate, tag: Option<&NamedTag>) -> Option<NewcomerRow> {
     let email = user.address().filter(|_| is_wanted(context, user))?;
     let tagged = tagged(context, user, tag);
     if tagged == Tagged::No {
@@ -66,14 +67,14 @@ pub(super) fn is_wanted(context: &Context, user: &Candidate) -> bool {
         && user.address().is_some_and(|email| excluded.iter().all(|one| one != email.domain()))
 }
 
-fn tagged(context: &Context, user: &Candidate, tag: Option<&Tag>) -> Tagged {
+pub(super) fn tagged(context: &Context, user: &Candidate, tag: Option<&NamedTag>) -> Tagged {
     if context.policy.creating.whom != CreateInKeap::Tagged {
         return Tagged::Yes;
     }
     match (&user.tags, tag) {
-        (_, Some(Tag::Missing)) => Tagged::No,
-        (Some(tags), Some(Tag::Id(tag))) if tags.contains(tag) => Tagged::Yes,
-        (Some(_), Some(Tag::Id(_))) => Tagged::No,
+        (_, Some(None)) => Tagged::No,
+        (Some(tags), Some(Some(tag))) if tags.contains(tag) => Tagged::Yes,
+        (Some(_), Some(Some(_))) => Tagged::No,
         _ => Tagged::Unsure,
     }
 }
@@ -84,9 +85,7 @@ pub(super) async fn has_tag(context: &Context, lane: Lane, user: &Candidate) -> 
     let tag = tag_of(context, lane).await?;
     match (tagged(context, user, Some(&tag)), tag) {
         (Tagged::Yes, _) => Ok(true),
-        (Tagged::Unsure, Tag::Id(tag)) => {
-            Ok(tags_of(context, lane, &user.id).await?.contains(&tag))
-        }
+        (Tagged::Unsure, Some(tag)) => Ok(tags_of(context, lane, &user.id).await?.contains(&tag)),
         _ => Ok(false),
     }
 }
@@ -96,19 +95,12 @@ async fn tags_of(context: &Context, lane: Lane, id: &IntercomId) -> Result<Vec<S
     Ok(tags.unwrap_or_default())
 }
 
-/// The tag that a user needs. It costs a call now and then, if one is needed.
-async fn tag_of(context: &Context, lane: Lane) -> Result<Tag, Halt> {
-    if context.policy.creating.whom != CreateInKeap::Tagged {
-        return Ok(Tag::Missing);
-    }
-    if let Some(known) = context.board.create_tag.known() {
-        return Ok(known);
-    }
-    let name = &context.policy.creating.tag;
-    let id = context.intercom.tag_named(lane, name).await.map_err(Halt::of_reading)?;
-    let tag = id.map_or(Tag::Missing, Tag::Id);
-    context.board.create_tag.learn(tag.clone());
-    Ok(tag)
+/// The tag that a user needs, if one is needed. It costs a call now and then.
+pub(super) async fn tag_of(context: &Context, lane: Lane) -> Result<NamedTag, Halt> {
+    let Creating { whom: CreateInKeap::Tagged, tag, .. } = &context.policy.creating else {
+        return Ok(None);
+    };
+    context.intercom.tag_named(lane, tag).await.map_err(Halt::of_reading)
 }
 
 /// Why the brake stops creates, for a run that fails by it; `None` if it does not.

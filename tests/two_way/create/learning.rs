@@ -38,7 +38,7 @@ async fn nobody_is_a_newcomer_before_keap_was_read_once(pool: PgPool) {
     }
     world.intercom.reindex_now();
     let worker = world.worker().await;
-    users::poll_changed(worker.context(), super::super::OVERLAP).await.unwrap();
+    users::poll_changed(worker.context()).await.unwrap();
     let mut poll = false;
     while worker.syncer.bulk_step(&mut poll).await.unwrap() {}
     assert_eq!(world.keap.count("create"), 0);

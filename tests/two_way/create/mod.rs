@@ -2,6 +2,7 @@
 //! two.
 
 mod brake;
+mod dry_run;
 mod faults;
 mod learning;
 mod surface;
