@@ -26,7 +26,7 @@ use crate::systemd::{self, Reporter};
 use crate::tasks::hooks::Hooks;
 use crate::tasks::mapping::{self, Wanted};
 use crate::tasks::retention::{self, Keep};
-use crate::tasks::{lease, requests, tags, users, walk_schedule};
+use crate::tasks::{lease, pauses, requests, tags, users, walk_schedule};
 use crate::trigger::Trigger;
 
 /// The time that the parts get to stop. The next start repeats what is not recorded by then.
@@ -248,6 +248,7 @@ impl Daemon<'_> {
         let requested = Arc::clone(&context.board.requests);
         let hearing = requests::hear(self.parts.store.clone(), requested, self.cancel.clone());
         self.tasks.spawn(hearing);
+        self.tasks.spawn(pauses::follow(Arc::clone(&context)));
         self.tasks.spawn(mapping::bring(Arc::clone(&context), wanted));
         if let Some(trigger) = tags {
             self.tasks.spawn(tags::poll(Arc::clone(&context), tag_ids, trigger));

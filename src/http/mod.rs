@@ -17,6 +17,7 @@ mod newcomer;
 mod openapi;
 mod overview;
 mod page;
+mod pause;
 mod problem;
 mod ready;
 mod requests;

@@ -5,6 +5,7 @@ mod contact;
 mod keap_queue;
 mod lines;
 pub mod pages;
+mod pauses;
 mod run;
 mod status;
 mod to_keap;
@@ -13,6 +14,7 @@ pub mod words;
 
 pub use contact::{Fact, Story};
 pub use keap_queue::{DayQuota, KeapQueue, Rates, SecondDirection, calls_of, time_for};
+pub use pauses::{END_OF_PAUSE, capital, paused, resumed};
 pub use run::{came_of, outcomes_of, scope_of};
 pub use status::{PartStates, Status, is_counted, lag_seconds};
 pub use to_keap::misses_notifications;

@@ -25,6 +25,8 @@ pub enum Request {
     Due,
     /// A walk is requested.
     Run,
+    /// Something was paused or resumed.
+    Pause,
 }
 
 impl Request {
@@ -32,6 +34,7 @@ impl Request {
         match self {
             Self::Due => "due",
             Self::Run => "run",
+            Self::Pause => "pause",
         }
     }
 }
@@ -102,7 +105,7 @@ impl Listener {
                 continue;
             };
             let payload = payload?;
-            let known = [Request::Due, Request::Run];
+            let known = [Request::Due, Request::Run, Request::Pause];
             if let Some(request) = known.into_iter().find(|request| request.as_str() == payload) {
                 return Ok(request);
             }

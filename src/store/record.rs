@@ -10,8 +10,10 @@ use super::former_link::FormerLink;
 use super::hold::HoldRow;
 use super::link::{LinkRow, Restamp};
 use super::log::LogRow;
+use super::pause::PausedRow;
 use super::{
-    Fence, Result, Store, cursor, due, former_link, gone, hold, intent, link, log, run, sweep,
+    Fence, Result, Store, cursor, due, former_link, gone, hold, intent, link, log, pause, run,
+    sweep,
 };
 use crate::contact::KeapId;
 use crate::feed::{Counts, Cursor, Feed};
@@ -37,6 +39,8 @@ pub struct Recorded {
     /// Its hold is over.
     pub settled: bool,
     pub retry: Option<RetryRow>,
+    /// It waits for the end of a pause.
+    pub paused: Option<PausedRow>,
     pub hold: Option<HoldRow>,
     /// The other lane had it at the same time, so it is looked at once more.
     pub requeue: bool,
@@ -68,6 +72,7 @@ impl Recorded {
             done: None,
             settled: false,
             retry: None,
+            paused: None,
             hold: None,
             requeue: false,
             paced: false,
@@ -153,6 +158,7 @@ impl Store {
             let holds = group.rows(|outcome| outcome.hold.as_ref());
             retries.extend(hold::put(tx, holds).await?);
             due::put_retries(tx, retries).await?;
+            pause::put_waiting(tx, group.rows(|outcome| outcome.paused.as_ref())).await?;
             due::put_again(tx, &group.ids(|outcome| outcome.requeue)).await?;
             due::put_paced(tx, &group.ids(|outcome| outcome.paced)).await?;
             intent::remove(tx, &group.intents(|outcome| &outcome.intents)).await?;

@@ -27,7 +27,7 @@ const MIGRATIONS_TABLE: &str = "create table if not exists _sqlx_migrations (
 )";
 
 /// The tables that passes write.
-const WRITTEN: [&str; 19] = [
+const WRITTEN: [&str; 20] = [
     "keap_intercom_sync_logs",
     "contact_link",
     "contact_due",
@@ -47,6 +47,7 @@ const WRITTEN: [&str; 19] = [
     "keap_hook",
     "sweep_candidate",
     "scope_brake",
+    "sync_pause",
 ];
 
 /// The tables and views that passes read only.

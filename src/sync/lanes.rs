@@ -115,13 +115,16 @@ async fn idle_rest(context: &Context, lane: Lane) -> Duration {
     }
 }
 
-/// The time until a contact or a newcomer has its turn in this lane; `None` if none waits.
+/// The time until a contact or a newcomer has its turn in this lane; `None` if none waits. What a
+/// pause holds up has no turn: requests and the end of the pause are announced.
 async fn next_turn(context: &Context, lane: Lane) -> Result<Option<Duration>, Halt> {
     let due = match lane {
+        Lane::Urgent if context.is_paused(Feed::Due) => None,
         Lane::Urgent => context.store.next_due().await?,
         Lane::Bulk => PacedFeed::next_in(context).await?,
     };
-    if !context.policy.creating.is_on() {
+    let pauses = &context.board.pauses;
+    if !context.policy.creating.is_on() || pauses.of_due_to_keap(false).is_some() {
         return Ok(due);
     }
     let newcomer = context.store.next_newcomer(lane).await?;
@@ -216,7 +219,7 @@ impl Work for Bulk {
         let context = Arc::clone(&self.context);
         context.unless_cancelled(self.take_requests()).await?;
         context.intercom_is_ready(Lane::Bulk).await?;
-        if self.poll {
+        if self.poll && !context.is_paused(Feed::Changed) {
             context.store.recheck_holds(&context.fence()?, HOLDS_PER_POLL).await?;
         }
         let changed = self.changed_step().await;
@@ -231,7 +234,7 @@ impl Work for Bulk {
         if is_down(&sweep) {
             return sweep;
         }
-        let audit = Box::pin(context.unless_cancelled(self.audit.step())).await;
+        let audit = self.audit_step().await;
         if is_down(&audit) {
             return audit;
         }
@@ -263,6 +266,9 @@ impl Bulk {
 
     async fn changed_step(&mut self) -> Result<bool, Halt> {
         let context = Arc::clone(&self.context);
+        if context.is_paused(Feed::Changed) {
+            return Ok(false);
+        }
         let page = match context.unless_cancelled(self.changed.next(self.poll)).await? {
             None => return Ok(false),
             Some(Polled::Nothing) => {
@@ -283,6 +289,9 @@ impl Bulk {
 
     async fn backfill_step(&mut self) -> Result<bool, Halt> {
         let context = Arc::clone(&self.context);
+        if context.is_paused(Feed::Backfill) {
+            return Ok(false);
+        }
         let Some(page) = context.unless_cancelled(self.backfill.next()).await? else {
             return Ok(false);
         };
@@ -305,8 +314,19 @@ impl Bulk {
         PacedFeed::next_in(&self.context).await
     }
 
+    async fn audit_step(&mut self) -> Result<bool, Halt> {
+        if self.context.is_paused(Feed::Audit) {
+            return Ok(false);
+        }
+        let context = Arc::clone(&self.context);
+        Box::pin(context.unless_cancelled(self.audit.step())).await
+    }
+
     async fn sweep_step(&mut self) -> Result<bool, Halt> {
         let context = Arc::clone(&self.context);
+        if context.is_paused(Feed::Sweep) {
+            return Ok(false);
+        }
         match context.unless_cancelled(self.sweep.next()).await? {
             Swept::Idle => Ok(false),
             Swept::Step => Ok(true),
@@ -329,6 +349,8 @@ impl Bulk {
         for Run { id, feed, since, reason, .. } in requested {
             let begins = |feed| NewRun { id, feed, reason: RunReason::Manual, since };
             match Feed::parse(&feed) {
+                // It begins after the pause.
+                Some(feed) if self.context.is_paused(feed) => {}
                 Some(Feed::Changed) => {
                     self.changed.ask(id).await?;
                     self.poll = true;

@@ -10,6 +10,7 @@ mod lists;
 mod off;
 mod owners;
 mod pace;
+mod paused;
 mod ping_pong;
 mod polls;
 mod privacy;

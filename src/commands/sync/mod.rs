@@ -23,7 +23,7 @@ use self::bar::Bar;
 use self::dry_run::dry_run;
 use self::mapping::Brake;
 use self::other_process::Delegated;
-use self::requested::Requested;
+use self::requested::{Requested, feed_of};
 use self::this_process::{SecondFeeds, Work};
 use super::run::stop_on_signals;
 use super::{Ended, NOTHING_DONE, database, exit};
@@ -53,6 +53,10 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
     database::prepare(&parts.store, settings, settings.database.migrate)
         .await
         .context("nothing could be done")?;
+    let feed = feed_of(&args);
+    if is_paused(&parts.store, feed).await? {
+        return exit(NOTHING_DONE);
+    }
     let is_first = parts.store.cursor(Feed::Changed).await?.is_none();
     let requested = match requested(&parts, settings, &args, &cancel).await? {
         Ok(requested) => requested,
@@ -72,6 +76,7 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
         parts: &parts,
         lease_ttl,
         requested,
+        feed,
         until_idle,
         second: second_feeds(settings, &args),
         json,
@@ -115,6 +120,19 @@ fn second_feeds(settings: &Settings, args: &SyncArgs) -> Option<SecondFeeds> {
     let audit =
         args.all.then_some(if args.force { RunReason::Forced } else { RunReason::Schedule });
     (second.enabled && (args.all || args.changed)).then_some(SecondFeeds { overlap, audit })
+}
+
+/// Whether a pause stops the feed. Says so, because then nothing is asked for.
+async fn is_paused(store: &Store, feed: Feed) -> Result<bool, StoreError> {
+    let pauses = store.pauses().await?;
+    let Some(pause) = pauses.of_feed(feed, feed == Feed::Due) else {
+        return Ok(false);
+    };
+    errln!(
+        "Stopped: {}, so nothing was asked for. `keap-intercom-sync resume` ends the pause.",
+        pause.in_words()
+    );
+    Ok(true)
 }
 
 /// Only looks, and changes nothing.

@@ -16,6 +16,17 @@ pub(super) enum Requested {
     Run(Uuid),
 }
 
+/// The feed that does the work.
+pub(super) fn feed_of(args: &SyncArgs) -> Feed {
+    match args {
+        SyncArgs { ids, .. } if !ids.is_empty() => Feed::Due,
+        SyncArgs { sweep: true, .. } => Feed::Sweep,
+        SyncArgs { audit: true, .. } => Feed::Audit,
+        SyncArgs { changed: true, .. } => Feed::Changed,
+        _ => Feed::Backfill,
+    }
+}
+
 impl Requested {
     pub(super) async fn store(store: &Store, args: &SyncArgs) -> anyhow::Result<Self> {
         if !args.ids.is_empty() {
@@ -28,12 +39,7 @@ impl Requested {
         if args.audit && args.force {
             store.lift_create_brake().await?;
         }
-        let feed = match args {
-            SyncArgs { audit: true, .. } => Feed::Audit,
-            SyncArgs { changed: true, .. } => Feed::Changed,
-            _ => Feed::Backfill,
-        };
-        Ok(Self::Run(store.request_run(feed, RunReason::Manual, args.since).await?))
+        Ok(Self::Run(store.request_run(feed_of(args), RunReason::Manual, args.since).await?))
     }
 
     /// What came of the contacts that the caller named, or the contacts of a walk that are not

@@ -17,10 +17,11 @@ use crate::contact::KeapId;
 use crate::feed::{Counts, Feed, RunReason};
 use crate::mapping::Fitted;
 use crate::outcome::{CREATE_BRAKE_REMEDY, RunFailure};
+use crate::pause::Direction;
 use crate::store::{HeldLease, Lease, RunState};
 use crate::sync::users::poll_changed;
 use crate::sync::{Bulk, Context, Halt, Urgent, Work as _, braked};
-use crate::tasks::lease;
+use crate::tasks::{lease, pauses};
 
 /// A side that is down is tried this often before the command gives up.
 const TRIES: u32 = 6;
@@ -38,6 +39,8 @@ pub(super) struct Work<'a> {
     pub parts: &'a Parts,
     pub lease_ttl: Duration,
     pub requested: &'a Requested,
+    /// The feed that does it.
+    pub feed: Feed,
     /// Walks go on until none is left, also after the requested one.
     pub until_idle: bool,
     /// What is done about changes in Intercom, where both directions are on.
@@ -74,9 +77,11 @@ impl Work<'_> {
             .parts
             .context(fitted, HeldLease::new(receiver), Arc::default(), self.cancel.clone())
             .await?;
+        let following = tokio::spawn(pauses::follow(Arc::clone(&context)));
         let watching = self.bar.follow(context.board.progress.subscribe());
         let result = self.run_passes(&context).await;
         watching.abort();
+        following.abort();
         self.bar.finish();
         keeper_cancel.cancel();
         // A database that does not answer must not hold the command.
@@ -94,6 +99,7 @@ impl Work<'_> {
             Requested::Contacts(tickets) => {
                 let ids: Vec<KeapId> = tickets.iter().map(|ticket| ticket.id).collect();
                 repeat_patiently(self.cancel, async || {
+                    context.go_on(Feed::Due, true)?;
                     let worked = urgent.step().await?;
                     Ok(worked && !store.undone(&ids).await?.is_empty())
                 })
@@ -101,7 +107,7 @@ impl Work<'_> {
                 Ok(None)
             }
             Requested::Run(id) => {
-                self.walk(context, (&mut urgent, &mut bulk), *id).await?;
+                self.walk(context, (&mut urgent, &mut bulk), (self.feed, *id)).await?;
                 match self.second {
                     Some(feeds) => self.follow_up(context, feeds, (&mut urgent, &mut bulk)).await,
                     None => Ok(None),
@@ -115,9 +121,10 @@ impl Work<'_> {
         &self,
         context: &Context,
         (urgent, bulk): (&mut Urgent, &mut Bulk),
-        id: Uuid,
+        (feed, id): (Feed, Uuid),
     ) -> Result<(), Halt> {
         repeat_patiently(self.cancel, async || {
+            context.go_on(feed, false)?;
             let walked = bulk.step().await?;
             let looked_again = urgent.step().await?;
             let run = self.parts.store.run(id).await?;
@@ -139,13 +146,17 @@ impl Work<'_> {
         (urgent, bulk): (&mut Urgent, &mut Bulk),
     ) -> Result<Option<RunFailure>, Halt> {
         let store = &self.parts.store;
+        if let Some(pause) = context.board.pauses.of_direction(Direction::IntercomToKeap) {
+            tracing::warn!(pause, "Changes in Intercom are looked for after the pause.");
+            return Ok(None);
+        }
         repeat_patiently(self.cancel, async || {
             Box::pin(poll_changed(context, feeds.overlap)).await.map(|_| false)
         })
         .await?;
         if let Some(reason) = feeds.audit {
             let id = store.request_run(Feed::Audit, reason, None).await?;
-            self.walk(context, (urgent, bulk), id).await?;
+            self.walk(context, (urgent, bulk), (Feed::Audit, id)).await?;
             return Ok(store.run(id).await?.and_then(|run| run.failure));
         }
         repeat_patiently(self.cancel, async || {
@@ -226,6 +237,7 @@ async fn repeat_patiently(
                 | Halt::Feed(_)
                 | Halt::Panicked
                 | Halt::Cancelled
+                | Halt::Paused(_)
                 | Halt::LeaseLost),
             ) => return Err(halt),
             Err(halt) if tries >= TRIES => return Err(halt),

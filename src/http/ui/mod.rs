@@ -11,6 +11,7 @@ mod gauge;
 mod held;
 mod log;
 mod overview;
+mod pause;
 mod routes;
 mod runs;
 mod sessions;
