@@ -50,7 +50,7 @@ impl Values {
         let mut values = self.clone();
         values.typed[0].retain(|word| {
             let times = self.typed_at.get(word).zip(keap.overwritten_at(id, word));
-            !times.is_some_and(|(typed, lost)| lost.duration_since(*typed) < READ_BEFORE_WRITE)
+            times.is_none_or(|(typed, lost)| lost.duration_since(*typed) >= READ_BEFORE_WRITE)
         });
         values
     }
