@@ -255,8 +255,8 @@ impl MappingCheck {
 #[utoipa::path(get, path = "/ready", tag = "watch", operation_id = "showReady", responses(
     (status = 200, description = "Contacts flow", body = Ready, example = json!({
         "status": "ready", "timestamp": "2026-11-25T04:05:54.285Z", "environment": "production", "version": "0.1.0",
-        "checks": { "database": { "state": "ok" }, "lease": { "state": "holder" }, "poll": { "state": "ok", "ageSeconds": 2, "limitSeconds": 900 }, "walks": { "state": "ok" }, "pause": { "state": "off", "pauses": [] },
-            "keap": { "state": "ok" }, "intercom": { "state": "ok" }, "webhooks": { "state": "ok", "subscriptions": 3, "verified": 3 }, "mapping": { "state": "ok", "heldFields": 0 },
+        "checks": { "database": { "state": "ok" }, "lease": { "state": "holder" }, "poll": { "state": "ok", "ageSeconds": 2, "limitSeconds": 900 }, "walks": { "state": "ok" },
+            "keap": { "state": "ok" }, "intercom": { "state": "ok" }, "webhooks": { "state": "ok", "subscriptions": 3, "verified": 3 }, "pause": { "state": "off", "pauses": [] }, "mapping": { "state": "ok", "heldFields": 0 },
             "intercomList": { "state": "ok", "ageSeconds": 20, "limitSeconds": 900 }, "audit": { "state": "ok", "ageSeconds": 3600 },
             "keapQueue": { "state": "waiting", "waiting": 1, "paced": 120, "emptyInSeconds": 120, "callsADay": 30000, "callsLeft": 21000 } } })),
     (status = 503, description = "Contacts do not flow: a check says why", body = Ready, example = json!({

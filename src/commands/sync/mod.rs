@@ -34,6 +34,7 @@ use crate::store::{Store, StoreError};
 use crate::sync::Context;
 use crate::tasks::lease;
 
+const AUDIT_NEEDS_BOTH: &str = "Stopped: an audit needs intercom_to_keap.enabled = true: only then it is remembered what Intercom shows.";
 const UNKNOWN_FIELDS: &str = "the fields of the mapping cannot be read";
 
 pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
@@ -42,9 +43,7 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
     let cancel = CancellationToken::new();
     stop_on_signals(&cancel)?;
     if args.audit && !settings.intercom_to_keap.enabled {
-        errln!(
-            "Stopped: an audit needs intercom_to_keap.enabled = true: only then it is remembered what Intercom shows."
-        );
+        errln!("{AUDIT_NEEDS_BOTH}");
         return exit(NOTHING_DONE);
     }
     if args.dry_run || (args.audit && !args.repair) {
@@ -68,7 +67,7 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
     let total = total(&parts.store, &args).await?;
     let bar = &Bar::new(args.json, total, args.sweep);
     let (cancel, json, is_sweep) = (&cancel, args.json, args.sweep);
-    let lease_ttl = settings.lease.ttl;
+    let (lease_ttl, second) = (settings.lease.ttl, second_feeds(settings, &args));
     // The users that an audit finds are brought into Keap after it.
     let until_idle = (args.changed && is_first) || args.audit;
     let requested = &requested;
@@ -78,18 +77,23 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
         requested,
         feed,
         until_idle,
-        second: second_feeds(settings, &args),
+        second,
         json,
         is_sweep,
         bar,
         cancel,
     };
     let delegated = Delegated { store: &parts.store, requested, json, is_sweep, bar, cancel };
+    carry_out(&work, &delegated).await
+}
+
+/// Does the work if the lease is free. Else the holder does it.
+async fn carry_out(work: &Work<'_>, delegated: &Delegated<'_>) -> Ended {
     let mut announced = false;
     loop {
-        match lease::take(&parts.store, lease_ttl).await? {
+        match lease::take(&work.parts.store, work.lease_ttl).await? {
             Ok(lease) => {
-                let fitted = parts.fit().await.context(UNKNOWN_FIELDS)?;
+                let fitted = work.parts.fit().await.context(UNKNOWN_FIELDS)?;
                 return work.run(&fitted, lease).await;
             }
             Err(holder) => {
