@@ -3,9 +3,12 @@
 mod creating;
 mod fitting;
 mod mapping;
+mod pages;
+pub mod words;
 
 pub use fitting::{Fitting, log_unfit};
 pub use mapping::{Models, Needs, mapping};
+pub use pages::Pages;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

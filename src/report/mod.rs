@@ -2,6 +2,7 @@
 //! The commands print it and the pages show it, so each sentence stands once.
 
 mod contact;
+mod fields;
 mod keap_queue;
 mod lines;
 pub mod pages;
@@ -13,7 +14,9 @@ mod troubles;
 pub mod words;
 
 pub use contact::{Fact, Story};
+pub use fields::{MappedField, MappedFields};
 pub use keap_queue::{DayQuota, KeapQueue, Rates, SecondDirection, calls_of, time_for};
+pub use lines::{lease_line, schema_line, standby_line};
 pub use pauses::{END_OF_PAUSE, capital, paused, resumed};
 pub use run::{came_of, outcomes_of, scope_of};
 pub use status::{PartStates, Status, is_counted, lag_seconds};

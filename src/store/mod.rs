@@ -78,7 +78,7 @@ pub use pause::PausedRow;
 pub use record::{Group, Recorded};
 pub use retention::{DeletedRows, Old};
 pub use run::{NewRun, Run, RunState};
-pub use schema::SchemaState;
+pub use schema::{SchemaState, migrations};
 pub use scope_brake::Leaving;
 pub use session::StoreOptions;
 pub use sweep::{SweepStanding, SweptPage};

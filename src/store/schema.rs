@@ -63,6 +63,11 @@ pub enum SchemaState {
     Newer,
 }
 
+/// How many migrations this version has.
+pub fn migrations() -> usize {
+    MIGRATOR.iter().count()
+}
+
 impl Store {
     pub async fn schema_state(&self) -> Result<SchemaState> {
         transaction!(self, tx, { state(tx).await })

@@ -140,12 +140,13 @@ async fn nothing_changes_without_the_token_of_the_session_or_from_another_site(p
         ("/ui/held/retry", vec![("id", id.as_str())]),
         ("/ui/held/retry", vec![("reason", "several_users")]),
         ("/ui/contacts/sync", vec![("id", id.as_str())]),
+        ("/ui/contacts/find", vec![("who", id.as_str())]),
         ("/ui/pause", vec![("scope", "all")]),
         ("/ui/resume", vec![("scope", "all")]),
         ("/ui/sign-out", vec![]),
     ];
     let post_routes = ui_table().into_iter().filter(|(method, ..)| *method == "POST").count();
-    assert_eq!(post_routes, 6, "the sign-in and those above: a new one belongs here");
+    assert_eq!(post_routes, 7, "the sign-in and those above: a new one belongs here");
     for (path, fields) in &bodies {
         let cookie = browser.cookies[SESSION].clone();
         for wrong in ["", "0", &token[1..], &others, &cookie] {

@@ -6,6 +6,7 @@ mod hostile;
 mod html;
 mod lists;
 mod pages;
+mod settings;
 mod slow_down;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,9 @@
 mod attempts;
 mod contact;
 mod door;
+mod elsewhere;
 mod entrance;
+mod fields;
 mod form;
 mod frame;
 mod gauge;
@@ -15,6 +17,7 @@ mod pause;
 mod routes;
 mod runs;
 mod sessions;
+mod settings;
 mod sign_in;
 
 pub(super) use entrance::{Entrance, Peer};
