@@ -13,12 +13,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{self, Parts, hook_options, log_unfit, prepare_database};
+use crate::app::{self, Pages, Parts, hook_options, log_unfit, prepare_database, words};
 use crate::config::{IntercomToKeap, Migrate, Settings};
 use crate::feed::Feed;
-use crate::http::{self, HttpParts, Keys, RemoteStanding};
+use crate::http::{self, HttpParts, Keys, PageOf, RemoteStanding, ShownParts};
 use crate::mapping::Fitted;
 use crate::remote::{Remote, Standing};
+use crate::report::MappedFields;
 use crate::schedule::{self, Line};
 use crate::store::{HeldLease, Lease, Store, StoreError};
 use crate::sync::{self, Bulk, Context, Doubt, LOG_AGAIN_AFTER, Urgent, lanes};
@@ -26,7 +27,7 @@ use crate::systemd::{self, Reporter};
 use crate::tasks::hooks::Hooks;
 use crate::tasks::mapping::{self, Wanted};
 use crate::tasks::retention::{self, Keep};
-use crate::tasks::{lease, requests, tags, users, walk_schedule};
+use crate::tasks::{lease, pauses, requests, tags, users, walk_schedule};
 use crate::trigger::Trigger;
 
 /// The time that the parts get to stop. The next start repeats what is not recorded by then.
@@ -72,6 +73,7 @@ pub async fn run_parts(
         urgent: Arc::default(),
         bulk: Arc::default(),
         started: watch::Sender::new(None),
+        fields: watch::Sender::new(None),
         tasks: JoinSet::new(),
         cancel,
     };
@@ -101,6 +103,8 @@ struct Daemon<'a> {
     bulk: Arc<Trigger>,
     /// The context of the lanes, once they run.
     started: watch::Sender<Option<Arc<Context>>>,
+    /// The mapping in words, once it fits both accounts.
+    fields: watch::Sender<Option<MappedFields>>,
     tasks: JoinSet<()>,
     cancel: CancellationToken,
 }
@@ -182,6 +186,27 @@ impl Daemon<'_> {
             second: app::second_direction(settings),
             max_attempts: settings.sync.max_attempts,
             is_https: settings.http.public_url.as_ref().is_some_and(|url| url.scheme() == "https"),
+            shown: self.shown_parts(),
+        }
+    }
+
+    /// What only the operator's page shows.
+    fn shown_parts(&self) -> ShownParts {
+        let (settings, parts) = (self.settings, self.parts);
+        let pages = Pages::of(Arc::clone(&parts.keap), Arc::clone(&parts.intercom), settings);
+        let pages = Arc::new(pages);
+        ShownParts {
+            settings: settings.in_force(),
+            fields: self.fields.subscribe(),
+            find_page: Box::new(move |page| {
+                let pages = Arc::clone(&pages);
+                Box::pin(async move {
+                    match page {
+                        PageOf::Keap(id) => pages.in_keap(id).await,
+                        PageOf::Intercom(id) => pages.in_intercom(id.as_str()).await,
+                    }
+                })
+            }),
         }
     }
 
@@ -193,6 +218,11 @@ impl Daemon<'_> {
             return Ok(());
         };
         log_unfit(&fitted);
+        self.fields.send_replace(Some(MappedFields {
+            fields: words::fields(&fitted),
+            direction: words::direction(self.settings),
+            consent: words::consent(self.settings),
+        }));
         let every = self.settings.mapping.check;
         let doubt = Arc::<Doubt>::default();
         let (parts, cancel) = (self.parts, self.cancel.clone());
@@ -257,6 +287,7 @@ impl Daemon<'_> {
         let requested = Arc::clone(&context.board.requests);
         let hearing = requests::hear(self.parts.store.clone(), requested, self.cancel.clone());
         self.tasks.spawn(hearing);
+        self.tasks.spawn(pauses::follow(Arc::clone(&context)));
         self.tasks.spawn(mapping::bring(Arc::clone(&context), wanted));
         if let Some(trigger) = tags {
             self.tasks.spawn(tags::poll(Arc::clone(&context), tag_ids, trigger));

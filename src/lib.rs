@@ -9,18 +9,19 @@
 //! | [`mapping`] | which fields are synced, and where each side has them | `contact` |
 //! | [`outcome`] | actions, reasons and run failures, each with code and remedy | `contact` |
 //! | [`feed`] | the sources of contacts: cursor, walk, counts, lane | `contact`, `outcome` |
+//! | [`pause`] | what a person has stopped for a while; no I/O | `feed` |
 //! | [`bucket`] | how often something may happen; no I/O | nothing of ours |
 //! | [`trigger`] | the wake-up of a lane | nothing of ours |
 //! | [`memory`] | gives free memory back to the system | nothing of ours |
 //! | [`config`] | settings: typed, checked, secret | nothing of ours |
 //! | [`remote`] | what both clients share: send, pacer, breaker, classes of failure | `feed` |
 //! | [`keap`], [`intercom`] | the two clients; they never see each other | `config`, `remote`, `feed`, `contact`, `mapping` |
-//! | [`store`] | Postgres: the only SQL | `contact`, `feed`, `outcome` |
-//! | [`sync`] | feeds, one pass on one screen, two lanes | `config`, `contact`, `outcome`, `feed`, `bucket`, `trigger`, `memory`, `remote`, `keap`, `intercom`, `store` |
-//! | [`tasks`] | background work beside the passes | `contact`, `feed`, `trigger`, `remote`, `keap`, `store`, `sync` |
-//! | [`report`] | what people read: the status, runs and the story of a contact, in words | `contact`, `feed`, `outcome`, `store`, `tasks` |
+//! | [`store`] | Postgres: the only SQL | `contact`, `feed`, `outcome`, `pause` |
+//! | [`sync`] | feeds, one pass on one screen, two lanes | `config`, `contact`, `outcome`, `feed`, `pause`, `bucket`, `trigger`, `memory`, `remote`, `keap`, `intercom`, `store` |
+//! | [`tasks`] | background work beside the passes | `contact`, `feed`, `pause`, `trigger`, `remote`, `keap`, `store`, `sync` |
+//! | [`report`] | what people read: the status, runs and the story of a contact, in words | `contact`, `feed`, `outcome`, `pause`, `store`, `tasks` |
 //! | [`schedule`] | cron lines that fire triggers | `trigger` |
-//! | [`http`] | the HTTP surface | `contact`, `outcome`, `feed`, `bucket`, `trigger`, `config`, `store`, `report` |
+//! | [`http`] | the HTTP surface | `contact`, `outcome`, `feed`, `pause`, `bucket`, `trigger`, `config`, `store`, `report` |
 //! | [`systemd`] | ready, alive, reloading, stopping | `feed`, `remote`, `store`, `sync` |
 //! | [`logs`] | log lines | `config` |
 //! | [`app`], [`daemon`], [`commands`] | where the parts meet | everything |
@@ -48,6 +49,7 @@ pub mod logs;
 pub mod mapping;
 pub mod memory;
 pub mod outcome;
+pub mod pause;
 pub mod remote;
 pub mod report;
 pub mod schedule;

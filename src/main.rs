@@ -93,6 +93,11 @@ enum Command {
     /// Decide about contacts that need a person: which Intercom contact to use, a new one, or to
     /// ignore them. A decision can be taken back.
     Decide(commands::decide::DecideArgs),
+    /// Stop everything, one feed or one direction for a while. The daemon keeps running, nothing is
+    /// lost, and a restart does not end the pause.
+    Pause(commands::pause::PauseArgs),
+    /// End the pauses, or one of them. What has waited is synced at once.
+    Resume(commands::pause::ScopeArgs),
     /// List the last polls and walks with their counts, show one, or follow one to its end.
     Runs(commands::runs::RunsArgs),
     /// Show the recorded outcomes: filtered, or as they come.
@@ -205,6 +210,8 @@ fn start(cli: Cli) -> Ended {
             Command::Health => commands::health::run(&settings).await,
             Command::Held(args) => commands::held::run(&settings, args).await,
             Command::Decide(args) => commands::decide::run(&settings, args).await,
+            Command::Pause(args) => commands::pause::pause(&settings, args).await,
+            Command::Resume(args) => commands::pause::resume(&settings, args).await,
             Command::Runs(args) => commands::runs::run(&settings, args).await,
             Command::Log(args) => commands::log::run(&settings, args).await,
             Command::Config(args) => commands::config::run(&settings, &args),

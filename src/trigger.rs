@@ -35,6 +35,8 @@ pub struct Requests {
     pub due: Trigger,
     /// Walks are requested.
     pub runs: Trigger,
+    /// Something was paused or resumed.
+    pub pauses: Trigger,
     listening: AtomicBool,
 }
 
@@ -44,21 +46,22 @@ impl Requests {
         self.listening.load(Ordering::Relaxed)
     }
 
-    /// From now on requests fire the triggers. Both fire once for what was stored before.
+    /// From now on requests fire the triggers. All fire once for what was stored before.
     pub fn start_listening(&self) {
         self.listening.store(true, Ordering::Relaxed);
-        self.wake_both();
+        self.wake_all();
     }
 
     /// From now on the lanes must look by themselves, beginning now.
     pub fn stop_listening(&self) {
         self.listening.store(false, Ordering::Relaxed);
-        self.wake_both();
+        self.wake_all();
     }
 
-    fn wake_both(&self) {
+    fn wake_all(&self) {
         self.due.fire("listening");
         self.runs.fire("listening");
+        self.pauses.fire("listening");
     }
 }
 

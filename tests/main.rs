@@ -24,6 +24,7 @@ mod on_call;
 mod our_clock;
 mod outcomes;
 mod passes;
+mod pauses;
 mod people;
 mod pooler;
 mod postgres_proxy;

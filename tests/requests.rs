@@ -44,7 +44,7 @@ async fn until_served(world: &World) {
 
 async fn disconnect_listener(world: &World) {
     let sql = "select count(pg_terminate_backend(pid)) from pg_stat_activity
-                where datname = current_database() and application_name = 'keap-intercom-sync-listener'";
+                where datname = current_database() and application_name like 'keap-intercom-sync-listener%'";
     let ended: i64 = sqlx::query_scalar(sql).fetch_one(&world.pool).await.unwrap();
     assert_eq!(ended, 1);
 }

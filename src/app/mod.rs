@@ -3,10 +3,13 @@
 mod creating;
 mod fitting;
 mod mapping;
+mod pages;
 pub mod people;
+pub mod words;
 
 pub use fitting::{Fitting, log_unfit};
 pub use mapping::{Models, Needs, mapping};
+pub use pages::Pages;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,10 +26,11 @@ use crate::config::{self, Migrate, Needed, Settings, SettingsError};
 use crate::intercom::IntercomClient;
 use crate::keap::KeapClient;
 use crate::mapping::{Fitted, Mapping};
-use crate::remote::{Credential, Failure, Proxy, Standing};
+use crate::pause;
+use crate::remote::{Closed, Credential, Failure, Guard, Proxy, Standing};
 use crate::report::{Rates, SecondDirection};
 use crate::store::{HeldLease, SchemaState, Store, StoreError, StoreOptions};
-use crate::sync::{Board, Context, Direction, Doubt, Pace, Policy};
+use crate::sync::{Board, Context, Direction, Doubt, Pace, PauseBoard, Policy};
 use crate::tasks::hooks::HookOptions;
 
 /// What the settings say of the second direction.
@@ -145,15 +149,16 @@ impl Parts {
         doubt: Arc<Doubt>,
         cancel: CancellationToken,
     ) -> Result<Arc<Context>, StoreError> {
-        let (held, also_held) = (lease.clone(), lease.clone());
-        self.intercom.write_only_while(Box::new(move || held.is_held()));
-        self.keap.write_only_while(Box::new(move || also_held.is_held()));
+        let context = self.context_of(fitted, lease, doubt, cancel).await?;
+        let may_write = |direction| may_write(&context, direction);
+        self.intercom.write_only_while(may_write(pause::Direction::KeapToIntercom));
+        self.keap.write_only_while(may_write(pause::Direction::IntercomToKeap));
         let store = self.store.with_deadline(BYSTANDER_TIME);
         self.intercom.prove_by(Box::new(move |about| {
             let store = store.clone();
             async move { store.bystander(&about).await.ok().flatten() }.boxed()
         }));
-        self.context_of(fitted, lease, doubt, cancel).await
+        Ok(context)
     }
 
     /// The same for what only reads and decides. It never holds the lease.
@@ -172,6 +177,7 @@ impl Parts {
         doubt: Arc<Doubt>,
         cancel: CancellationToken,
     ) -> Result<Arc<Context>, StoreError> {
+        let pauses = PauseBoard::new(self.store.pauses().await?);
         let pace = Pace::new(self.writes_per_minute, self.policy.keap.daily_reserve_percent);
         Ok(Arc::new(Context {
             store: self.store.clone(),
@@ -182,9 +188,20 @@ impl Parts {
             policy: self.policy.clone(),
             lease,
             cancel,
-            board: Board { doubt, pace, ..Board::default() },
+            board: Board { doubt, pace, pauses: Arc::new(pauses), ..Board::default() },
         }))
     }
+}
+
+/// Asked just before each write of a client: whether this process still may write, and whether a
+/// person has paused the direction.
+fn may_write(context: &Context, direction: pause::Direction) -> Box<Guard> {
+    let (lease, pauses) = (context.lease.clone(), Arc::clone(&context.board.pauses));
+    Box::new(move |about| match pauses.of_write(direction, about) {
+        _ if !lease.is_held() => Err(Closed::LeaseLost),
+        Some(why) => Err(Closed::Paused(why)),
+        None => Ok(()),
+    })
 }
 
 /// A mapping and the clients of both accounts; nothing is called yet. The clients know the places

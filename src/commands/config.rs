@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Ended, WELL, exit, look};
-use crate::config::{InForce, Settings};
+use crate::config::Settings;
 
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
@@ -28,15 +28,7 @@ pub fn run(settings: &Settings, args: &ConfigArgs) -> Ended {
         out!("{}\n", json!(rows));
         return exit(WELL);
     }
-    let rows = shown.iter().map(|one| vec![one.key.to_owned(), in_words(one), one.from.clone()]);
+    let rows = shown.iter().map(|one| vec![one.key.to_owned(), one.in_words(), one.from.clone()]);
     look::table(&["KEY", "VALUE", "FROM"], &[], &[1, 2], rows);
     exit(WELL)
-}
-
-fn in_words(one: &InForce) -> String {
-    match (&one.value, one.is_set) {
-        (Some(value), _) => value.clone(),
-        (None, true) => "(set)".to_owned(),
-        (None, false) => "(not set)".to_owned(),
-    }
 }

@@ -22,6 +22,7 @@ mod look;
 pub mod migrate;
 mod missing_tags;
 pub mod open;
+pub mod pause;
 pub mod run;
 pub mod runs;
 mod since;

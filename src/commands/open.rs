@@ -9,11 +9,10 @@ use serde_json::json;
 
 use super::explain::{self, Asked};
 use super::{Ended, NOTHING_DONE, SOME_FAILED, WELL, database, exit};
-use crate::app;
+use crate::app::Pages;
 use crate::config::Settings;
 use crate::contact::KeapId;
-use crate::report::pages;
-use crate::store::{Explained, Store};
+use crate::store::Store;
 
 #[derive(Debug, Args)]
 pub struct OpenArgs {
@@ -69,45 +68,29 @@ pub async fn run(settings: &Settings, args: &OpenArgs) -> Ended {
 /// Asks both sides how they call the account: one call each, and none to Intercom for a contact
 /// that is not there.
 async fn find(settings: &Settings, store: &Store, id: KeapId) -> anyhow::Result<Found> {
-    let ids = in_intercom(&store.explain(id, 0).await?);
-    let (keap, intercom) = (app::keap_client(settings)?, app::intercom_client_of(settings)?);
-    let workspace = async { if ids.is_empty() { None } else { Some(intercom.workspace().await) } };
-    let (account, workspace) = tokio::join!(keap.account(), workspace);
+    let ids = store.explain(id, 0).await?.intercom_ids();
+    let pages = Pages::build(settings)?;
+    let of_intercom = async {
+        let mut found = Vec::new();
+        for id in &ids {
+            found.push(pages.in_intercom(id).await);
+        }
+        found
+    };
+    let (keap, intercom) = tokio::join!(pages.in_keap(id), of_intercom);
     let mut found = Found::default();
-    match account {
-        Ok(account) => {
-            found.keap = account.tenant.and_then(|tenant| pages::in_keap(&tenant, id));
-            if found.keap.is_none() {
-                found.missing.push("Keap does not name the account of the key".into());
-            }
-        }
-        Err(failure) => found.missing.push(failure.to_string()),
+    match keap {
+        Ok(page) => found.keap = Some(page),
+        Err(why) => found.missing.push(why),
     }
-    match workspace {
-        None => {}
-        Some(Ok(workspace)) => {
-            let set = format!("{:?}", settings.intercom.region);
-            let (code, region) =
-                (workspace.id_code.unwrap_or_default(), workspace.region.unwrap_or(set));
-            let pages = ids.iter().filter_map(|id| pages::in_intercom(&code, &region, id));
-            found.intercom = pages.collect();
-            if found.intercom.is_empty() {
-                found.missing.push("Intercom does not name the workspace of the token".into());
-            }
+    for page in intercom {
+        match page {
+            Ok(page) => found.intercom.push(page),
+            Err(why) => found.missing.push(why),
         }
-        Some(Err(failure)) => found.missing.push(failure.to_string()),
     }
+    found.missing.dedup();
     Ok(found)
-}
-
-/// Its contact in Intercom, or those among which a person must choose.
-fn in_intercom(known: &Explained) -> Vec<String> {
-    let linked = known.link.as_ref().and_then(|link| link.intercom_contact_id.clone());
-    let candidates = known.due.iter().flat_map(|due| due.candidates.clone());
-    let mut ids: Vec<String> = linked.into_iter().chain(candidates).collect();
-    let mut seen = std::collections::HashSet::new();
-    ids.retain(|id| seen.insert(id.clone()));
-    ids
 }
 
 fn print(found: &Found) {

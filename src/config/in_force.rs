@@ -23,6 +23,17 @@ pub struct InForce {
     pub from: String,
 }
 
+impl InForce {
+    /// The value, as people see it.
+    pub fn in_words(&self) -> String {
+        match (&self.value, self.is_set) {
+            (Some(value), _) => value.clone(),
+            (None, true) => "(set)".to_owned(),
+            (None, false) => "(not set)".to_owned(),
+        }
+    }
+}
+
 impl Settings {
     /// Every setting, in the order of `config/default.toml`.
     pub fn in_force(&self) -> Vec<InForce> {

@@ -89,6 +89,8 @@ codes! {
     DatabaseRefused = "database_refused", INTERNAL_SERVER_ERROR;
     /// The first try failed. The daemon tries again by itself.
     ContactFailed = "contact_failed", BAD_GATEWAY;
+    /// Keap or Intercom does not say where the page of a contact is (only on the operator's page).
+    NoPage = "no_page", BAD_GATEWAY;
     /// The setting that opens the route is not set.
     NotConfigured = "not_configured", SERVICE_UNAVAILABLE;
     /// The program is starting: call again.

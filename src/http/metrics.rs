@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
@@ -144,8 +145,16 @@ fn set_second_direction(state: &HttpState, two_way: &TwoWay, float: impl Fn(i64)
     }
 }
 
+fn describe_pauses() {
+    describe_gauge!(
+        "keap_intercom_sync_paused_seconds",
+        "For how long a person has paused something, by what is paused; 0 while nothing is."
+    );
+}
+
 fn describe() {
     describe_second_direction();
+    describe_pauses();
     describe_counter!(
         "keap_intercom_sync_contacts_total",
         "Contacts that were looked at, by action and reason."
@@ -256,6 +265,16 @@ async fn set_gauges(state: &HttpState) {
     let Some(overview) = overview else { return };
     gauge!("keap_intercom_sync_due").set(float(overview.due));
     gauge!("keap_intercom_sync_held").set(float(overview.held));
+    // Prometheus sees an end only if the value goes back to 0.
+    let now = Utc::now();
+    let paused = |scope: &'static str, since: Option<DateTime<Utc>>| {
+        let seconds = since.map_or(0, |since| (now - since).num_seconds().max(1));
+        gauge!("keap_intercom_sync_paused_seconds", "scope" => scope).set(float(seconds));
+    };
+    paused("all", None);
+    for pause in &overview.pauses.0 {
+        paused(pause.scope.as_str(), Some(pause.since));
+    }
     gauge!("keap_intercom_sync_hooks", "state" => "verified").set(float(overview.hooks_verified));
     gauge!("keap_intercom_sync_hooks", "state" => "other")
         .set(float(overview.hooks - overview.hooks_verified));

@@ -20,6 +20,7 @@ mod newcomer;
 mod openapi;
 mod overview;
 mod page;
+mod pause;
 mod problem;
 mod ready;
 mod requests;
@@ -41,7 +42,9 @@ pub use keys::Keys;
 pub use metrics::gather;
 pub use routes::table;
 pub use server::serve;
-pub use state::{HttpParts, Probe, RemoteProbe, RemoteStanding, START_LIMIT};
+pub use state::{
+    FindPage, HttpParts, PageOf, Probe, RemoteProbe, RemoteStanding, START_LIMIT, ShownParts,
+};
 pub use ui::table as ui_table;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use chrono::{SecondsFormat, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::pause::{PauseBody, bodies};
 use super::state::HttpState;
 use crate::feed::Feed;
 use crate::report::{DayQuota, KeapQueue, PartStates};
@@ -45,6 +46,8 @@ pub(super) struct Checks {
     intercom: Check,
     /// `off`, `ok`, or `incomplete`. Polls find every change without webhooks.
     webhooks: WebhookCheck,
+    /// `off`, or `paused`: a person has paused something. Nothing is lost meanwhile.
+    pause: PauseCheck,
     /// `ok`, `fields_held` (some fields are held for every contact), or `waits` (a changed mapping
     /// waits for a person). The other fields flow in every case.
     mapping: MappingCheck,
@@ -208,6 +211,25 @@ fn list_check(state: &HttpState, overview: Option<&Overview>) -> PollCheck {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PauseCheck {
+    #[schema(value_type = String, example = "off")]
+    state: &'static str,
+    /// What is paused, since when and by whom.
+    pauses: Vec<PauseBody>,
+}
+
+impl PauseCheck {
+    fn of(overview: Option<&Overview>) -> Self {
+        let state = match overview {
+            None => "unknown",
+            Some(overview) if overview.pauses.0.is_empty() => "off",
+            Some(_) => "paused",
+        };
+        Self { state, pauses: overview.map(|o| bodies(&o.pauses.0)).unwrap_or_default() }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MappingCheck {
     #[schema(value_type = String, example = "ok")]
@@ -234,7 +256,7 @@ impl MappingCheck {
     (status = 200, description = "Contacts flow", body = Ready, example = json!({
         "status": "ready", "timestamp": "2026-11-25T04:05:54.285Z", "environment": "production", "version": "0.1.0",
         "checks": { "database": { "state": "ok" }, "lease": { "state": "holder" }, "poll": { "state": "ok", "ageSeconds": 2, "limitSeconds": 900 }, "walks": { "state": "ok" },
-            "keap": { "state": "ok" }, "intercom": { "state": "ok" }, "webhooks": { "state": "ok", "subscriptions": 3, "verified": 3 }, "mapping": { "state": "ok", "heldFields": 0 },
+            "keap": { "state": "ok" }, "intercom": { "state": "ok" }, "webhooks": { "state": "ok", "subscriptions": 3, "verified": 3 }, "pause": { "state": "off", "pauses": [] }, "mapping": { "state": "ok", "heldFields": 0 },
             "intercomList": { "state": "ok", "ageSeconds": 20, "limitSeconds": 900 }, "audit": { "state": "ok", "ageSeconds": 3600 },
             "keapQueue": { "state": "waiting", "waiting": 1, "paced": 120, "emptyInSeconds": 120, "callsADay": 30000, "callsLeft": 21000 } } })),
     (status = 503, description = "Contacts do not flow: a check says why", body = Ready, example = json!({
@@ -300,6 +322,7 @@ fn checks(state: &HttpState, overview: Option<&Overview>) -> (Checks, bool) {
         walks,
         keap: remote("Keap"),
         intercom: remote("Intercom"),
+        pause: PauseCheck::of(overview),
         webhooks: WebhookCheck::of(overview),
         mapping: MappingCheck::of(overview),
         intercom_list: list_check(state, overview),
@@ -307,6 +330,7 @@ fn checks(state: &HttpState, overview: Option<&Overview>) -> (Checks, bool) {
         keap_queue: KeapQueueCheck::of(state, two_way),
     };
     let is_ready = matches!(lease, "holder" | "standby")
+        && !overview.is_some_and(|overview| overview.pauses.stop_changes(state.second.enabled))
         && poll == "ok"
         && matches!(checks.intercom_list.state, "ok" | "off")
         && checks.walks.state == "ok"

@@ -14,7 +14,7 @@ use super::code::Code;
 use super::problem::Problem;
 use super::state::HttpState;
 use crate::contact::KeapId;
-use crate::feed::DueReason;
+use crate::feed::{DueReason, Feed};
 use crate::outcome::{Action, Reason, SkipReason};
 use crate::store::LoggedOutcome;
 
@@ -129,6 +129,10 @@ pub(super) async fn wait_for_outcomes(
     since: DateTime<Utc>,
     time: Duration,
 ) -> Result<HashMap<KeapId, Reply>, Problem> {
+    // A pause may last for days: the request is stored, and nobody waits for it.
+    let pauses = state.overview.get().await.map(|overview| overview.pauses);
+    let is_paused = pauses.is_some_and(|pauses| pauses.of_feed(Feed::Due, true).is_some());
+    let time = if is_paused { Duration::ZERO } else { time };
     let undone: HashSet<KeapId> = state.waits.wait(ids, time).await.into_iter().collect();
     let done: Vec<KeapId> = ids.iter().copied().filter(|id| !undone.contains(id)).collect();
     if done.is_empty() {

@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 use super::guard::{Guard, Who, guard};
 use super::state::HttpState;
 use super::{
-    batch, decide, decisions, docs, health, held, log, metrics, openapi, ready, root, runs, status,
-    sync, webhook, webhook_intercom,
+    batch, decide, decisions, docs, health, held, log, metrics, openapi, pause, ready, root, runs,
+    status, sync, webhook, webhook_intercom,
 };
 use crate::bucket::Bucket;
 
@@ -77,6 +77,9 @@ fn rules() -> Vec<Rule> {
         sync(routes!(held::retry)),
         sync(routes!(decide::decide)),
         sync(routes!(decisions::decisions)),
+        sync(routes!(pause::pauses)),
+        sync(routes!(pause::pause)),
+        sync(routes!(pause::resume)),
         hook(routes!(webhook::by_path)),
         hook(routes!(webhook::by_header)),
         // Intercom sends what it has to say once more, and stops after a 429.

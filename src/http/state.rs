@@ -14,8 +14,9 @@ use super::start::Start;
 use super::ui::Entrance;
 use super::waits::Waits;
 use crate::bucket::Bucket;
+use crate::config::InForce;
 use crate::contact::{IntercomId, KeapId};
-use crate::report::{People, SecondDirection};
+use crate::report::{MappedFields, People, SecondDirection};
 use crate::store::{Store, StoreError};
 use crate::trigger::Trigger;
 
@@ -45,6 +46,25 @@ pub(super) type HintOfIntercom =
 /// Reads a held contact and its candidates in both products, within a few seconds.
 pub(super) type PeopleProbe =
     dyn Fn(KeapId, Vec<IntercomId>) -> BoxFuture<'static, People> + Send + Sync;
+
+/// A page in Keap or in Intercom.
+#[derive(Debug, Clone)]
+pub enum PageOf {
+    Keap(KeapId),
+    Intercom(IntercomId),
+}
+
+/// Finds the address of such a page. `Err` says why it is not known.
+pub type FindPage = dyn Fn(PageOf) -> BoxFuture<'static, Result<String, String>> + Send + Sync;
+
+/// What the page says of the parts that only the daemon knows.
+pub struct ShownParts {
+    /// The settings of this process.
+    pub settings: Vec<InForce>,
+    /// The mapping, once it fits both accounts.
+    pub fields: watch::Receiver<Option<MappedFields>>,
+    pub find_page: Box<FindPage>,
+}
 
 /// How a remote stands, as far as its client knows without a call.
 #[derive(Debug, Clone)]
@@ -88,6 +108,7 @@ pub struct HttpParts {
     pub max_attempts: u32,
     /// People reach this surface over HTTPS, so cookies never travel without it.
     pub is_https: bool,
+    pub shown: ShownParts,
 }
 
 /// What the handlers need.
@@ -111,6 +132,7 @@ pub(super) struct HttpState {
     pub max_attempts: u32,
     /// The door of the operator's page.
     pub entrance: Entrance,
+    pub shown: ShownParts,
     /// Set once all routes are known.
     pub docs: OnceLock<Docs>,
     /// How many contacts webhooks may still ask for.
@@ -136,6 +158,7 @@ impl HttpState {
             second: parts.second,
             max_attempts: parts.max_attempts,
             entrance: Entrance::new(parts.is_https),
+            shown: parts.shown,
             docs: OnceLock::new(),
             store,
             urgent: parts.urgent,

@@ -151,6 +151,12 @@ impl IntercomClient {
         let _ = self.may_write.set(guard);
     }
 
+    /// Fails if no write of this contact may be made now: who joins others must not stop them.
+    pub(super) fn may_write(&self, whose: KeapId) -> Result<(), Failure> {
+        let may_write = self.may_write.get().map_or(Ok(()), |guard| guard(&[whose.get()]));
+        may_write.map_err(|closed| self.remote.closed(closed))
+    }
+
     pub async fn create(&self, lane: Lane, contact: &Contact) -> Result<Written, Failure> {
         let (places, clears) = (self.places(), Clears::nothing());
         let body = wire::Write::new(contact, &places, &clears);

@@ -93,6 +93,7 @@ impl IntercomClient {
             return Ok(Tagged::Done);
         };
         if on {
+            self.may_write(whose)?;
             let (key, member) = ((lane, name.clone()), (id.clone(), whose));
             let send = |members| self.tag_all(lane, &name, members);
             let shared = self.tagging.call(key, member, MOST_TAGGED, send).await;

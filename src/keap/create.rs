@@ -30,6 +30,13 @@ struct IdWire {
     id: String,
 }
 
+impl NewContact<'_> {
+    /// What its write is about: a number that no contact has, because no Keap id is negative.
+    pub fn about(&self) -> i64 {
+        self.number.wrapping_abs().wrapping_neg()
+    }
+}
+
 impl KeapClient {
     /// Whether [`Self::with_email`] can look for this address.
     pub fn can_look_for(email: &Email) -> bool {
@@ -41,8 +48,7 @@ impl KeapClient {
         let places = self.places();
         let body = serde_json::to_vec(&places.new_contact(new.email, new.fields))
             .map_err(|_| Failure::never("the contact cannot be written as JSON"))?;
-        // No Keap id is negative.
-        let about = new.number.wrapping_abs().wrapping_neg();
+        let about = new.about();
         let call = Call {
             method: Method::POST,
             query: new

@@ -34,6 +34,7 @@ impl KeapClient {
         let Some(tag) = self.places().tag_of(field) else {
             return Ok(Tagged::Missing);
         };
+        self.may_write_to(contact)?;
         let key = (lane, tag.clone(), on);
         let send = |contacts| self.tag_all(lane, &tag, contacts, on);
         let shared = self.tagging.call(key, contact, MOST_TAGGED, send).await;

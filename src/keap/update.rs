@@ -23,6 +23,12 @@ impl KeapClient {
         let _ = self.may_write.set(guard);
     }
 
+    /// Fails if no write of this contact may be made now: who joins others must not stop them.
+    pub(super) fn may_write_to(&self, contact: KeapId) -> Result<(), Failure> {
+        let may_write = self.may_write.get().map_or(Ok(()), |guard| guard(&[contact.get()]));
+        may_write.map_err(|closed| self.remote().closed(closed))
+    }
+
     /// Opts the address of a contact out. Nothing that is sent can opt anybody in.
     pub async fn opt_out(
         &self,

@@ -7,6 +7,7 @@ mod rule;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use filter::Filter;
 pub use fitted::{Field, Fitted};

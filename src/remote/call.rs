@@ -31,10 +31,24 @@ pub struct Call<'a> {
     pub only_while: Option<&'a Guard>,
 }
 
-/// Whether this process may still write.
-pub type Guard = dyn Fn() -> bool + Send + Sync;
+/// Whether a write about these contacts may be made now.
+pub type Guard = dyn Fn(&[i64]) -> Result<(), Closed> + Send + Sync;
+
+/// Why no write may be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closed {
+    /// Another process may hold the lease by now.
+    LeaseLost,
+    /// A person has paused it. The text says what, since when and by whom.
+    Paused(String),
+}
 
 impl<'a> Call<'a> {
+    /// Fails if the call may not be made now.
+    pub(super) fn may_go(&self) -> Result<(), Closed> {
+        self.only_while.map_or(Ok(()), |guard| guard(&self.about))
+    }
+
     pub fn get(path: &'a [&'a str]) -> Self {
         Self {
             method: Method::GET,

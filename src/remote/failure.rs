@@ -19,6 +19,9 @@ pub enum Failure {
     /// The remote will refuse this call however often it is repeated.
     #[error("{why}")]
     Never { why: String },
+    /// A person has paused such writes. Nothing was sent.
+    #[error("{why}")]
+    Paused { why: String },
     /// The whole side refuses us until a person acts: credentials, plan, version, address.
     #[error("{why}")]
     Stop { why: String, retry_in: Duration },

@@ -18,7 +18,7 @@ mod weigh;
 
 pub use crate::feed::Lane;
 pub use breaker::Kind;
-pub use call::{Call, Guard, Reply, Says};
+pub use call::{Call, Closed, Guard, Reply, Says};
 pub use clock::RemoteClock;
 pub use credential::Credential;
 pub use failure::{BuildError, Failure};
@@ -189,12 +189,10 @@ impl Remote {
     pub async fn send(&self, lane: Lane, call: &Call<'_>) -> Result<Reply, Failure> {
         let mut was_unauthorized = false;
         for _ in 0..MOST_REFUSALS {
+            // A call that may not be made takes nothing of the limits.
+            call.may_go().map_err(|closed| self.closed(closed))?;
             let (started, ticket) = self.admit(lane, call.kind).await?;
-            if call.only_while.is_some_and(|guard| !guard()) {
-                let why =
-                    format!("{} is not called: this process no longer holds the lease", self.name);
-                return Err(Failure::Down { why, retry_in: Duration::from_secs(1) });
-            }
+            call.may_go().map_err(|closed| self.closed(closed))?;
             let (sent, credential) = (Instant::now(), self.credential.header());
             self.unknown.begin(call);
             let reply = match self.transport.send(lane, call, credential.clone()).await {
@@ -238,6 +236,17 @@ impl Remote {
             return Err(self.weigh(lane, call, ticket.trial, sent, why).await);
         }
         Err(self.down("keeps refusing calls for their number (429)", Duration::from_secs(60)))
+    }
+
+    /// The failure of a write that may not be made.
+    pub fn closed(&self, closed: Closed) -> Failure {
+        match closed {
+            Closed::Paused(why) => Failure::Paused { why },
+            Closed::LeaseLost => Failure::Down {
+                why: format!("{} is not called: this process no longer holds the lease", self.name),
+                retry_in: Duration::from_secs(1),
+            },
+        }
     }
 
     /// Why the same call is made again at once; `None` for an answer that counts. Fails if the

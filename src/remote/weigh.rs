@@ -177,7 +177,7 @@ impl Remote {
         {
             return Some(proof);
         }
-        if call.only_while.is_some_and(|guard| !guard()) {
+        if call.may_go().is_err() {
             return Some(Proof::Unknown);
         }
         let proof = self.ask_kind(lane, call.kind, call.about.clone(), &mut asked).await;

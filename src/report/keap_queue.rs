@@ -118,6 +118,14 @@ impl KeapQueue {
         Self { waiting, paced, empty_in: if paced > 0 { time } else { Duration::ZERO } }
     }
 
+    /// The line while a pause stops all of them.
+    pub fn paused_line(&self) -> String {
+        match self.waiting + self.paced {
+            0 => "nothing waits".into(),
+            all => format!("{} for the end of the pause", count(all, "contact")),
+        }
+    }
+
     pub fn line(&self) -> String {
         match (self.waiting, self.paced) {
             (0, 0) => "nothing waits".into(),
@@ -196,6 +204,8 @@ mod tests {
         let queue =
             |waiting, paced| KeapQueue { waiting, paced, empty_in: Duration::from_secs(7260) };
         assert_eq!(queue(0, 0).line(), "nothing waits");
+        assert_eq!(queue(0, 0).paused_line(), "nothing waits");
+        assert_eq!(queue(1, 7200).paused_line(), "7,201 contacts for the end of the pause");
         assert_eq!(queue(2, 0).line(), "2 contacts next");
         assert_eq!(queue(0, 7200).line(), "7,200 contacts at their pace; empty in about 2 h 1 min");
         assert_eq!(

@@ -7,17 +7,13 @@ use chrono::DateTime;
 use super::status::{Status, is_counted, lag_seconds};
 use super::words::{span, stamp};
 use crate::feed::Cursor;
+use crate::store::{LeaseHolder, SchemaState, migrations};
 use crate::tasks::lease;
 
 impl Status {
     /// Who runs passes.
     pub fn lease_line(&self) -> String {
-        match &self.lease {
-            Some(lease) if !self.is_free => {
-                format!("held by {} (epoch {})", lease::in_words(&lease.holder), lease.epoch)
-            }
-            _ => "free".into(),
-        }
+        lease_line(self.lease.as_ref().filter(|_| !self.is_free))
     }
 
     /// How far behind the polls are.
@@ -60,6 +56,40 @@ impl Status {
                     format!("done {} ago", span(age))
                 }),
         }
+    }
+}
+
+/// Who runs passes. `None`: nobody does.
+pub fn lease_line(holder: Option<&LeaseHolder>) -> String {
+    match holder {
+        Some(lease) => {
+            format!("held by {} (epoch {})", lease::in_words(&lease.holder), lease.epoch)
+        }
+        None => "free".into(),
+    }
+}
+
+/// Whether the database has the tables of this version.
+pub fn schema_line(state: &SchemaState) -> String {
+    match state {
+        SchemaState::Current => {
+            format!("current: it has all {} migrations of this version", migrations())
+        }
+        SchemaState::Behind(missing) => {
+            format!("behind: {missing} of the {} migrations of this version missing", migrations())
+        }
+        SchemaState::Newer => "newer than this version: another release has migrated it".into(),
+    }
+}
+
+/// Who takes over if the holder of the lease ends. `listening`: the processes that hear of
+/// requests, with the holder; `None` where nobody can count them.
+pub fn standby_line(listening: Option<i64>) -> String {
+    match listening {
+        None => "not known: a pooler stands between this program and Postgres".into(),
+        Some(..=1) => "none: if this process ends, nobody takes over".into(),
+        Some(2) => "1 other process takes over by itself".into(),
+        Some(all) => format!("{} other processes, one of which takes over by itself", all - 1),
     }
 }
 

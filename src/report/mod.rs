@@ -3,9 +3,11 @@
 
 mod contact;
 mod decision;
+mod fields;
 mod keap_queue;
 mod lines;
 pub mod pages;
+mod pauses;
 mod people;
 mod run;
 mod status;
@@ -15,10 +17,13 @@ pub mod words;
 
 pub use contact::{Fact, Story};
 pub use decision::decision_in_words;
+pub use fields::{MappedField, MappedFields};
 pub use keap_queue::{
     CALLS_OF_A_CREATE, DayQuota, KeapQueue, Rates, SecondDirection, calls_of, time_for,
     time_to_create,
 };
+pub use lines::{lease_line, schema_line, standby_line};
+pub use pauses::{END_OF_PAUSE, capital, paused, resumed};
 pub use people::{People, Shown};
 pub use run::{came_of, outcomes_of, scope_of};
 pub use status::{PartStates, Status, is_counted, lag_seconds};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::keap_queue::{DayQuota, SecondDirection};
 use crate::feed::{Cursor, Feed, Phase};
+use crate::pause::Pauses;
 use crate::store::{LeaseHolder, Leaving, MappingState, Run, Store, StoreError, TwoWay};
 use crate::tasks::lease;
 
@@ -38,6 +39,8 @@ pub struct Status {
     pub mapping: MappingState,
     /// Contacts that have left the scope and wait for a person.
     pub leaving: Option<Leaving>,
+    /// What a person has paused.
+    pub pauses: Pauses,
     pub parts: PartStates,
     /// The last successful poll is late when it is older than this.
     pub poll_age_limit: Duration,
@@ -68,6 +71,7 @@ impl Status {
             runs: store.last_runs(RUNS).await?,
             mapping: store.mapping_state().await?.unwrap_or_default(),
             leaving: store.leaving().await?,
+            pauses: store.pauses().await?,
             parts,
             poll_age_limit,
             second,

@@ -7,6 +7,7 @@ use super::status::Status;
 use super::troubles::Trouble;
 use super::words::{count, number, span, stamp};
 use crate::feed::Feed;
+use crate::pause::Direction;
 use crate::store::TwoWay;
 
 impl Status {
@@ -52,7 +53,9 @@ impl Status {
 
     /// What waits for Keap.
     pub fn keap_queue_line(&self) -> Option<String> {
-        Some(self.keap_queue()?.line())
+        let queue = self.keap_queue()?;
+        let is_paused = self.pauses.of_due_to_keap(false).is_some();
+        Some(if is_paused { queue.paused_line() } else { queue.line() })
     }
 
     pub fn keap_queue(&self) -> Option<KeapQueue> {
@@ -90,7 +93,9 @@ impl Status {
         let Some(two_way) = &self.two_way else {
             return Vec::new();
         };
-        let late = two_way.read_age.filter(|age| *age > self.poll_age_limit).map(|age| {
+        let is_paused = self.pauses.of_direction(Direction::IntercomToKeap, false).is_some();
+        let is_late = |age: &Duration| !is_paused && *age > self.poll_age_limit;
+        let late = two_way.read_age.filter(is_late).map(|age| {
             Trouble::new(
                 true,
                 format!("Intercom's list of changes was last read {} ago", span(age)),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::pauses::END_OF_PAUSE;
 use super::status::{Status, lag_seconds};
 use super::words::{count, span};
 use crate::feed::{Ahead, Feed, stands_still};
@@ -45,6 +46,13 @@ impl Status {
                 "see why at the provider of the database (a full disk, a failover); the daemon goes on by itself within a minute after it takes writes again",
             ));
         }
+        troubles.extend(
+            self.pauses
+                .0
+                .iter()
+                .map(|pause| (pause.stops_changes(self.second.enabled), pause.in_words()))
+                .map(|(stops, what)| Trouble::new(stops, what, END_OF_PAUSE)),
+        );
         if self.lease.is_none() || self.is_free {
             troubles.push(Trouble::new(
                 true,
@@ -96,6 +104,9 @@ impl Status {
     }
 
     fn poll_trouble(&self) -> Option<Trouble> {
+        if self.is_paused(Feed::Changed) {
+            return None;
+        }
         match self.changed.as_ref().and_then(lag_seconds) {
             None => Some(Trouble::new(
                 true,
@@ -111,6 +122,11 @@ impl Status {
         }
     }
 
+    /// Whether a pause explains that a feed does not move.
+    fn is_paused(&self, feed: Feed) -> bool {
+        self.pauses.of_feed(feed, false).is_some()
+    }
+
     /// Each walk that stands still, whatever the reason.
     fn walk_troubles(&self) -> Vec<Trouble> {
         let feeds = [
@@ -121,7 +137,9 @@ impl Status {
         let still = feeds
             .into_iter()
             .filter_map(|(feed, cursor)| Some((feed, cursor.as_ref()?.still_for?)))
-            .filter(|(_, time)| stands_still(*time, self.poll_age_limit));
+            .filter(|(feed, time)| {
+                !self.is_paused(*feed) && stands_still(*time, self.poll_age_limit)
+            });
         let trouble = |(feed, time): (Feed, Duration)| {
             Trouble::new(
                 true,

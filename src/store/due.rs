@@ -29,6 +29,16 @@ pub struct DueRow {
     pub looks_at_intercom: bool,
 }
 
+/// Which due contacts a page takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    Everything,
+    /// Without those that webhooks requested.
+    WithoutHints,
+    /// Only those that a person or a script requested.
+    RequestsOnly,
+}
+
 /// The due row of a contact that a pass is about to look at.
 #[derive(Debug, Clone)]
 pub struct Waiting {
@@ -117,22 +127,28 @@ impl Store {
     }
 
     /// The next due contacts without those that are in flight, and without those that have a pace.
-    /// The most urgent comes first. `hinted`: includes contacts that webhooks
-    /// requested.
-    pub async fn due(&self, limit: usize, busy: &[KeapId], hinted: bool) -> Result<Vec<DueRow>> {
+    /// The most urgent comes first.
+    pub async fn due(&self, limit: usize, busy: &[KeapId], takes: Takes) -> Result<Vec<DueRow>> {
+        let (without, only) = match takes {
+            Takes::Everything => (None, None),
+            Takes::WithoutHints => (Some(DueReason::Webhook), None),
+            Takes::RequestsOnly => (None, Some(DueReason::Manual)),
+        };
         let busy: Vec<i64> = busy.iter().map(|id| id.get()).collect();
         transaction!(self, tx, {
             intent::put_rechecks(tx).await?;
             Ok(sqlx::query_as(
-                "select keap_contact_id, version, attempts, reason = $4 as hinted, priority = $6 as is_consent,
+                "select keap_contact_id, version, attempts, reason = $3 as hinted, priority = $7 as is_consent,
                         looks_at_intercom from contact_due
-                      where not held and due_at <= now() and keap_contact_id <> all($2) and ($3 or reason <> $4) and priority < $5
+                      where not held and due_at <= now() and keap_contact_id <> all($2) and priority < $6
+                        and ($4::text is null or reason <> $4) and ($5::text is null or reason = $5)
                       order by priority, due_at limit $1",
             )
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .bind(&busy)
-            .bind(hinted)
             .bind(DueReason::Webhook.as_str())
+            .bind(without.map(DueReason::as_str))
+            .bind(only.map(DueReason::as_str))
             .bind(PACED_TURN)
             .bind(CONSENT_TURN)
             .fetch_all(&mut **tx)

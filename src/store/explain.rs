@@ -31,6 +31,18 @@ pub struct Explained {
     pub outcomes: Vec<ExplainedOutcome>,
 }
 
+impl Explained {
+    /// Its contact in Intercom, or those among which a person must choose.
+    pub fn intercom_ids(&self) -> Vec<String> {
+        let linked = self.link.as_ref().and_then(|link| link.intercom_contact_id.clone());
+        let candidates = self.due.iter().flat_map(|due| due.candidates.clone());
+        let mut ids: Vec<String> = linked.into_iter().chain(candidates).collect();
+        let mut seen = std::collections::HashSet::new();
+        ids.retain(|id| seen.insert(id.clone()));
+        ids
+    }
+}
+
 /// A contact's link.
 #[derive(Debug, Clone, Serialize, FromRow)]
 #[serde(rename_all = "camelCase")]

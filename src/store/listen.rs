@@ -11,6 +11,10 @@ use super::{Result, Store, Transaction, within};
 /// The channel of this schema: several accounts may share one database.
 const CHANNEL: &str = "select 'keap_intercom_sync_' || md5(current_schema())";
 
+/// How Postgres shows a connection that listens; the end of the channel's name follows, because
+/// several accounts may share one database.
+const LISTENER: &str = "keap-intercom-sync-listener";
+
 /// A notification that takes longer than this does not come at all.
 const PROOF_TIME: Duration = Duration::from_secs(5);
 
@@ -25,6 +29,8 @@ pub enum Request {
     Due,
     /// A walk is requested.
     Run,
+    /// Something was paused or resumed.
+    Pause,
 }
 
 impl Request {
@@ -32,6 +38,7 @@ impl Request {
         match self {
             Self::Due => "due",
             Self::Run => "run",
+            Self::Pause => "pause",
         }
     }
 }
@@ -77,19 +84,39 @@ impl Store {
         }
     }
 
+    /// How many processes hear of requests, and so would take the lease over. `None`: a pooler stands
+    /// between, so nobody can count them.
+    pub async fn listening(&self) -> Result<Option<i64>> {
+        if self.sessions.are_pooled() {
+            return Ok(None);
+        }
+        let number = transaction!(self, tx, {
+            let channel: String = sqlx::query_scalar(CHANNEL).fetch_one(&mut **tx).await?;
+            let sql = "select count(*) from pg_stat_activity where datname = current_database() and application_name = $1";
+            Ok(sqlx::query_scalar(sql).bind(listener_of(&channel)).fetch_one(&mut **tx).await?)
+        })?;
+        Ok(Some(number))
+    }
+
     async fn subscribe(&self, channel: &str) -> Result<Listener> {
         let connect = self.sessions.connect_options();
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
             .idle_timeout(None)
-            .connect_lazy_with((*connect).clone().application_name("keap-intercom-sync-listener"));
+            .connect_lazy_with((*connect).clone().application_name(&listener_of(channel)));
         let mut inner = PgListener::connect_with(&pool).await?;
         // A new connection must prove itself first.
         inner.eager_reconnect(false);
         inner.listen(channel).await?;
         Ok(Listener { pool, inner, answer_time: self.stall })
     }
+}
+
+/// The name of connections that listen on this channel.
+fn listener_of(channel: &str) -> String {
+    let end = channel.len().saturating_sub(8);
+    format!("{LISTENER}-{}", channel.get(end..).unwrap_or_default())
 }
 
 impl Listener {
@@ -102,7 +129,7 @@ impl Listener {
                 continue;
             };
             let payload = payload?;
-            let known = [Request::Due, Request::Run];
+            let known = [Request::Due, Request::Run, Request::Pause];
             if let Some(request) = known.into_iter().find(|request| request.as_str() == payload) {
                 return Ok(request);
             }

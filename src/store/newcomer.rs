@@ -186,8 +186,14 @@ impl Store {
     }
 
     /// The next newcomers of a lane whose turn it is. The brake stops those that no person has
-    /// released.
-    pub async fn newcomers(&self, fence: &Fence, lane: Lane, limit: i64) -> Result<Vec<Newcomer>> {
+    /// released. `asked_for`: only those that a person or a script has asked for.
+    pub async fn newcomers(
+        &self,
+        fence: &Fence,
+        lane: Lane,
+        asked_for: bool,
+        limit: i64,
+    ) -> Result<Vec<Newcomer>> {
         let rows: Vec<DueRow> = transaction!(self, tx, {
             Ok(sqlx::query_as(
                 "select due.intercom_contact_id, due.version, due.attempts, due.reason in ($4, $6) as is_manual, due.reason = $6 as is_retried,
@@ -200,6 +206,7 @@ impl Store {
                      on intent.intercom_contact_id = due.intercom_contact_id and intent.side = 'keap' and intent.kind = 'create'
                   where not_before <= now() and (priority < $2) = $3
                     and (released or not exists (select from create_brake where braked_at is not null))
+                    and (not $7 or due.reason in ($4, $6))
                   order by priority, not_before limit $1",
             )
             .bind(limit)
@@ -208,6 +215,7 @@ impl Store {
             .bind(DueReason::Manual.as_str())
             .bind(fence.epoch())
             .bind(DueReason::Retry.as_str())
+            .bind(asked_for)
             .fetch_all(&mut **tx)
             .await?)
         })?;

@@ -5,9 +5,10 @@ use std::time::Duration;
 use sqlx::FromRow;
 
 use super::two_way::TwoWay;
-use super::{Result, Store, lease, seconds};
+use super::{Result, Store, lease, pause, seconds};
 use crate::feed::{Feed, stands_still};
 use crate::outcome::BRAKE;
+use crate::pause::Pauses;
 
 /// The state of the whole installation.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +26,8 @@ pub struct Overview {
     pub held_fields: i64,
     /// A changed mapping waits for a person.
     pub mapping_waits: bool,
+    /// What a person has paused.
+    pub pauses: Pauses,
     /// The database takes no writes now.
     pub read_only: bool,
     /// How the second direction stands; `None` where nobody has asked.
@@ -45,11 +48,16 @@ pub struct FeedAge {
 }
 
 impl Overview {
-    /// The walk that stands still for the longest time, if one does. `poll_age`: the age from which
-    /// a poll is late.
+    /// The walk that stands still for the longest time, if one does and no pause explains it.
+    /// `poll_age`: the age from which a poll is late.
     pub fn standing_still(&self, poll_age: Duration) -> Option<(&'static str, Duration)> {
         let still = self.feeds.iter().filter_map(|age| Some((age.feed, age.still_for?)));
-        still.filter(|(_, time)| stands_still(*time, poll_age)).max_by_key(|(_, time)| *time)
+        let is_paused = |feed: &str| {
+            Feed::parse(feed).is_some_and(|feed| self.pauses.of_feed(feed, false).is_some())
+        };
+        still
+            .filter(|(feed, time)| stands_still(*time, poll_age) && !is_paused(feed))
+            .max_by_key(|(_, time)| *time)
     }
 
     pub fn feed(&self, feed: Feed) -> Option<&FeedAge> {
@@ -79,10 +87,13 @@ struct FeedRow {
 }
 
 impl Store {
-    /// Reads the overview, in two statements.
+    /// Reads the overview, in three statements.
     pub async fn overview(&self) -> Result<Overview> {
-        let (row, feeds, read_only): (OverviewRow, Vec<FeedRow>, bool) = transaction!(self, tx, {
-            let row = sqlx::query_as(
+        let (row, feeds, pauses, read_only): (OverviewRow, Vec<FeedRow>, Pauses, bool) = transaction!(
+            self,
+            tx,
+            {
+                let row = sqlx::query_as(
                 "select (select holder from sync_lease where name = $1 and expires_at >= now()) as holder,
                         (select count(*) from contact_due where not held) as due,
                         (select count(*) from contact_held)
@@ -98,7 +109,7 @@ impl Store {
             .bind(BRAKE)
             .fetch_one(&mut **tx)
             .await?;
-            let feeds = sqlx::query_as(
+                let feeds = sqlx::query_as(
                 "select feed, walking, greatest(extract(epoch from now() - position), 0)::float8 as lag,
                         case when polled_at is not null then greatest(extract(epoch from now() - polled_at), 0) end::float8 as age,
                         case when walking then greatest(extract(epoch from now() - greatest(updated_at, (select acquired_at from sync_lease where name = $1))), 0) end::float8 as still_for
@@ -107,8 +118,10 @@ impl Store {
             .bind(lease::NAME)
             .fetch_all(&mut **tx)
             .await?;
-            Ok((row, feeds, tx.is_read_only()))
-        })?;
+                let pauses = pause::read(tx).await?;
+                Ok((row, feeds, pauses, tx.is_read_only()))
+            }
+        )?;
         let feeds = feeds.into_iter().filter_map(|row| {
             Some(FeedAge {
                 feed: Feed::parse(&row.feed)?.as_str(),
@@ -128,6 +141,7 @@ impl Store {
             sweep_braked: row.sweep_braked,
             held_fields: row.held_fields,
             mapping_waits: row.mapping_waits,
+            pauses,
             read_only,
             two_way: None,
         })

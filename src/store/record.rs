@@ -10,9 +10,10 @@ use super::former_link::FormerLink;
 use super::hold::HoldRow;
 use super::link::{LinkRow, Restamp};
 use super::log::LogRow;
+use super::pause::PausedRow;
 use super::{
-    Fence, Result, Store, cursor, decision, due, former_link, gone, hold, intent, link, log, run,
-    sweep,
+    Fence, Result, Store, cursor, decision, due, former_link, gone, hold, intent, link, log, pause,
+    run, sweep,
 };
 use crate::contact::KeapId;
 use crate::feed::{Counts, Cursor, Feed};
@@ -41,6 +42,8 @@ pub struct Recorded {
     /// What came of the decision of a person.
     pub decision: Option<(i64, Fate)>,
     pub retry: Option<RetryRow>,
+    /// It waits for the end of a pause.
+    pub paused: Option<PausedRow>,
     pub hold: Option<HoldRow>,
     /// The other lane had it at the same time, so it is looked at once more.
     pub requeue: bool,
@@ -73,6 +76,7 @@ impl Recorded {
             settled: false,
             decision: None,
             retry: None,
+            paused: None,
             hold: None,
             requeue: false,
             paced: false,
@@ -165,6 +169,7 @@ impl Store {
             let holds = group.rows(|outcome| outcome.hold.as_ref());
             retries.extend(hold::put(tx, holds).await?);
             due::put_retries(tx, retries).await?;
+            pause::put_waiting(tx, group.rows(|outcome| outcome.paused.as_ref())).await?;
             due::put_again(tx, &group.ids(|outcome| outcome.requeue)).await?;
             due::put_paced(tx, &group.ids(|outcome| outcome.paced)).await?;
             intent::remove(tx, &group.intents(|outcome| &outcome.intents)).await?;

@@ -27,7 +27,7 @@ const MIGRATIONS_TABLE: &str = "create table if not exists _sqlx_migrations (
 )";
 
 /// The tables that passes write.
-const WRITTEN: [&str; 20] = [
+const WRITTEN: [&str; 21] = [
     "keap_intercom_sync_logs",
     "contact_link",
     "contact_due",
@@ -48,6 +48,7 @@ const WRITTEN: [&str; 20] = [
     "keap_hook",
     "sweep_candidate",
     "scope_brake",
+    "sync_pause",
 ];
 
 /// The tables and views that passes read only.
@@ -61,6 +62,11 @@ pub enum SchemaState {
     Behind(usize),
     /// The database has migrations that this program does not know.
     Newer,
+}
+
+/// How many migrations this version has.
+pub fn migrations() -> usize {
+    MIGRATOR.iter().count()
 }
 
 impl Store {

@@ -14,12 +14,13 @@ use super::merge::Direction;
 use super::newcomers::Creating;
 use super::noticed::Noticed;
 use super::pace::Pace;
+use super::pause_board::PauseBoard;
 use super::result::Halt;
 use super::search_lag::SearchLag;
 use super::under_way::UnderWay;
 use crate::config::{self, FirstRun};
 use crate::contact::{DigestKey, FieldOrder};
-use crate::feed::{Counts, Lane, kept_for_opt_outs};
+use crate::feed::{Counts, Feed, Lane, kept_for_opt_outs};
 use crate::intercom::IntercomClient;
 use crate::keap::KeapClient;
 use crate::store::{Fence, HeldLease, Store};
@@ -86,6 +87,7 @@ pub struct Board {
     pub search_lag: SearchLag,
     /// Locked while Intercom's list of changes is read: its place moves by one poll at a time.
     pub intercom_poll: Mutex<()>,
+    pub pauses: Arc<PauseBoard>,
     /// Wakes the lanes for requests that other processes store.
     pub requests: Arc<Requests>,
     /// What came of everything since the start, as it is recorded.
@@ -103,6 +105,7 @@ impl Default for Board {
             pace: Pace::default(),
             search_lag: SearchLag::default(),
             intercom_poll: Mutex::default(),
+            pauses: Arc::default(),
             requests: Arc::default(),
             progress: watch::Sender::new(Counts::default()),
         }
@@ -150,6 +153,19 @@ impl Context {
     /// Whether a lane may take another step.
     pub fn may_work(&self) -> bool {
         self.lease.is_held() && !self.cancel.is_cancelled()
+    }
+
+    /// Fails with the pause that stops a feed. `is_request`: a person or a script asked for it.
+    pub fn go_on(&self, feed: Feed, is_request: bool) -> Result<(), Halt> {
+        match self.board.pauses.of_feed(feed, is_request) {
+            Some(why) => Err(Halt::Paused(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a pause stops a feed.
+    pub fn is_paused(&self, feed: Feed) -> bool {
+        self.board.pauses.of_feed(feed, false).is_some()
     }
 
     /// Calls made for one lane.

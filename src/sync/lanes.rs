@@ -18,6 +18,7 @@ use super::{pass, users};
 use crate::feed::{Cursor, Feed, Lane, RunReason};
 use crate::memory;
 use crate::outcome::RunFailure;
+use crate::pause::Direction;
 use crate::store::{NewRun, Run, RunState};
 use crate::trigger::Trigger;
 
@@ -115,13 +116,16 @@ async fn idle_rest(context: &Context, lane: Lane) -> Duration {
     }
 }
 
-/// The time until a contact or a newcomer has its turn in this lane; `None` if none waits.
+/// The time until a contact or a newcomer has its turn in this lane; `None` if none waits. What a
+/// pause holds up has no turn: requests and the end of the pause are announced.
 async fn next_turn(context: &Context, lane: Lane) -> Result<Option<Duration>, Halt> {
     let due = match lane {
+        Lane::Urgent if context.is_paused(Feed::Due) => None,
         Lane::Urgent => context.store.next_due().await?,
         Lane::Bulk => PacedFeed::next_in(context).await?,
     };
-    if !context.policy.creating.is_on() {
+    let pauses = &context.board.pauses;
+    if !context.policy.creating.is_on() || pauses.of_due_to_keap(false).is_some() {
         return Ok(due);
     }
     let newcomer = context.store.next_newcomer(lane).await?;
@@ -216,7 +220,7 @@ impl Work for Bulk {
         let context = Arc::clone(&self.context);
         context.unless_cancelled(self.take_requests()).await?;
         context.intercom_is_ready(Lane::Bulk).await?;
-        if self.poll {
+        if self.poll && !context.is_paused(Feed::Changed) {
             context.store.recheck_holds(&context.fence()?, HOLDS_PER_POLL).await?;
         }
         let changed = self.changed_step().await;
@@ -231,7 +235,7 @@ impl Work for Bulk {
         if is_down(&sweep) {
             return sweep;
         }
-        let audit = Box::pin(context.unless_cancelled(self.audit.step())).await;
+        let audit = self.audit_step().await;
         if is_down(&audit) {
             return audit;
         }
@@ -263,6 +267,9 @@ impl Bulk {
 
     async fn changed_step(&mut self) -> Result<bool, Halt> {
         let context = Arc::clone(&self.context);
+        if context.is_paused(Feed::Changed) {
+            return Ok(false);
+        }
         let page = match context.unless_cancelled(self.changed.next(self.poll)).await? {
             None => return Ok(false),
             Some(Polled::Nothing) => {
@@ -283,6 +290,9 @@ impl Bulk {
 
     async fn backfill_step(&mut self) -> Result<bool, Halt> {
         let context = Arc::clone(&self.context);
+        if context.is_paused(Feed::Backfill) {
+            return Ok(false);
+        }
         let Some(page) = context.unless_cancelled(self.backfill.next()).await? else {
             return Ok(false);
         };
@@ -305,8 +315,19 @@ impl Bulk {
         PacedFeed::next_in(&self.context).await
     }
 
+    async fn audit_step(&mut self) -> Result<bool, Halt> {
+        if self.context.is_paused(Feed::Audit) {
+            return Ok(false);
+        }
+        let context = Arc::clone(&self.context);
+        Box::pin(context.unless_cancelled(self.audit.step())).await
+    }
+
     async fn sweep_step(&mut self) -> Result<bool, Halt> {
         let context = Arc::clone(&self.context);
+        if context.is_paused(Feed::Sweep) {
+            return Ok(false);
+        }
         match context.unless_cancelled(self.sweep.next()).await? {
             Swept::Idle => Ok(false),
             Swept::Step => Ok(true),
@@ -326,12 +347,16 @@ impl Bulk {
         }
         let (polls, walks): (Vec<Run>, Vec<Run>) =
             requested.into_iter().partition(|run| Feed::parse(&run.feed) == Some(Feed::Changed));
-        self.take_polls(&polls).await?;
+        // They begin after the pause.
+        if !self.context.is_paused(Feed::Changed) {
+            self.take_polls(&polls).await?;
+        }
         let mut backfill = self.is_walking(Feed::Backfill).await?;
         let mut sweep = self.is_walking(Feed::Sweep).await?;
         for Run { id, feed, since, reason, .. } in walks {
             let begins = |feed| NewRun { id, feed, reason: RunReason::Manual, since };
             match Feed::parse(&feed) {
+                Some(feed) if self.context.is_paused(feed) => {}
                 // A second walk waits for the first, because contacts behind its place are to be
                 // read again.
                 Some(Feed::Backfill) if !backfill => {
@@ -369,7 +394,8 @@ impl Bulk {
             return Ok(());
         }
         let context = &self.context;
-        if context.policy.direction.to_keap {
+        let is_paused = context.board.pauses.of_direction(Direction::IntercomToKeap).is_some();
+        if context.policy.direction.to_keap && !is_paused {
             match Box::pin(users::poll_in_lane(context)).await {
                 Err(Halt::Feed(why)) => {
                     let why = RunFailure::Other(why);

@@ -28,7 +28,9 @@ impl Notice {
         let retry_in_ms = u64::try_from(halt.retry_in().as_millis()).unwrap_or(u64::MAX);
         let error = halt as &dyn std::error::Error;
         match halt {
-            Halt::Cancelled | Halt::LeaseLost => tracing::debug!(lane, error, "The lane stopped."),
+            Halt::Cancelled | Halt::LeaseLost | Halt::Paused(_) => {
+                tracing::debug!(lane, error, "The lane stopped.");
+            }
             Halt::Remote { needs_person: false, .. } | Halt::Store(_) => {
                 tracing::warn!(lane, retry_in_ms, error, "The lane waits and goes on by itself.");
             }

@@ -52,6 +52,7 @@ pub(super) async fn run(context: &Context, mut page: Page) -> Result<Counts, Hal
     let halted = AtomicBool::new(false);
     let writer = Writer {
         context,
+        feed: page.feed,
         lane: page.lane,
         open: &page.open,
         halted: &halted,
@@ -72,6 +73,7 @@ pub(super) async fn run(context: &Context, mut page: Page) -> Result<Counts, Hal
 #[derive(Clone)]
 struct Writer<'a> {
     context: &'a Context,
+    feed: Feed,
     lane: Lane,
     open: &'a OpenPage,
     /// The side has stopped: no other write begins.
@@ -110,6 +112,7 @@ impl Writer<'_> {
         if self.halted.load(Ordering::Relaxed) || self.context.cancel.is_cancelled() {
             return Err(Halt::Cancelled);
         }
+        self.context.go_on(self.feed, planned.is_request())?;
         self.context.fence()?;
         let Some(claim) = self.claim(planned) else {
             return Ok((Outcome::Requeue, None));
@@ -141,6 +144,8 @@ impl Writer<'_> {
         let id = planned.contact.id.get();
         self.context.intercom.remote().unknown_writes().forget(id);
         self.context.keap.remote().unknown_writes().forget(id);
+        let pauses = &self.context.board.pauses;
+        let _through = planned.is_request().then(|| pauses.let_through(id));
         let outcome = carry_out(&target, planned.decision.clone()).await;
         let to_keap = target.to_keap.into_inner().unwrap_or_else(PoisonError::into_inner);
         let borrows = target.borrows.into_inner();

@@ -109,10 +109,13 @@ impl Planned {
 
     /// How often each side was written lately. Who asks for the contact by name begins anew.
     pub(super) fn writes(&self) -> Writes {
-        let is_asked_for =
-            self.waiting.as_ref().is_some_and(|waiting| waiting.reason == DueReason::Manual);
-        let link = self.link.as_ref().filter(|_| !is_asked_for);
+        let link = self.link.as_ref().filter(|_| !self.is_request());
         link.map(|link| link.writes).unwrap_or_default()
+    }
+
+    /// Whether a person or a script asked for it.
+    pub(super) fn is_request(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.reason == DueReason::Manual)
     }
 
     /// Whether it waits for a person. While it has a due row, its hold does not count.

@@ -16,7 +16,9 @@ use crate::contact::{
 };
 use crate::feed::{Counts, Cursor, DueReason, Feed};
 use crate::outcome::{Action, HoldReason, Reason, SkipReason};
-use crate::store::{FormerLink, Group, HoldRow, LinkRow, LogRow, Recorded, Restamp, RetryRow};
+use crate::store::{
+    FormerLink, Group, HoldRow, LinkRow, LogRow, PausedRow, Recorded, Restamp, RetryRow,
+};
 
 /// How failed attempts are spread.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +133,7 @@ impl Recording {
 /// be looked at again. `Some(false)`: a person is needed first.
 fn has_looked(planned: &Planned, outcome: &Outcome) -> Option<bool> {
     match outcome {
-        Outcome::Again { .. } | Outcome::Requeue | Outcome::Paced => None,
+        Outcome::Again { .. } | Outcome::Requeue | Outcome::Paced | Outcome::Paused { .. } => None,
         Outcome::Held(_) => Some(false),
         Outcome::Skipped { reason: SkipReason::StillHeld | SkipReason::RetryLater, .. } => None,
         Outcome::Skipped { reason: SkipReason::Ignored, .. } => {
@@ -305,6 +307,7 @@ impl Entry<'_> {
             Outcome::Skipped { reason, forget } => self.skipped(reason, forget),
             Outcome::Requeue => self.comes_again(false),
             Outcome::Paced => self.comes_again(true),
+            Outcome::Paused { why } => self.paused(why),
             Outcome::Again { why, delay: Some(delay) } => {
                 let attempts = self.attempts();
                 self.retry(why, attempts, delay);
@@ -552,6 +555,25 @@ impl Entry<'_> {
                 delay,
                 attempts,
                 error: why,
+                sighting: Some(self.planned.sighting),
+                version: self.version(),
+            });
+        }
+    }
+
+    /// Who asked for it by name learns why nothing happens.
+    fn paused(&mut self, why: String) {
+        if self.planned.is_request() && self.is_answered() {
+            self.count(Action::Failed);
+            self.log(Action::Failed, None, Some(Reason::Failed(why.clone())));
+        } else {
+            self.comes_again(false);
+            self.recorded.requeue = false;
+        }
+        if !self.is_left_to_the_request() {
+            self.recorded.paused = Some(PausedRow {
+                id: self.planned.contact.id,
+                why,
                 sighting: Some(self.planned.sighting),
                 version: self.version(),
             });

@@ -60,6 +60,10 @@ pub(super) enum Outcome {
     },
     /// The other lane has or had the contact. It is looked at once more, and no attempt is used up.
     Requeue,
+    /// A person has paused the write that comes next. It stays due, and no attempt is used up.
+    Paused {
+        why: String,
+    },
     /// A walk has found it, and its write to Keap waits for its turn. No attempt is used up.
     Paced,
     Held(Hold),
@@ -96,6 +100,9 @@ pub enum Halt {
     LeaseLost,
     #[error("the daemon is stopping")]
     Cancelled,
+    /// A person has paused it. What was done is recorded.
+    #[error("{0}")]
+    Paused(String),
     #[error("{0}")]
     Store(StoreError),
     /// Reading Keap does not end, or its answers contradict each other.
@@ -131,6 +138,7 @@ impl Halt {
     pub fn of_reading(failure: Failure) -> Self {
         match failure {
             Failure::Stop { why, retry_in } => Self::Remote { why, retry_in, needs_person: true },
+            Failure::Paused { why } => Self::Paused(why),
             Failure::Down { why, retry_in } => Self::Remote { why, retry_in, needs_person: false },
             Failure::Again { why, delay } => Self::Remote {
                 why,
@@ -157,6 +165,8 @@ impl Halt {
             Self::Cancelled => Duration::ZERO,
             // The lease's keeper may not know it yet.
             Self::LeaseLost => Duration::from_secs(1),
+            // The next step takes nothing that is paused.
+            Self::Paused(_) => Duration::from_millis(100),
             Self::Store(_) => Duration::from_secs(1).mul_f64(rand::random_range(0.5..1.5)),
             Self::Feed(_) | Self::Panicked => Duration::from_secs(60),
         }

@@ -59,6 +59,7 @@ async fn wake_lanes(listener: &mut Listener, requests: &Requests) -> StoreError 
         match listener.next().await {
             Ok(Request::Due) => requests.due.fire("request"),
             Ok(Request::Run) => requests.runs.fire("request"),
+            Ok(Request::Pause) => requests.pauses.fire("request"),
             Err(error) => return error,
         }
     }

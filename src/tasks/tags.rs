@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::contact::KeapId;
+use crate::feed::Feed;
 use crate::keap::Applied;
 use crate::remote::Lane;
 use crate::store::{Fence, StoreError};
@@ -28,6 +29,9 @@ pub async fn poll(context: Arc<Context>, tags: Vec<String>, schedule: Arc<Trigge
         tokio::select! {
             () = context.cancel.cancelled() => return,
             () = schedule.fired() => {}
+        }
+        if context.is_paused(Feed::Changed) {
+            continue;
         }
         let Ok(fence) = context.fence() else {
             continue;

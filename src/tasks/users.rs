@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::feed::Feed;
+use crate::pause::Direction;
 use crate::store::IntercomFeed;
 use crate::sync::users::{UsersWalk, poll_changed};
 use crate::sync::{Context, Halt};
@@ -27,7 +28,9 @@ pub async fn watch(context: Arc<Context>, schedule: Schedule) {
             () = schedule.poll.fired() => {}
             () = lease.passed_on() => {}
         }
-        if context.fence().is_err() {
+        // The place of the list stays where it is until the pause ends.
+        let is_paused = context.board.pauses.of_direction(Direction::IntercomToKeap).is_some();
+        if is_paused || context.fence().is_err() {
             continue;
         }
         let polled = Box::pin(poll_changed(&context)).await;

@@ -27,7 +27,7 @@ use crate::process::world;
 use crate::world::World;
 
 /// No daemon runs beside the commands, and each logs only what an operator must see.
-async fn quiet_world(pool: PgPool, people: usize) -> World {
+pub(crate) async fn quiet_world(pool: PgPool, people: usize) -> World {
     let mut world = world(pool, people).await;
     world.set("RUST_LOG", "warn");
     world

@@ -41,6 +41,8 @@ async fn a_closed_pipe_ends_the_output_of_every_command_quietly(pool: PgPool) {
         ("held", "0"),
         ("decide list", "0"),
         ("runs", "0"),
+        ("pause", "0"),
+        ("resume", "0"),
         ("log", "0"),
         ("config", "0"),
         ("migrate", "0"),

@@ -62,5 +62,6 @@ fn class(failure: &Failure) -> &'static str {
         Failure::Never { .. } => "never",
         Failure::Stop { .. } => "stop",
         Failure::Down { .. } => "down",
+        Failure::Paused { .. } => "paused",
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keap_intercom_sync::http::{self, HttpParts, Keys};
+use keap_intercom_sync::http::{self, HttpParts, Keys, ShownParts};
 use keap_intercom_sync::trigger::Trigger;
 use serde_json::{Value, json};
 use sqlx::pool::PoolConnection;
@@ -154,6 +154,11 @@ async fn a_start_that_takes_too_long_is_named_in_the_answer(pool: PgPool) {
         second: keap_intercom_sync::report::SecondDirection::default(),
         max_attempts: 1,
         is_https: false,
+        shown: ShownParts {
+            settings: Vec::new(),
+            fields: watch::channel(None).1,
+            find_page: Box::new(|_| Box::pin(async { Err("nobody asks".into()) })),
+        },
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

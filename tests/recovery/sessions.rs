@@ -97,7 +97,7 @@ async fn read_only(world: &World, on: bool) {
 async fn end_sessions(world: &World, names: &str) {
     let sql = format!(
         "select count(pg_terminate_backend(pid)) from pg_stat_activity
-          where datname = current_database() and pid <> pg_backend_pid() and application_name in ({names})"
+          where datname = current_database() and pid <> pg_backend_pid() and regexp_replace(application_name, '-[0-9a-f]{{8}}$', '') in ({names})"
     );
     let _: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&world.pool).await.unwrap();
 }

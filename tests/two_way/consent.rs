@@ -11,18 +11,18 @@ use crate::world::World;
 
 const ADDRESS: &str = "ann@example.org";
 
-async fn stage(pool: PgPool, opt_out: &str) -> Stage {
+pub(super) async fn stage(pool: PgPool, opt_out: &str) -> Stage {
     Stage::with(pool, "newest", |world| {
         world.set("CONSENT__OPT_OUT", opt_out);
     })
     .await
 }
 
-fn set_in_intercom(stage: &Stage, is_out: bool) {
+pub(super) fn set_in_intercom(stage: &Stage, is_out: bool) {
     stage.edit_in_intercom(1, |contact| contact.unsubscribed_from_emails = is_out);
 }
 
-fn is_out_in_intercom(stage: &Stage) -> bool {
+pub(super) fn is_out_in_intercom(stage: &Stage) -> bool {
     stage.world.user(stage.id).unsubscribed_from_emails
 }
 

@@ -11,6 +11,7 @@ mod lists;
 mod off;
 mod owners;
 mod pace;
+mod paused;
 mod ping_pong;
 mod polls;
 mod privacy;

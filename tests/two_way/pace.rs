@@ -9,7 +9,7 @@ use super::Stage;
 use crate::sim::people::{Shape, invented};
 
 /// So many writes a minute, and so many people beside Ann.
-async fn stage(pool: PgPool, writes_per_minute: u32, people: usize) -> Stage {
+pub(super) async fn stage(pool: PgPool, writes_per_minute: u32, people: usize) -> Stage {
     let stage = Stage::with(pool, "intercom", |world| {
         world.keap.knobs(|knobs| knobs.per_day = Some(10_000));
         world.set("INTERCOM_TO_KEAP__WRITES_PER_MINUTE", writes_per_minute);
@@ -22,7 +22,7 @@ async fn stage(pool: PgPool, writes_per_minute: u32, people: usize) -> Stage {
 }
 
 impl Stage {
-    fn edit_all_plans_in_intercom(&self, plan: &str) {
+    pub(super) fn edit_all_plans_in_intercom(&self, plan: &str) {
         for user in self.world.intercom.live_users() {
             self.world.intercom.edit(&user.id, |contact| {
                 contact.custom_attributes.insert("plan".into(), json!(plan));
@@ -31,7 +31,7 @@ impl Stage {
     }
 
     /// How many contacts are due: those that are looked at next, and those that have a pace.
-    async fn queue(&self) -> (i64, i64) {
+    pub(super) async fn queue(&self) -> (i64, i64) {
         let two_way = self.worker.store.two_way().await.unwrap();
         (two_way.waiting, two_way.paced)
     }
@@ -46,7 +46,7 @@ impl Stage {
     }
 
     /// No poll has found the edits so far, and none looks back so far any more.
-    async fn miss_all_edits(&self) {
+    pub(super) async fn miss_all_edits(&self) {
         let sql =
             "update intercom_cursor set position = now() + interval '2 h' where feed = 'changed'";
         sqlx::query(sql).execute(&self.world.pool).await.unwrap();

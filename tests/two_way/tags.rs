@@ -11,7 +11,11 @@ use crate::world::World;
 const TAG: &str = "Very important";
 
 /// The stage of [`Stage::with`], with a tag of this owner.
-async fn stage(pool: PgPool, owner: &str, turn: impl FnOnce(&mut World)) -> (Stage, i64) {
+pub(super) async fn stage(
+    pool: PgPool,
+    owner: &str,
+    turn: impl FnOnce(&mut World),
+) -> (Stage, i64) {
     let mut vip = 0;
     let stage = Stage::with(pool, "newest", |world| {
         vip = world.keap.add_tag("VIP");
@@ -31,7 +35,7 @@ async fn stage(pool: PgPool, owner: &str, turn: impl FnOnce(&mut World)) -> (Sta
 
 impl Stage {
     /// An agent tags Ann, or takes the tag away.
-    fn tag_in_intercom(&self, on: bool) {
+    pub(super) fn tag_in_intercom(&self, on: bool) {
         self.world.intercom.clock().advance_ms(2_000);
         let user = self.world.user(self.id).id;
         let done = if on {
@@ -42,7 +46,7 @@ impl Stage {
         assert!(done);
     }
 
-    fn tag_in_keap(&self, tag: i64, on: bool) {
+    pub(super) fn tag_in_keap(&self, tag: i64, on: bool) {
         self.world.keap.clock().advance_ms(2_000);
         let done = if on {
             self.world.keap.apply_tag(self.id, tag)
@@ -53,7 +57,7 @@ impl Stage {
     }
 
     /// Whether Ann has the tag: in Keap, in Intercom.
-    fn tagged(&self) -> (bool, bool) {
+    pub(super) fn tagged(&self) -> (bool, bool) {
         let has = |tags: Vec<String>, name: &str| tags.iter().any(|tag| tag == name);
         let user = self.world.user(self.id).id;
         let in_keap = has(self.world.keap.tags_of(self.id), "VIP");

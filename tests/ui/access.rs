@@ -140,10 +140,13 @@ async fn nothing_changes_without_the_token_of_the_session_or_from_another_site(p
         ("/ui/held/decide", vec![("decision", "retry"), ("id", id.as_str())]),
         ("/ui/held/decide", vec![("decision", "ignore"), ("reason", "several_users")]),
         ("/ui/contacts/sync", vec![("id", id.as_str())]),
+        ("/ui/contacts/find", vec![("who", id.as_str())]),
+        ("/ui/pause", vec![("scope", "all")]),
+        ("/ui/resume", vec![("scope", "all")]),
         ("/ui/sign-out", vec![]),
     ];
     let post_routes = ui_table().into_iter().filter(|(method, ..)| *method == "POST").count();
-    assert_eq!(post_routes, 4, "the sign-in and those above: a new one belongs here");
+    assert_eq!(post_routes, 7, "the sign-in and those above: a new one belongs here");
     for (path, fields) in &bodies {
         let cookie = browser.cookies[SESSION].clone();
         for wrong in ["", "0", &token[1..], &others, &cookie] {
@@ -170,6 +173,7 @@ async fn nothing_changes_without_the_token_of_the_session_or_from_another_site(p
             url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&fields).finish();
         assert_eq!(browser.get(&format!("{path}?{query}")).await.status, 405, "{path}");
     }
+    assert!(world.store().pauses().await.unwrap().0.is_empty());
     let mut stranger = Browser::new(&daemon);
     stranger.headers.push(("sec-fetch-site", "cross-site"));
     let reply = stranger.sign_in(super::PASSWORD).await;

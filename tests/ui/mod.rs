@@ -8,6 +8,7 @@ mod hostile;
 mod html;
 mod lists;
 mod pages;
+mod settings;
 mod slow_down;
 
 use std::collections::BTreeMap;
@@ -25,14 +26,14 @@ use html::Element;
 pub(crate) const PASSWORD: &str = "canary page password";
 
 /// A world whose daemon has a page.
-async fn world(pool: PgPool) -> World {
+pub(crate) async fn world(pool: PgPool) -> World {
     let mut world = http::world(pool).await;
     world.set("UI_PASSWORD", PASSWORD);
     world
 }
 
 /// A browser without script: it keeps cookies and sends forms.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     daemon: &'a Daemon,
     cookies: BTreeMap<String, String>,
     /// Further headers of each request.
@@ -45,7 +46,7 @@ impl<'a> Browser<'a> {
     }
 
     /// A browser in which somebody has signed in.
-    async fn signed_in(daemon: &'a Daemon) -> Self {
+    pub(crate) async fn signed_in(daemon: &'a Daemon) -> Self {
         let mut browser = Self::new(daemon);
         let reply = browser.sign_in(PASSWORD).await;
         assert_eq!((reply.status, reply.header("location")), (303, Some("/ui")));
@@ -56,11 +57,11 @@ impl<'a> Browser<'a> {
         self.post("/ui/sign-in", &[("password", password)]).await
     }
 
-    async fn get(&mut self, path: &str) -> Reply {
+    pub(crate) async fn get(&mut self, path: &str) -> Reply {
         self.send("GET", path, String::new()).await
     }
 
-    async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Reply {
+    pub(crate) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Reply {
         let form = Serializer::new(String::new()).extend_pairs(fields).finish();
         self.send("POST", path, form).await
     }
@@ -88,14 +89,14 @@ impl<'a> Browser<'a> {
     }
 
     /// A page that must be there, as a person sees it.
-    async fn page(&mut self, path: &str) -> Page {
+    pub(crate) async fn page(&mut self, path: &str) -> Page {
         let reply = self.get(path).await;
         assert_eq!(reply.status, 200, "{path}: {}", text(&reply));
         Page::of(path, &reply)
     }
 
     /// The token of the forms.
-    async fn token(&mut self) -> String {
+    pub(crate) async fn token(&mut self) -> String {
         let page = self.page("/ui").await;
         page.elements
             .iter()
@@ -107,7 +108,7 @@ impl<'a> Browser<'a> {
 }
 
 /// A page that has been read.
-struct Page {
+pub(crate) struct Page {
     html: String,
     elements: Vec<Element>,
 }
@@ -120,7 +121,7 @@ impl Page {
     }
 
     /// The text of the page's main part.
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.elements.iter().find(|element| element.name == "main").unwrap().text
     }
 

@@ -55,6 +55,6 @@ fn document(daemon: &Value, troubles: &[Trouble]) -> Value {
         "lease": null, "changed": null, "backfill": null, "sweep": null,
         "due": null, "held": null, "linked": null,
         "keap": state(daemon, "keap"), "intercom": state(daemon, "intercom"), "webhooks": state(daemon, "webhooks"),
-        "intercomToKeap": null, "runs": [], "stale": null,
+        "intercomToKeap": null, "runs": [], "stale": null, "pauses": daemon["checks"]["pause"]["pauses"],
     })
 }

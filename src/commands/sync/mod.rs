@@ -22,7 +22,7 @@ use self::bar::Bar;
 use self::dry_run::dry_run;
 use self::mapping::Brake;
 use self::other_process::Delegated;
-use self::requested::Requested;
+use self::requested::{Requested, feed_of};
 use self::this_process::Work;
 use super::run::stop_on_signals;
 use super::{Ended, NOTHING_DONE, database, exit};
@@ -33,6 +33,7 @@ use crate::store::{Store, StoreError};
 use crate::sync::Context;
 use crate::tasks::lease;
 
+const AUDIT_NEEDS_BOTH: &str = "Stopped: an audit needs intercom_to_keap.enabled = true: only then it is remembered what Intercom shows.";
 const UNKNOWN_FIELDS: &str = "the fields of the mapping cannot be read";
 
 pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
@@ -41,9 +42,7 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
     let cancel = CancellationToken::new();
     stop_on_signals(&cancel)?;
     if args.audit && !settings.intercom_to_keap.enabled {
-        errln!(
-            "Stopped: an audit needs intercom_to_keap.enabled = true: only then it is remembered what Intercom shows."
-        );
+        errln!("{AUDIT_NEEDS_BOTH}");
         return exit(NOTHING_DONE);
     }
     if args.dry_run || (args.audit && !args.repair) {
@@ -52,6 +51,10 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
     database::prepare(&parts.store, settings, settings.database.migrate)
         .await
         .context("nothing could be done")?;
+    let feed = feed_of(&args);
+    if is_paused(&parts.store, feed).await? {
+        return exit(NOTHING_DONE);
+    }
     let is_first = parts.store.cursor(Feed::Changed).await?.is_none();
     let requested = match requested(&parts, settings, &args, &cancel).await? {
         Ok(requested) => requested,
@@ -72,11 +75,16 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
         Work { parts: &parts, lease_ttl, requested, until_idle, json, is_sweep, bar, cancel };
     let store = &parts.store;
     let delegated = Delegated { store, requested, compares, json, is_sweep, bar, cancel };
+    carry_out(&work, &delegated).await
+}
+
+/// Does the work if the lease is free. Else the holder does it.
+async fn carry_out(work: &Work<'_>, delegated: &Delegated<'_>) -> Ended {
     let mut announced = false;
     loop {
-        match lease::take(&parts.store, lease_ttl).await? {
+        match lease::take(&work.parts.store, work.lease_ttl).await? {
             Ok(lease) => {
-                let fitted = parts.fit().await.context(UNKNOWN_FIELDS)?;
+                let fitted = work.parts.fit().await.context(UNKNOWN_FIELDS)?;
                 return work.run(&fitted, lease).await;
             }
             Err(holder) => {
@@ -98,6 +106,19 @@ fn announce(holder: &str, announced: bool) {
             "Another process holds the lease; it is asked to do the work."
         );
     }
+}
+
+/// Whether a pause stops the feed. Says so, because then nothing is asked for.
+async fn is_paused(store: &Store, feed: Feed) -> Result<bool, StoreError> {
+    let pauses = store.pauses().await?;
+    let Some(pause) = pauses.of_feed(feed, feed == Feed::Due) else {
+        return Ok(false);
+    };
+    errln!(
+        "Stopped: {}, so nothing was asked for. `keap-intercom-sync resume` ends the pause.",
+        pause.in_words()
+    );
+    Ok(true)
 }
 
 /// Only looks, and changes nothing.

@@ -7,6 +7,7 @@ use super::report::ContactOutcome;
 use crate::commands::{SOME_FAILED, WELL};
 use crate::feed::{Counts, DueReason, Feed, RunReason};
 use crate::outcome::{Action, RunFailure};
+use crate::pause::Direction;
 use crate::store::{DueTicket, Run, Store, StoreError, Unsynced};
 
 /// What was asked for. It stands in the database, so it is carried out even if this command ends
@@ -15,6 +16,29 @@ pub(super) enum Requested {
     Contacts(Vec<DueTicket>),
     /// Walks. An audit begins once the walk over all contacts has ended.
     Runs(Vec<Uuid>),
+}
+
+/// The feed that does the work.
+pub(super) fn feed_of(args: &SyncArgs) -> Feed {
+    match args {
+        SyncArgs { ids, .. } if !ids.is_empty() => Feed::Due,
+        SyncArgs { sweep: true, .. } => Feed::Sweep,
+        SyncArgs { audit: true, .. } => Feed::Audit,
+        SyncArgs { changed: true, .. } => Feed::Changed,
+        _ => Feed::Backfill,
+    }
+}
+
+/// Whether a pause stops the comparison of all users, or what would come of it.
+async fn is_second_paused(store: &Store) -> Result<bool, StoreError> {
+    let pauses = store.pauses().await?;
+    let of_direction = || pauses.of_direction(Direction::IntercomToKeap, false);
+    let Some(pause) = pauses.of_feed(Feed::Audit, false).or_else(of_direction) else {
+        return Ok(false);
+    };
+    let pause = pause.in_words();
+    tracing::warn!(pause, "Changes in Intercom are looked for after the pause.");
+    Ok(true)
 }
 
 impl Requested {
@@ -32,18 +56,14 @@ impl Requested {
         if args.audit && args.force {
             store.lift_create_brake().await?;
         }
-        let (feed, reason) = match args {
-            SyncArgs { sweep: true, force: true, .. } => (Feed::Sweep, RunReason::Forced),
-            SyncArgs { sweep: true, .. } => (Feed::Sweep, RunReason::Manual),
-            SyncArgs { audit: true, .. } => (Feed::Audit, RunReason::Manual),
-            SyncArgs { changed: true, .. } => (Feed::Changed, RunReason::Manual),
-            _ => (Feed::Backfill, RunReason::Manual),
-        };
+        let feed = feed_of(args);
+        let reason =
+            if feed == Feed::Sweep && args.force { RunReason::Forced } else { RunReason::Manual };
         let mut runs = match begun {
             Some(run) => vec![run],
             None => vec![store.request_run(feed, reason, args.since).await?],
         };
-        if args.all && both {
+        if args.all && both && !is_second_paused(store).await? {
             // The brake holds as for a scheduled one.
             let reason = if args.force { RunReason::Forced } else { RunReason::Schedule };
             runs.push(store.request_run(Feed::Audit, reason, None).await?);

@@ -13,12 +13,12 @@ use super::requested::{Requested, counts_of, exit_status};
 use crate::app::Parts;
 use crate::commands::{Ended, NOTHING_DONE, exit};
 use crate::contact::KeapId;
-use crate::feed::Counts;
+use crate::feed::{Counts, Feed};
 use crate::mapping::Fitted;
 use crate::outcome::CREATE_BRAKE_REMEDY;
 use crate::store::{HeldLease, Lease, RunState};
 use crate::sync::{Bulk, Context, Halt, Urgent, Work as _, braked};
-use crate::tasks::lease;
+use crate::tasks::{lease, pauses};
 
 /// A side that is down is tried this often before the command gives up.
 const TRIES: u32 = 6;
@@ -61,9 +61,11 @@ impl Work<'_> {
             .parts
             .context(fitted, HeldLease::new(receiver), Arc::default(), self.cancel.clone())
             .await?;
+        let following = tokio::spawn(pauses::follow(Arc::clone(&context)));
         let watching = self.bar.follow(context.board.progress.subscribe());
         let result = self.run_passes(&context).await;
         watching.abort();
+        following.abort();
         self.bar.finish();
         keeper_cancel.cancel();
         // A database that does not answer must not hold the command.
@@ -80,6 +82,7 @@ impl Work<'_> {
             Requested::Contacts(tickets) => {
                 let ids: Vec<KeapId> = tickets.iter().map(|ticket| ticket.id).collect();
                 repeat_patiently(self.cancel, async || {
+                    context.go_on(Feed::Due, true)?;
                     let worked = urgent.step().await?;
                     Ok(worked && !store.undone(&ids).await?.is_empty())
                 })
@@ -97,9 +100,12 @@ impl Work<'_> {
         ids: &[Uuid],
     ) -> Result<(), Halt> {
         repeat_patiently(self.cancel, async || {
+            for feed in self.open_feeds(ids).await? {
+                context.go_on(feed, false)?;
+            }
             let walked = bulk.step().await?;
             let looked_again = urgent.step().await?;
-            let done = self.have_ended(ids).await?;
+            let done = self.open_feeds(ids).await?.is_empty();
             let is_over = done && !self.until_idle;
             if looked_again || (!is_over && (walked || !done)) {
                 return Ok(true);
@@ -109,14 +115,15 @@ impl Work<'_> {
         .await
     }
 
-    async fn have_ended(&self, ids: &[Uuid]) -> Result<bool, Halt> {
+    /// The feeds of those walks that have not ended.
+    async fn open_feeds(&self, ids: &[Uuid]) -> Result<Vec<Feed>, Halt> {
+        let mut open = Vec::new();
         for id in ids {
             let run = self.parts.store.run(*id).await?;
-            if run.is_some_and(|run| !matches!(run.state, RunState::Done | RunState::Failed)) {
-                return Ok(false);
-            }
+            let run = run.filter(|run| !matches!(run.state, RunState::Done | RunState::Failed));
+            open.extend(run.and_then(|run| Feed::parse(&run.feed)));
         }
-        Ok(true)
+        Ok(open)
     }
 
     /// Waits until the next contact may be written that the walk has found. False: there is none.
@@ -185,6 +192,7 @@ async fn repeat_patiently(
                 | Halt::Feed(_)
                 | Halt::Panicked
                 | Halt::Cancelled
+                | Halt::Paused(_)
                 | Halt::LeaseLost),
             ) => return Err(halt),
             Err(halt) if tries >= TRIES => return Err(halt),

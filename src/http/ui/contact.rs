@@ -1,4 +1,4 @@
-//! `/ui/contacts`: the story of one contact, found by one of its ids, and *sync now*.
+//! `/ui/contacts`: the story of one contact, found by an id or by its e-mail, and *sync now*.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::form::Fields;
 use super::frame::{Frame, Piece, Place, page, pieces};
 use super::runs::short;
 use super::sessions::Session;
-use crate::contact::{IntercomId, KeapId};
+use crate::contact::{Email, IntercomId, KeapId};
 use crate::feed::DueReason;
 use crate::http::code::Code;
 use crate::http::problem::Problem;
@@ -22,6 +22,9 @@ use crate::http::state::HttpState;
 use crate::report::words::stamp;
 use crate::report::{Fact, Story};
 use crate::store::ExplainedOutcome;
+
+/// What is said where no contact has an address.
+const NOBODY: &str = "No linked contact has this e-mail address.";
 
 /// Outcomes that are shown, newest first.
 const OUTCOMES: i64 = 20;
@@ -60,6 +63,8 @@ struct Shown {
     has_decision: bool,
     facts: Vec<Fact>,
     outcomes: Vec<OutcomeRow>,
+    /// Its contacts in Intercom, or those among which a person must choose.
+    intercom: Vec<String>,
 }
 
 impl From<Story> for Shown {
@@ -70,6 +75,7 @@ impl From<Story> for Shown {
             is_held: story.known.due.as_ref().is_some_and(|due| due.held),
             has_decision: story.has_decision(),
             facts: story.facts(),
+            intercom: story.known.intercom_ids(),
             outcomes: story.known.outcomes.iter().map(OutcomeRow::from).collect(),
             verdict: story.verdict,
         }
@@ -97,6 +103,7 @@ pub(super) async fn contact(
     let query = Fields::read(query.unwrap_or_default().as_bytes());
     let asked = query.get("id").unwrap_or_default().trim().to_owned();
     let (nothing, shown) = match find(&state, &asked).await? {
+        _ if query.get("nobody").is_some() => (Some(NOBODY), None),
         Ok(Some(id)) => {
             let story = Story::read(&state.store, id, state.max_attempts, OUTCOMES).await?;
             (None, Some(Shown::from(story)))
@@ -111,6 +118,35 @@ pub(super) async fn contact(
         is_requested: query.get("requested").is_some(),
         shown,
     })
+}
+
+/// Finds a contact by an id or by its e-mail address. An address comes in a form and goes no further:
+/// it must not stand in the address of a page, which browsers and proxies keep.
+pub(super) async fn search(
+    State(state): State<Arc<HttpState>>,
+    Extension(session): Extension<Session>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let fields = Fields::of_session(&state.entrance, session, &body)?;
+    let asked = fields.get("who").unwrap_or_default().trim();
+    let Some(email) = Email::new(asked).filter(|_| asked.contains('@')) else {
+        let id = IntercomId::new(asked).map(|id| id.as_str().to_owned());
+        let is_address = asked.contains('@');
+        let page = match id {
+            Some(id) => format!("/ui/contacts?id={id}"),
+            None if is_address => "/ui/contacts?nobody=1".to_owned(),
+            None => "/ui/contacts?id=!".to_owned(),
+        };
+        return Ok(see_other(&page));
+    };
+    let digest = state.store.digest_key().await?.email(&email);
+    let owners = state.store.email_owners(&[digest]).await?;
+    Ok(see_other(
+        &owners.get(&digest).map_or_else(
+            || "/ui/contacts?nobody=1".to_owned(),
+            |id| format!("/ui/contacts?id={id}"),
+        ),
+    ))
 }
 
 /// The contact of an id of either side; `None` for an empty text. Else why there is none.

@@ -20,6 +20,8 @@ pub(super) enum Place {
     Contacts,
     Runs,
     Log,
+    Fields,
+    Settings,
 }
 
 /// An entry of the navigation.
@@ -55,13 +57,15 @@ impl Frame {
         }
     }
 
-    pub(super) fn nav(&self) -> [NavItem; 5] {
+    pub(super) fn nav(&self) -> [NavItem; 7] {
         [
             (Place::Overview, "/ui", "Overview"),
             (Place::Held, "/ui/held", "Needs a person"),
             (Place::Contacts, "/ui/contacts", "One contact"),
             (Place::Runs, "/ui/runs", "Runs"),
             (Place::Log, "/ui/log", "Log"),
+            (Place::Fields, "/ui/fields", "Fields"),
+            (Place::Settings, "/ui/settings", "Settings"),
         ]
         .map(|(place, href, label)| NavItem {
             href,

@@ -120,7 +120,7 @@ async fn group(
     let reason = HoldReason::of_code(&code);
     // All of a reason can be tried again at once. For the rest, somebody looks at the reason first.
     let offered = offered(&code, false).iter().filter(|decided| decided.is_for_many());
-    let is_shown = |decided: &&&Decided| is_alone && contacts > 0 || ***decided == Decided::Retry;
+    let is_shown = |decided: &&Decided| is_alone && contacts > 0 || **decided == Decided::Retry;
     let totals = [(contacts, "contact"), (users, "user")].into_iter();
     let totals = totals.filter(|(total, _)| *total > 0).map(|(total, what)| count(total, what));
     Ok(Group {

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::frame::{Frame, Piece, Place, page, pieces};
 use super::gauge::Remote;
+use super::pause::PauseRow;
 use super::runs::RunRow;
 use super::sessions::Session;
 use crate::http::problem::Problem;
@@ -48,6 +49,7 @@ struct OverviewPage {
     stopped: Option<String>,
     todo: Vec<ToDo>,
     lines: Vec<Line>,
+    pauses: Vec<PauseRow>,
     remotes: Vec<Remote>,
     runs: Vec<RunRow>,
 }
@@ -71,6 +73,7 @@ pub(super) async fn overview(
                 stopped: Some("the database does not answer".to_owned()),
                 todo: vec![ToDo::from(&trouble)],
                 lines: Vec::new(),
+                pauses: Vec::new(),
                 remotes,
                 runs: Vec::new(),
             })?;
@@ -84,6 +87,7 @@ pub(super) async fn overview(
         stopped: troubles.iter().find(|trouble| trouble.stops).map(|trouble| trouble.what.clone()),
         todo: troubles.iter().map(ToDo::from).collect(),
         lines: lines(&status, linked),
+        pauses: PauseRow::of(&status.pauses),
         remotes,
         runs: status.runs.iter().map(RunRow::from).collect(),
     })

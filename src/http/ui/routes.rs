@@ -10,7 +10,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use super::door::{as_page, see_other, signed_in};
-use super::{contact, decide, held, ignored, log, overview, runs, sign_in};
+use super::{
+    contact, decide, elsewhere, fields, held, ignored, log, overview, pause, runs, settings,
+    sign_in,
+};
 use crate::bucket::Bucket;
 use crate::http::guard::{Guard, Who, guard};
 use crate::http::state::HttpState;
@@ -66,10 +69,16 @@ fn rules() -> Vec<Rule> {
         inside("/ui/held/ignored", GET, get(ignored::ignored)),
         inside("/ui/held/decide", POST, post(decide::decide)),
         inside("/ui/contacts", GET, get(contact::contact)),
+        inside("/ui/contacts/find", POST, post(contact::search)),
         inside("/ui/contacts/sync", POST, post(contact::sync)),
+        inside("/ui/contacts/elsewhere", GET, get(elsewhere::lead)),
+        inside("/ui/pause", POST, post(pause::pause)),
+        inside("/ui/resume", POST, post(pause::resume)),
         inside("/ui/runs", GET, get(runs::runs)),
         inside("/ui/runs/{id}", GET, get(runs::run)),
         inside("/ui/log", GET, get(log::log)),
+        inside("/ui/fields", GET, get(fields::fields)),
+        inside("/ui/settings", GET, get(settings::settings)),
     ]
 }
 

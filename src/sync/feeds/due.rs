@@ -10,7 +10,7 @@ use super::by_id;
 use crate::bucket::Bucket;
 use crate::contact::KeapId;
 use crate::feed::{Feed, Lane};
-use crate::store::DueRow;
+use crate::store::{DueRow, Takes};
 use crate::sync::context::{Calls, Context};
 use crate::sync::page::Page;
 use crate::sync::result::Halt;
@@ -57,9 +57,18 @@ impl DueFeed {
     /// calls for hints are limited.
     async fn take(&mut self) -> Result<Vec<DueRow>, Halt> {
         let Context { store, policy, board, .. } = &*self.context;
+        let is_paused = |is_request| board.pauses.of_feed(Feed::Due, is_request).is_some();
+        if is_paused(true) {
+            return Ok(Vec::new());
+        }
         let max_calls = self.hint_calls.take_some(self.hint_calls_of_a_page(), Instant::now());
         let busy = board.claims.busy();
-        let mut due = store.due(policy.keap.page_size, &busy, max_calls > 0).await?;
+        let takes = match max_calls {
+            _ if is_paused(false) => Takes::RequestsOnly,
+            0 => Takes::WithoutHints,
+            _ => Takes::Everything,
+        };
+        let mut due = store.due(policy.keap.page_size, &busy, takes).await?;
         let mut room = max_calls as usize * policy.keap.ids_at_once();
         // Opt-outs go first, and alone.
         if due.iter().any(|row| row.is_consent) {

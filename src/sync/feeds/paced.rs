@@ -28,7 +28,8 @@ impl PacedFeed {
     /// The next contacts that have room in this minute; `None` if none waits, or there is no room.
     pub(crate) async fn next(&self) -> Result<Option<Page>, Halt> {
         let Context { store, policy, board, .. } = &*self.context;
-        if !self.context.has_calls_for_paced() {
+        let is_paused = board.pauses.of_due_to_keap(false).is_some();
+        if is_paused || !self.context.has_calls_for_paced() {
             return Ok(None);
         }
         let (room, at_once) = board.pace.room(Instant::now());
@@ -46,8 +47,11 @@ impl PacedFeed {
         Ok(Some(page.with(rows)))
     }
 
-    /// The time until the next of them may be written; `None` if none waits.
+    /// The time until the next of them may be written; `None` if none waits, or a pause stops all.
     pub(crate) async fn next_in(context: &Context) -> Result<Option<Duration>, Halt> {
+        if context.board.pauses.of_due_to_keap(false).is_some() {
+            return Ok(None);
+        }
         let next = context.store.next_paced().await?;
         let pause = if context.has_calls_for_paced() {
             context.board.pace.until_room(Instant::now())

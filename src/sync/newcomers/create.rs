@@ -33,6 +33,7 @@ pub(super) async fn create(
     let (store, fence) = (&context.store, context.fence()?);
     let fields = sent(look, user);
     let new = NewContact { email, fields: &fields, number: number_of(intent), again };
+    let _through = newcomer.is_manual.then(|| context.board.pauses.let_through(new.about()));
     let settlement = match context.keap.create(lane, &new).await {
         Ok(Created::Made(keap)) => return made(look, (intent, keap)).await,
         Ok(Created::Unknown(why)) => return unanswered(look, intent, why).await,

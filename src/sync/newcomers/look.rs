@@ -26,11 +26,16 @@ pub(in crate::sync) async fn step(context: &Context, lane: Lane) -> Result<bool,
     if !context.policy.creating.is_on() || !knows_keap(context, lane).await? {
         return Ok(false);
     }
-    if !context.has_calls_beside_opt_outs() {
+    let is_paused = |is_request| context.board.pauses.of_due_to_keap(is_request).is_some();
+    if is_paused(true) || !context.has_calls_beside_opt_outs() {
         return Ok(false);
     }
-    let newcomers = context.store.newcomers(&context.fence()?, lane, AT_ONCE).await?;
+    let fence = context.fence()?;
+    let newcomers = context.store.newcomers(&fence, lane, is_paused(false), AT_ONCE).await?;
     for newcomer in &newcomers {
+        if is_paused(newcomer.is_manual) {
+            break;
+        }
         if context.cancel.is_cancelled() {
             return Err(Halt::Cancelled);
         }

@@ -10,6 +10,7 @@ use crate::contact::{Contact, Email, FieldName, Fields, Form, KeapId, Reading, V
 use crate::feed::Lane;
 use crate::keap::{Change, OptedOut, Row, Tagged, Updated};
 use crate::outcome::HoldReason;
+use crate::pause::Direction;
 use crate::store::{Intent, IntentKind, IntentSide};
 use crate::sync::result::Outcome;
 
@@ -42,6 +43,13 @@ pub(super) async fn bring(
     // Nobody waits for what a walk has found; an opt-out never waits.
     let is_walked = target.lane == Lane::Bulk && !changes.iter().any(|(name, _)| is_consent(name));
     let (context, now) = (target.context, Instant::now());
+    // Before the intent: a contact that waits for the end of a pause leaves none.
+    let whose = [target.contact.id.get()];
+    match context.board.pauses.of_write(Direction::IntercomToKeap, &whose) {
+        None => {}
+        Some(_) if is_walked => return Err(Outcome::Paced.into()),
+        Some(why) => return Err(Outcome::Paused { why }.into()),
+    }
     if is_walked && !(context.has_calls_for_paced() && context.board.pace.take(now)) {
         return Err(Outcome::Paced.into());
     }

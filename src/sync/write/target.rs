@@ -76,6 +76,7 @@ impl From<Failure> for End {
         match failure {
             Failure::Again { why, delay } => Outcome::Again { why, delay }.into(),
             Failure::Never { why } => Self::hold(HoldReason::Refused(why), []),
+            Failure::Paused { why } => Outcome::Paused { why }.into(),
             Failure::Stop { why, retry_in } => {
                 Self::Halt(Halt::Remote { why, retry_in, needs_person: true })
             }

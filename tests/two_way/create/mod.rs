@@ -20,11 +20,11 @@ const CREATE: &str = "INTERCOM_TO_KEAP__CREATE";
 const TAG: &str = "INTERCOM_TO_KEAP__CREATE_TAG";
 const QUIET: &str = "INTERCOM_TO_KEAP__CREATE_RETRY_SECONDS";
 
-const BOB: &str = "bob@example.org";
+pub(super) const BOB: &str = "bob@example.org";
 
 /// Both directions are on, Ann is linked, and all users are brought into Keap. `turn`: what is set
 /// before the first sync.
-async fn stage(pool: PgPool, turn: impl FnOnce(&mut World)) -> Stage {
+pub(super) async fn stage(pool: PgPool, turn: impl FnOnce(&mut World)) -> Stage {
     Stage::with(pool, "newest", |world| {
         world.set(CREATE, "users");
         turn(world);
@@ -38,7 +38,7 @@ fn bob() -> Seed {
 
 impl Stage {
     /// A user that Keap does not know.
-    fn add_bob(&self) -> String {
+    pub(super) fn add_bob(&self) -> String {
         self.world.intercom.add_user(bob())
     }
 
@@ -50,7 +50,7 @@ impl Stage {
     }
 
     /// The contacts in Keap with this address.
-    fn in_keap(&self, email: &str) -> Vec<i64> {
+    pub(super) fn in_keap(&self, email: &str) -> Vec<i64> {
         let mut ids = Vec::new();
         self.world.keap.for_each(|id, person| {
             let has_it = |(_, address): &(String, String)| address.eq_ignore_ascii_case(email);
@@ -62,7 +62,7 @@ impl Stage {
     }
 
     /// The only contact in Keap with this address; the user with this id is linked to it.
-    async fn linked_once(&self, email: &str, user: &str) -> i64 {
+    pub(super) async fn linked_once(&self, email: &str, user: &str) -> i64 {
         let ids = self.in_keap(email);
         let [id] = ids.as_slice() else { panic!("Keap has {ids:?} for one user") };
         let carried = self.world.intercom.contact(user).unwrap().external_id;
