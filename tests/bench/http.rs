@@ -75,7 +75,7 @@ async fn deliveries(process: &Process) -> anyhow::Result<(f64, Duration)> {
                 body.len()
             );
             let asked = Instant::now();
-            ask(&mut stream, &(head + &body)).await?;
+            ask(&mut stream, &(head + body.as_str())).await?;
             slowest = slowest.max(asked.elapsed());
         }
         anyhow::Ok(slowest)

@@ -119,7 +119,9 @@ impl Running {
             .env("RUST_LOG", "error")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        if let Some((_, file)) = settings.iter().find(|(name, _)| *name == daemon::SETTINGS_FILE) {
+        if let Some((_, file)) =
+            settings.iter().find(|(name, _)| *name == crate::daemon::SETTINGS_FILE)
+        {
             command.args(["--config", file]);
         }
         if let Some(path) = manager {
