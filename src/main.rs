@@ -90,6 +90,8 @@ enum Command {
     Health,
     /// List the contacts that need a person, by reason, or make them due again.
     Held(commands::held::HeldArgs),
+    /// Erase a person for good: in Intercom and in every table here. Print what proves it.
+    Erase(commands::erase::EraseArgs),
     /// List the last polls and walks with their counts, show one, or follow one to its end.
     Runs(commands::runs::RunsArgs),
     /// Show the recorded outcomes: filtered, or as they come.
@@ -201,6 +203,7 @@ fn start(cli: Cli) -> Ended {
             }
             Command::Health => commands::health::run(&settings).await,
             Command::Held(args) => commands::held::run(&settings, args).await,
+            Command::Erase(args) => commands::erase::run(&settings, args).await,
             Command::Runs(args) => commands::runs::run(&settings, args).await,
             Command::Log(args) => commands::log::run(&settings, args).await,
             Command::Config(args) => commands::config::run(&settings, &args),

@@ -8,6 +8,7 @@ mod catalogue;
 mod checker;
 mod cli;
 mod contracts;
+mod erasure;
 mod fields;
 mod first_walk;
 mod holds;

@@ -4,6 +4,7 @@
 mod batch;
 mod code;
 mod docs;
+mod erase;
 mod guard;
 mod health;
 mod held;

@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 use super::guard::{Guard, Who, guard};
 use super::state::HttpState;
 use super::{
-    batch, docs, health, held, log, metrics, openapi, ready, root, runs, status, sync, webhook,
-    webhook_intercom,
+    batch, docs, erase, health, held, log, metrics, openapi, ready, root, runs, status, sync,
+    webhook, webhook_intercom,
 };
 use crate::bucket::Bucket;
 
@@ -75,6 +75,9 @@ fn rules() -> Vec<Rule> {
         sync(routes!(log::log)),
         sync(routes!(held::held)),
         sync(routes!(held::retry)),
+        sync(routes!(erase::erase)),
+        sync(routes!(erase::forget)),
+        sync(routes!(erase::erasures)),
         hook(routes!(webhook::by_path)),
         hook(routes!(webhook::by_header)),
         // Intercom sends what it has to say once more, and stops after a 429.

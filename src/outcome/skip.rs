@@ -20,6 +20,11 @@ pub enum SkipReason {
     OutOfScope,
     /// Its Intercom contact was archived or deleted there.
     GoneInIntercom,
+    /// It was erased, or is about to be.
+    Erased,
+    /// It has the e-mail address of a contact that was erased. `logged`: the log already shows it in
+    /// this state.
+    ErasedAddress { logged: bool },
 }
 
 impl SkipReason {
@@ -33,6 +38,8 @@ impl SkipReason {
             Self::NotInKeap => "not_in_keap",
             Self::OutOfScope => "out_of_scope",
             Self::GoneInIntercom => "gone_in_intercom",
+            Self::Erased => "erased",
+            Self::ErasedAddress { .. } => "erased_address",
         }
     }
 
@@ -52,6 +59,12 @@ impl SkipReason {
             Self::GoneInIntercom => {
                 "Nothing has to be done; the next change in Keap brings it back if sync.unarchive is on."
             }
+            Self::Erased => {
+                "Nothing has to be done; `keap-intercom-sync erase --forget` lets it come back."
+            }
+            Self::ErasedAddress { .. } => {
+                "Nothing has to be done; if it is another person, `keap-intercom-sync erase --forget` with the id of the erased contact lets the address come back."
+            }
         }
     }
 }
@@ -66,6 +79,10 @@ impl fmt::Display for SkipReason {
             Self::OutOfScope => "out_of_scope: the filter of the settings leaves this contact out",
             Self::GoneInIntercom => {
                 "gone_in_intercom: the Intercom contact was archived or deleted there"
+            }
+            Self::Erased => "erased: the contact was erased, and nobody brings it back",
+            Self::ErasedAddress { .. } => {
+                "erased_address: the contact has the e-mail address of one that was erased"
             }
             Self::StillHeld => "held, and unchanged since: see `keap-intercom-sync held`",
             Self::RetryLater => "failed before; its next try comes later",

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::erasure::{erasure_lines, erasure_next, erasure_verdict};
 use super::words::{ago, stamp};
 use crate::contact::KeapId;
 use crate::feed::{Cursor, Feed};
@@ -48,13 +49,22 @@ impl Story {
 
     /// Whether nothing is stored of the contact.
     pub fn is_empty(&self) -> bool {
-        let Explained { link, due, outcomes, .. } = &self.known;
-        link.is_none() && due.is_none() && outcomes.is_empty() && self.known.open_writes.is_empty()
+        let Explained { link, due, outcomes, erasure, .. } = &self.known;
+        erasure.is_none()
+            && link.is_none()
+            && due.is_none()
+            && outcomes.is_empty()
+            && self.known.open_writes.is_empty()
     }
 
     /// Its link, its fields, its hold or due row, and its writes with an unknown outcome.
     pub fn facts(&self) -> Vec<Fact> {
-        let facts = [self.link(), self.fields(), self.due(), self.writes()];
+        let erasure = self
+            .known
+            .erasure
+            .as_ref()
+            .map(|erasure| Fact { label: "erasure", lines: erasure_lines(erasure) });
+        let facts = [erasure, self.link(), self.fields(), self.due(), self.writes()];
         facts.into_iter().flatten().collect()
     }
 
@@ -148,6 +158,9 @@ impl Story {
 
 /// One sentence: is the contact in Intercom?
 fn verdict(known: &Explained) -> String {
+    if let Some(erasure) = &known.erasure {
+        return erasure_verdict(erasure).to_owned();
+    }
     match &known.link {
         Some(link) => match &link.intercom_contact_id {
             Some(intercom) => format!("It is in Intercom as {intercom}."),
@@ -181,6 +194,9 @@ fn next(
     backfill: Option<&Cursor>,
     max_attempts: u32,
 ) -> String {
+    if let Some(erasure) = &known.erasure {
+        return erasure_next(id, erasure);
+    }
     if let Some(due) = &known.due {
         let later = due.due_at.filter(|at| *at > known.now);
         return match (due.held, later) {

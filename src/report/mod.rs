@@ -2,6 +2,7 @@
 //! The commands print it and the pages show it, so each sentence stands once.
 
 mod contact;
+mod erasure;
 mod keap_queue;
 mod lines;
 pub mod pages;
@@ -12,6 +13,7 @@ mod troubles;
 pub mod words;
 
 pub use contact::{Fact, Story};
+pub use erasure::{erasure_lines, erasure_next, erasure_verdict};
 pub use keap_queue::{DayQuota, KeapQueue, Rates, SecondDirection, calls_of, time_for};
 pub use run::{came_of, outcomes_of, scope_of};
 pub use status::{PartStates, Status, is_counted, lag_seconds};

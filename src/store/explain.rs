@@ -6,9 +6,10 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
+use super::erasure::{self, Erasure};
 use super::hold::StoredReason;
 use super::mapping::Mappings;
-use super::{Result, Store, Transaction};
+use super::{Result, Store, Transaction, erased};
 use crate::contact::{Bases, DigestKey, FieldName, KeapId};
 use crate::feed::DueReason;
 
@@ -26,6 +27,9 @@ pub struct Explained {
     pub open_writes: Vec<ExplainedWrite>,
     /// Newest first.
     pub outcomes: Vec<ExplainedOutcome>,
+    /// It was erased, or is about to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<Erasure>,
 }
 
 /// A contact's link.
@@ -89,7 +93,7 @@ pub struct ExplainedDue {
 pub struct ExplainedWrite {
     /// `keap` or `intercom`.
     pub side: String,
-    /// `create`, `update` or `archive`.
+    /// `create`, `update`, `archive` or `delete`.
     pub kind: String,
     pub since: DateTime<Utc>,
     /// The contact was read since, and is read once more then.
@@ -201,7 +205,9 @@ impl Store {
             .bind(outcomes)
             .fetch_all(&mut **tx)
             .await?;
-            Ok(Explained { now, link, fields, due, open_writes, outcomes })
+            let digest = erased::digest_of(tx, id).await?;
+            let erasure = erasure::of(tx, digest).await?;
+            Ok(Explained { now, link, fields, due, open_writes, outcomes, erasure })
         })
     }
 }

@@ -11,7 +11,7 @@ use super::due::{self, ChangedInIntercom};
 use super::hold::StoredReason;
 use super::listen::{Request, announce};
 use super::open_create::{self, OpenCreate, OpenCreateRow};
-use super::{Fence, Result, Store, Transaction};
+use super::{Fence, Result, Store, Transaction, erased};
 use crate::contact::{Digest, IntercomId, KeapId};
 use crate::feed::{DueReason, Lane};
 use crate::outcome::HoldReason;
@@ -32,6 +32,9 @@ pub struct NewcomerRow {
     pub id: IntercomId,
     /// What decides about it. While this stays, a newcomer that waits goes on waiting.
     pub sighting: Digest,
+    pub email: Digest,
+    /// The Keap id that it carries as its external id.
+    pub external_id: Option<KeapId>,
 }
 
 /// A newcomer whose turn it is.
@@ -365,9 +368,23 @@ pub(super) async fn put_listed(tx: &mut Transaction, rows: &[NewcomerRow]) -> Re
     Ok(())
 }
 
+/// The users of these that nobody has erased.
+async fn without_erased<'a>(
+    tx: &mut Transaction,
+    rows: &'a [NewcomerRow],
+) -> Result<Vec<&'a NewcomerRow>> {
+    let emails: Vec<Digest> = rows.iter().map(|row| row.email).collect();
+    let ids: Vec<KeapId> = rows.iter().filter_map(|row| row.external_id).collect();
+    let (emails, ids) = (erased::addresses(tx, &emails).await?, erased::among(tx, &ids).await?);
+    let is_erased = |row: &NewcomerRow| {
+        emails.contains(&row.email) || row.external_id.is_some_and(|id| ids.contains(&id))
+    };
+    Ok(rows.iter().filter(|row| !is_erased(row)).collect())
+}
+
 /// Stores users that may be newcomers. Returns how many have their turn by it.
 async fn put(tx: &mut Transaction, rows: &[NewcomerRow], reason: DueReason) -> Result<u64> {
-    let mut rows: Vec<&NewcomerRow> = rows.iter().collect();
+    let mut rows = without_erased(tx, rows).await?;
     rows.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     rows.dedup_by(|one, other| one.id == other.id);
     let stored = sqlx::query(

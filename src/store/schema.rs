@@ -27,7 +27,7 @@ const MIGRATIONS_TABLE: &str = "create table if not exists _sqlx_migrations (
 )";
 
 /// The tables that passes write.
-const WRITTEN: [&str; 19] = [
+const WRITTEN: [&str; 21] = [
     "keap_intercom_sync_logs",
     "contact_link",
     "contact_due",
@@ -37,6 +37,8 @@ const WRITTEN: [&str; 19] = [
     "mapping_state",
     "tag_cursor",
     "contact_intent",
+    "erasure",
+    "erased_email",
     "sync_cursor",
     "intercom_cursor",
     "intercom_due",

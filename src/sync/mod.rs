@@ -8,6 +8,7 @@ mod doubt;
 pub mod dry_run;
 pub mod dry_sweep;
 mod dry_users;
+mod erasing;
 mod feeds;
 mod heartbeat;
 mod intents;
@@ -37,6 +38,7 @@ mod write;
 
 pub use context::{Board, Context, Policy};
 pub use doubt::Doubt;
+pub use erasing::step as erase_next;
 pub use lanes::{Bulk, Urgent, Work};
 pub use merge::Direction;
 pub use newcomers::{Creating, braked};

@@ -130,7 +130,14 @@ fn has_looked(outcome: &Outcome) -> Option<bool> {
     match outcome {
         Outcome::Again { .. } | Outcome::Requeue | Outcome::Paced => None,
         Outcome::Held(_) => Some(false),
-        Outcome::Skipped { reason: SkipReason::StillHeld | SkipReason::RetryLater, .. } => None,
+        Outcome::Skipped {
+            reason:
+                SkipReason::StillHeld
+                | SkipReason::RetryLater
+                | SkipReason::Erased
+                | SkipReason::ErasedAddress { .. },
+            ..
+        } => None,
         Outcome::Synced { .. }
         | Outcome::Gone { .. }
         | Outcome::Adopted { .. }
@@ -495,6 +502,23 @@ impl Entry<'_> {
                 self.count(Action::Skipped);
                 self.recorded.restamp = restamp(self.planned);
                 if self.is_requested() && !self.is_left_to_the_request() {
+                    self.log(Action::Skipped, None, logged);
+                }
+                self.done();
+            }
+            // No row may name it.
+            SkipReason::Erased => {
+                self.count(Action::Skipped);
+                self.done();
+            }
+            SkipReason::ErasedAddress { logged: before } => {
+                self.count(Action::Skipped);
+                if before {
+                    self.recorded.restamp = restamp(self.planned);
+                } else {
+                    self.link(LinkState::Skipped, None, None);
+                }
+                if !before || self.is_requested() {
                     self.log(Action::Skipped, None, logged);
                 }
                 self.done();

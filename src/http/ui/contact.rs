@@ -56,6 +56,8 @@ struct Shown {
     verdict: String,
     next: Vec<Piece>,
     is_held: bool,
+    /// It is erased, or is about to be.
+    is_erased: bool,
     facts: Vec<Fact>,
     outcomes: Vec<OutcomeRow>,
 }
@@ -66,6 +68,7 @@ impl From<Story> for Shown {
             id: story.id,
             next: pieces(&story.next),
             is_held: story.known.due.as_ref().is_some_and(|due| due.held),
+            is_erased: story.known.erasure.is_some(),
             facts: story.facts(),
             outcomes: story.known.outcomes.iter().map(OutcomeRow::from).collect(),
             verdict: story.verdict,

@@ -5,6 +5,7 @@ mod attempts;
 mod contact;
 mod door;
 mod entrance;
+mod erase;
 mod form;
 mod frame;
 mod gauge;

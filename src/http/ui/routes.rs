@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use super::door::{as_page, see_other, signed_in};
-use super::{contact, held, log, overview, runs, sign_in};
+use super::{contact, erase, held, log, overview, runs, sign_in};
 use crate::bucket::Bucket;
 use crate::http::guard::{Guard, Who, guard};
 use crate::http::state::HttpState;
@@ -65,6 +65,8 @@ fn rules() -> Vec<Rule> {
         inside("/ui/held/retry", POST, post(held::retry)),
         inside("/ui/contacts", GET, get(contact::contact)),
         inside("/ui/contacts/sync", POST, post(contact::sync)),
+        inside("/ui/contacts/erase", &["GET", "POST"], get(erase::confirm).post(erase::erase)),
+        inside("/ui/contacts/erase/forget", POST, post(erase::forget)),
         inside("/ui/runs", GET, get(runs::runs)),
         inside("/ui/runs/{id}", GET, get(runs::run)),
         inside("/ui/log", GET, get(log::log)),
