@@ -39,6 +39,7 @@ async fn a_closed_pipe_ends_the_output_of_every_command_quietly(pool: PgPool) {
         ("check", "0"),
         ("explain 1", "0"),
         ("held", "0"),
+        ("erase --list", "0"),
         ("runs", "0"),
         ("log", "0"),
         ("config", "0"),

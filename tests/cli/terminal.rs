@@ -11,11 +11,12 @@ use crate::process::PROGRAM;
 use crate::sim::Seed;
 use crate::world::{World, until};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "status",
     "held",
     "runs",
     "log",
+    "erase --list",
     "explain 1",
     "explain 3",
     "open 3",

@@ -5,6 +5,7 @@ mod absence;
 mod answers;
 mod back;
 mod newcomers;
+mod surface;
 mod tables;
 
 use keap_intercom_sync::store::{Door, Erasure};

@@ -23,14 +23,14 @@ use html::Element;
 pub(crate) const PASSWORD: &str = "canary page password";
 
 /// A world whose daemon has a page.
-async fn world(pool: PgPool) -> World {
+pub(crate) async fn world(pool: PgPool) -> World {
     let mut world = http::world(pool).await;
     world.set("UI_PASSWORD", PASSWORD);
     world
 }
 
 /// A browser without script: it keeps cookies and sends forms.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     daemon: &'a Daemon,
     cookies: BTreeMap<String, String>,
     /// Further headers of each request.
@@ -43,7 +43,7 @@ impl<'a> Browser<'a> {
     }
 
     /// A browser in which somebody has signed in.
-    async fn signed_in(daemon: &'a Daemon) -> Self {
+    pub(crate) async fn signed_in(daemon: &'a Daemon) -> Self {
         let mut browser = Self::new(daemon);
         let reply = browser.sign_in(PASSWORD).await;
         assert_eq!((reply.status, reply.header("location")), (303, Some("/ui")));
@@ -58,7 +58,7 @@ impl<'a> Browser<'a> {
         self.send("GET", path, String::new()).await
     }
 
-    async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Reply {
+    pub(crate) async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Reply {
         let form = Serializer::new(String::new()).extend_pairs(fields).finish();
         self.send("POST", path, form).await
     }
@@ -86,14 +86,14 @@ impl<'a> Browser<'a> {
     }
 
     /// A page that must be there, as a person sees it.
-    async fn page(&mut self, path: &str) -> Page {
+    pub(crate) async fn page(&mut self, path: &str) -> Page {
         let reply = self.get(path).await;
         assert_eq!(reply.status, 200, "{path}: {}", text(&reply));
         Page::of(path, &reply)
     }
 
     /// The token of the forms.
-    async fn token(&mut self) -> String {
+    pub(crate) async fn token(&mut self) -> String {
         let page = self.page("/ui").await;
         page.elements
             .iter()
@@ -105,7 +105,7 @@ impl<'a> Browser<'a> {
 }
 
 /// A page that has been read.
-struct Page {
+pub(crate) struct Page {
     html: String,
     elements: Vec<Element>,
 }
@@ -118,16 +118,16 @@ impl Page {
     }
 
     /// The text of the page's main part.
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.elements.iter().find(|element| element.name == "main").unwrap().text
     }
 
-    fn of_name<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
+    pub(crate) fn of_name<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
         self.elements.iter().filter(move |element| element.name == name)
     }
 
     /// The targets of all links.
-    fn links(&self) -> Vec<String> {
+    pub(crate) fn links(&self) -> Vec<String> {
         self.of_name("a").filter_map(|link| link.get("href").map(str::to_owned)).collect()
     }
 }
