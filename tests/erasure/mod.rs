@@ -4,6 +4,7 @@
 mod absence;
 mod answers;
 mod back;
+mod lanes;
 mod newcomers;
 mod surface;
 mod tables;
