@@ -39,18 +39,19 @@ const LISTED: i64 = 50;
   keap-intercom-sync erase --list           the proofs of all erasures
   keap-intercom-sync erase --forget 12345   lets the person come back
 
-Exit status: 0 erased and proved; 1 not erased yet; 2 nothing could be done; 78 a setting is wrong.")]
+Exit status: 0 all well; 1 not erased yet; 2 nothing could be done; 78 a setting is wrong.")]
 pub struct EraseArgs {
     /// The Keap contact id of the person. The contact in Keap is not touched.
     pub id: Option<KeapId>,
     /// Do not ask.
     #[arg(long, requires = "id")]
     pub yes: bool,
-    /// Accept that Intercom does not have the person any more, although no record explains it. First
-    /// look for the person in Intercom.
+    /// Accept that Intercom does not have the person any more, although no record explains it.
+    /// First look for the person in Intercom.
     #[arg(long, requires = "id")]
     pub absent: bool,
-    /// Take an erasure back: the contact is synced again. What was deleted in Intercom stays deleted.
+    /// Take an erasure back: the contact is synced again. What was deleted in Intercom stays
+    /// deleted.
     #[arg(long, value_name = "KEAP ID")]
     pub forget: Option<KeapId>,
     /// List the erasures with their proofs, the latest first. They name no person.

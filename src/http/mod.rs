@@ -5,6 +5,7 @@ mod batch;
 mod code;
 mod docs;
 mod erase;
+mod erasures;
 mod guard;
 mod health;
 mod held;

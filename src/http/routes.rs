@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 use super::guard::{Guard, Who, guard};
 use super::state::HttpState;
 use super::{
-    batch, docs, erase, health, held, log, metrics, openapi, ready, root, runs, status, sync,
-    webhook, webhook_intercom,
+    batch, docs, erase, erasures, health, held, log, metrics, openapi, ready, root, runs, status,
+    sync, webhook, webhook_intercom,
 };
 use crate::bucket::Bucket;
 
@@ -77,7 +77,7 @@ fn rules() -> Vec<Rule> {
         sync(routes!(held::retry)),
         sync(routes!(erase::erase)),
         sync(routes!(erase::forget)),
-        sync(routes!(erase::erasures)),
+        sync(routes!(erasures::erasures)),
         hook(routes!(webhook::by_path)),
         hook(routes!(webhook::by_header)),
         // Intercom sends what it has to say once more, and stops after a 429.

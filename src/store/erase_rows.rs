@@ -1,5 +1,5 @@
-//! Removes every row that names a contact, from every table. What other contacts' rows say of it goes,
-//! too. Whoever adds a column with an id adds it here: a test looks through all columns.
+//! Removes every row that names a contact, from every table. What the rows of other contacts say of
+//! it goes, too. Whoever adds a column with an id adds it here: a test looks through all columns.
 
 use super::due::put_again;
 use super::{Result, Transaction, keap_ids, link};
@@ -21,7 +21,7 @@ pub(super) async fn remove(
     clean_places(tx, keap).await
 }
 
-/// Ends the holds that name the contact, and takes its Intercom contacts from the choices of others.
+/// Ends the holds that name the contact, and takes its Intercom contacts from others' choices.
 async fn release(tx: &mut Transaction, keap: KeapId, intercom: &[&str]) -> Result<()> {
     let waiting: Vec<i64> =
         sqlx::query_scalar("delete from contact_hold where about = $1 returning keap_contact_id")

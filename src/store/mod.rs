@@ -54,13 +54,14 @@ mod session;
 mod sweep;
 mod tag_cursor;
 mod take_over;
+mod traces;
 mod two_way;
 mod unsynced;
 
 pub use batch::Batch;
 pub use create::Intended;
 pub use due::{ChangedInIntercom, DueRow, DueTicket, RetryRow, Waiting};
-pub use erasure::{Door, Erased, Erasure, OpenErasure, Traces};
+pub use erasure::{Door, Erased, Erasure, OpenErasure};
 pub use error::{Result, StoreError};
 pub use explain::{Explained, ExplainedDue, ExplainedLink, ExplainedOutcome, ExplainedWrite};
 pub use former_link::FormerLink;
@@ -84,6 +85,7 @@ pub use schema::SchemaState;
 pub use scope_brake::Leaving;
 pub use session::StoreOptions;
 pub use sweep::{SweepStanding, SweptPage};
+pub use traces::Traces;
 pub use two_way::{LastAudit, TwoWay, Watched};
 pub use unsynced::Unsynced;
 

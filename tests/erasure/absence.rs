@@ -45,6 +45,21 @@ async fn a_contact_that_was_archived_before_is_deleted_from_the_archive(pool: Pg
     assert_eq!(stage.rows_about_ann().await, [""; 0]);
 }
 
+/// Nobody knows whether Intercom deletes an archived contact as it is.
+#[sqlx::test]
+async fn an_archived_contact_is_made_live_where_only_live_ones_are_deleted(pool: PgPool) {
+    let stage = Stage::new(pool).await;
+    stage.world.intercom.knobs(|knobs| knobs.delete_archived = false);
+    // Somebody has archived her by hand, so no record explains the 404.
+    stage.world.intercom.archive(&stage.user);
+
+    let erasure = stage.erase().await;
+
+    assert_eq!(erasure.proof, ["deleted_from_archive"], "{erasure:?}");
+    assert!(stage.is_deleted());
+    assert_eq!(stage.rows_about_ann().await, [""; 0]);
+}
+
 #[sqlx::test]
 async fn a_contact_that_was_archived_before_and_deleted_by_hand_is_explained(pool: PgPool) {
     let stage = Stage::new(pool).await;

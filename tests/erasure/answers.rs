@@ -25,7 +25,18 @@ async fn intents(stage: &Stage) -> i64 {
 
 #[sqlx::test]
 async fn a_deletion_whose_answer_is_lost_is_proved_by_the_next_look(pool: PgPool) {
+    a_lost_answer_is_proved_by_the_next_look(pool, false).await;
+}
+
+#[sqlx::test]
+async fn a_deletion_whose_answer_is_lost_and_that_intercom_repeats_is_proved_too(pool: PgPool) {
+    a_lost_answer_is_proved_by_the_next_look(pool, true).await;
+}
+
+/// `again`: Intercom answers a second deletion like the first one.
+async fn a_lost_answer_is_proved_by_the_next_look(pool: PgPool, again: bool) {
     let stage = patient(pool).await;
+    stage.world.intercom.knobs(|knobs| knobs.delete_again = again);
     stage.world.intercom.fault(Fault::on("delete").what(What::ApplyThenDrop));
 
     let open = stage.erase().await;

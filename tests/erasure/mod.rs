@@ -1,5 +1,5 @@
-//! Erasure: a person goes from Intercom and from every table, that is proved, and nothing brings the
-//! person back.
+//! Erasure: a person goes from Intercom and from every table, that is proved, and nothing brings
+//! the person back.
 
 mod absence;
 mod answers;

@@ -1,5 +1,5 @@
-//! `/ui/contacts/erase`: says what an erasure does, asks for the number once more, and carries it out;
-//! and takes an erasure back.
+//! `/ui/contacts/erase`: says what an erasure does, asks for the number once more, and carries it
+//! out; and takes an erasure back.
 
 use std::sync::Arc;
 

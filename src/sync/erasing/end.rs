@@ -62,8 +62,8 @@ impl Erasing<'_> {
         }
     }
 
-    /// Adds an address that a side shows, so that nobody with it is brought back. It is stored before
-    /// anything is deleted.
+    /// Adds an address that a side shows, so that nobody with it is brought back. It is stored
+    /// before anything is deleted.
     pub(super) async fn add_address(
         &self,
         known: &mut Vec<Digest>,

@@ -8,7 +8,7 @@ use super::end::{End, Erasing};
 use crate::config::EraseMode;
 use crate::contact::IntercomId;
 use crate::feed::Lane;
-use crate::intercom::{Deletion, Found};
+use crate::intercom::{Deletion, Found, Unarchived};
 use crate::outcome::Proof;
 use crate::store::{Intent, IntentKind, IntentSide, Traces};
 
@@ -58,20 +58,34 @@ impl Erasing<'_> {
     /// Deletes the contact for good. An archived one is deleted, too, although no read shows it.
     async fn delete(&self, id: &IntercomId, is_shown: bool, traces: &Traces) -> Result<Proof, End> {
         let intent = self.intend(id, IntentKind::Delete).await?;
-        match self.context.intercom.delete(Lane::Urgent, id, self.id()).await? {
+        let (intercom, fence) = (&self.context.intercom, self.context.fence()?);
+        let mut answer = intercom.delete(Lane::Urgent, id, self.id()).await?;
+        // Intercom may take the deletion of live contacts only.
+        if answer == Deletion::Missing && !is_shown && self.is_live_again(id).await? {
+            answer = intercom.delete(Lane::Urgent, id, self.id()).await?;
+        }
+        match answer {
             Deletion::Done if is_shown => Ok(Proof::Deleted),
+            Deletion::Done if traces.deleting.contains(id) => Ok(Proof::DeletedUnheard),
             Deletion::Done => Ok(Proof::DeletedFromArchive),
             // Both answers are certain, so the intent explains nothing afterwards.
             Deletion::Missing => {
-                self.context.store.drop_intent(&self.context.fence()?, intent).await?;
+                self.context.store.drop_intent(&fence, intent).await?;
                 self.absent(id, traces)
             }
             Deletion::Forbidden => {
-                self.context.store.drop_intent(&self.context.fence()?, intent).await?;
+                self.context.store.drop_intent(&fence, intent).await?;
                 let why = "Intercom does not allow this token to delete contacts (403); give the app of INTERCOM_ACCESS_TOKEN that permission, or set erase.mode = \"archive\"";
                 Err(End::Later { after: None, why: Some(why.into()) })
             }
         }
+    }
+
+    /// Makes an archived contact live, only to be deleted. False: it is not there, or it was deleted
+    /// before.
+    async fn is_live_again(&self, id: &IntercomId) -> Result<bool, End> {
+        let unarchived = self.context.intercom.unarchive(Lane::Urgent, id, self.id()).await?;
+        Ok(unarchived == Unarchived::Live)
     }
 
     async fn archive(&self, id: &IntercomId) -> Result<Proof, End> {

@@ -63,7 +63,7 @@ impl Erasing<'_> {
         let in_keap = self.in_keap(traces.intercom.is_empty()).await?;
         let mut emails = traces.emails.clone();
         self.add_address(&mut emails, in_keap.as_ref().and_then(Contact::email).cloned()).await?;
-        // A page that was planned before the request may be about to write somebody with the address.
+        // A page that was planned before may be about to write somebody with the address.
         let _claim = claim_addresses(page, claim, &emails).ok_or_else(busy)?;
         context.intercom.remote().unknown_writes().forget(self.id().get());
 
@@ -102,8 +102,8 @@ impl Erasing<'_> {
         Ok(())
     }
 
-    /// The contact as Keap shows it. `None`: Keap does not have it. What is in Intercom by our records
-    /// is erased also while Keap refuses us.
+    /// The contact as Keap shows it. `None`: Keap does not have it. What is in Intercom by our
+    /// records is erased also while Keap refuses us.
     async fn in_keap(&self, is_needed: bool) -> Result<Option<Contact>, End> {
         match self.context.keap.by_id(Lane::Urgent, self.id()).await {
             Ok(Some(Row::Contact(contact))) => Ok(Some(contact)),
@@ -113,8 +113,9 @@ impl Erasing<'_> {
         }
     }
 
-    /// The Intercom contact of a contact that our records do not link: a write without an answer may
-    /// have made it. The Keap id alone is no proof, because a stranger may carry the same number.
+    /// The Intercom contact of a contact that our records do not link: a write without an answer
+    /// may have made it. The Keap id alone is no proof, because a stranger may carry the same
+    /// number.
     async fn by_external_id(&self, in_keap: Option<&Contact>) -> Result<Option<IntercomId>, End> {
         let Self { context, .. } = *self;
         let read = context.intercom.find_by_external_id(Lane::Urgent, self.id()).await?;
