@@ -135,10 +135,17 @@ fn has_looked(planned: &Planned, outcome: &Outcome) -> Option<bool> {
     match outcome {
         Outcome::Again { .. } | Outcome::Requeue | Outcome::Paced | Outcome::Paused { .. } => None,
         Outcome::Held(_) => Some(false),
-        Outcome::Skipped { reason: SkipReason::StillHeld | SkipReason::RetryLater, .. } => None,
         Outcome::Skipped { reason: SkipReason::Ignored, .. } => {
             Some(matches!(planned.decision, Decision::Look(_)))
         }
+        Outcome::Skipped {
+            reason:
+                SkipReason::StillHeld
+                | SkipReason::RetryLater
+                | SkipReason::Erased
+                | SkipReason::ErasedAddress { .. },
+            ..
+        } => None,
         Outcome::Synced { .. }
         | Outcome::Gone { .. }
         | Outcome::Adopted { .. }
@@ -519,6 +526,23 @@ impl Entry<'_> {
                     // Its hold stays, for when the decision is taken back.
                     self.recorded.done = self.version();
                 }
+            }
+            // No row may name it.
+            SkipReason::Erased => {
+                self.count(Action::Skipped);
+                self.done();
+            }
+            SkipReason::ErasedAddress { logged: before } => {
+                self.count(Action::Skipped);
+                if before {
+                    self.recorded.restamp = restamp(self.planned);
+                } else {
+                    self.link(LinkState::Skipped, None, None);
+                }
+                if !before || self.is_requested() {
+                    self.log(Action::Skipped, None, logged);
+                }
+                self.done();
             }
             SkipReason::NotInKeap | SkipReason::GoneInIntercom => {
                 self.count(Action::Skipped);
