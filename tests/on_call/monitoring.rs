@@ -352,7 +352,7 @@ async fn alerts_and_panels_query_existing_metrics_and_each_metric_is_documented(
     let stands_by = scrape(other).await;
     let of_postgres = http.lines().filter(|line| line.contains("| gauge, Postgres |"));
     let of_postgres: Vec<&str> = of_postgres.map(|line| line.split('`').nth(1).unwrap()).collect();
-    assert_eq!(of_postgres.len(), 12);
+    assert_eq!(of_postgres.len(), 13);
     for name in &of_postgres {
         assert_eq!(stands_by.series[*name], shown.series[*name], "{name}");
     }
