@@ -1,6 +1,8 @@
 //! Deciding: says what is to be done for a contact, from what is known of it. No clock, no network,
 //! no database.
 
+use std::collections::HashSet;
+
 use crate::contact::{Contact, Digest, IntercomId, KeapId, Link, LinkState};
 use crate::outcome::{Decided, HoldReason, InForce, SkipReason};
 
@@ -89,6 +91,19 @@ pub(super) enum ErasedAs {
     Address,
     /// The contact itself.
     Contact,
+}
+
+impl ErasedAs {
+    /// `is_erased`: the contact itself is. `email`: its address, compared with the erased ones.
+    pub(super) fn of(is_erased: bool, email: Option<Digest>, erased: &HashSet<Digest>) -> Self {
+        if is_erased {
+            Self::Contact
+        } else if email.is_some_and(|email| erased.contains(&email)) {
+            Self::Address
+        } else {
+            Self::Nothing
+        }
+    }
 }
 
 /// Decides everything but the matching of unlinked contacts.

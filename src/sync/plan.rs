@@ -251,12 +251,8 @@ impl<'a> Planner<'a> {
     ) -> Planned {
         let key = &self.context.key;
         let email_digest = contact.email().map(|email| key.email(email));
-        let is_erased_address = |email: Digest| erased_addresses.contains(&email);
-        let erased = match (known.erased.contains(&contact.id), email_digest) {
-            (true, _) => ErasedAs::Contact,
-            (false, Some(email)) if is_erased_address(email) => ErasedAs::Address,
-            (false, _) => ErasedAs::Nothing,
-        };
+        let is_erased = known.erased.contains(&contact.id);
+        let erased = ErasedAs::of(is_erased, email_digest, erased_addresses);
         let address = contact.email().cloned();
         let contact = if contact.in_scope { contact } else { self.left(contact) };
         let (fingerprint, sighting) = (key.fingerprint(&contact), key.sighting(&contact));
