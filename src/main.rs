@@ -98,6 +98,8 @@ enum Command {
     Pause(commands::pause::PauseArgs),
     /// End the pauses, or one of them. What has waited is synced at once.
     Resume(commands::pause::ScopeArgs),
+    /// Erase a person for good: in Intercom and in every table here. Print what proves it.
+    Erase(commands::erase::EraseArgs),
     /// List the last polls and walks with their counts, show one, or follow one to its end.
     Runs(commands::runs::RunsArgs),
     /// Show the recorded outcomes: filtered, or as they come.
@@ -212,6 +214,7 @@ fn start(cli: Cli) -> Ended {
             Command::Decide(args) => commands::decide::run(&settings, args).await,
             Command::Pause(args) => commands::pause::pause(&settings, args).await,
             Command::Resume(args) => commands::pause::resume(&settings, args).await,
+            Command::Erase(args) => commands::erase::run(&settings, args).await,
             Command::Runs(args) => commands::runs::run(&settings, args).await,
             Command::Log(args) => commands::log::run(&settings, args).await,
             Command::Config(args) => commands::config::run(&settings, &args),

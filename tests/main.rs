@@ -9,6 +9,7 @@ mod checker;
 mod cli;
 mod contracts;
 mod decisions;
+mod erasure;
 mod fields;
 mod first_walk;
 mod holds;

@@ -98,6 +98,7 @@ impl Parts {
             creating: creating::creating(settings),
             poll: settings.poll.clone(),
             sweep: settings.sweep.clone(),
+            erase: settings.erase.clone(),
             sync: settings.sync.clone(),
         };
         Ok(Self {

@@ -1,9 +1,8 @@
 //! `fields create`: makes what the mapping names and an account lacks.
 
-use std::io::IsTerminal as _;
-
 use anyhow::bail;
 
+use super::confirm::confirmed;
 use super::missing_tags::{make_tags, missing_tags};
 use super::{Ended, NOTHING_DONE, WELL, exit};
 use crate::app::{Fitting, Models};
@@ -50,7 +49,7 @@ pub(super) async fn create(fitting: &Fitting, models: &Models, yes: bool) -> End
     if !tags.is_empty() {
         outln!("These tags will be made in Keap: {}", tags.join(", "));
     }
-    if !yes && !confirmed()? {
+    if !yes && !confirmed("Make them?")? {
         outln!("Nothing was made.");
         return exit(NOTHING_DONE);
     }
@@ -139,15 +138,4 @@ fn attribute_type(form: Option<Form>) -> &'static str {
         Some(Form::Time) => "datetime",
         Some(Form::Text | Form::Email | Form::Phone | Form::List) | None => "string",
     }
-}
-
-/// Asks on the terminal. Without one, nobody can answer.
-fn confirmed() -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        bail!("nobody can be asked, because the input is no terminal; add --yes");
-    }
-    outln!("Make them? [y/N]");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }

@@ -33,8 +33,8 @@ pub use layers::{DEFAULTS, load};
 pub use mapped::{FieldClears, FieldOwner, FieldTable, FieldTooLong, TagTable};
 pub use proxy::ProxySetting;
 pub use settings::{
-    Archived, Company, Consent, CreateInKeap, Database, Deleted, Filter, FirstRun, Hooks, Http,
-    Intercom, IntercomToKeap, Keap, Lease, Left, Log, LogFormat, Mapping, Match, Migrate, Needed,
-    Network, OptOut, Poll, Region, Retention, Settings, Sweep, Sync,
+    Archived, Company, Consent, CreateInKeap, Database, Deleted, Erase, EraseMode, Filter,
+    FirstRun, Hooks, Http, Intercom, IntercomToKeap, Keap, Lease, Left, Log, LogFormat, Mapping,
+    Match, Migrate, Needed, Network, OptOut, Poll, Region, Retention, Settings, Sweep, Sync,
 };
 pub use sources::Sources;

@@ -181,6 +181,12 @@ settings! {
         brake_percent: Whole<i64, 0, 100>;
     }
 
+    /// How a person is erased.
+    erase: Erase {
+        /// What happens to the Intercom contact.
+        mode: Choice<EraseMode>;
+    }
+
     /// How an existing Intercom contact is recognised.
     r#match: Match {
         /// Whether an equal external id alone proves that two contacts are one person.
@@ -312,6 +318,16 @@ choice! {
         Unlink = "unlink",
         /// Nothing.
         Ignore = "ignore",
+    }
+}
+
+choice! {
+    /// What happens to the Intercom contact of a person who is erased.
+    EraseMode {
+        /// It is deleted for good.
+        Delete = "delete",
+        /// It is archived; its data stay in Intercom.
+        Archive = "archive",
     }
 }
 

@@ -5,7 +5,7 @@ use std::iter;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{Contact, Email, Fields, Reading};
+use super::{Contact, Email, Fields, KeapId, Reading};
 
 /// 128 bits of a keyed hash. Under one key, equal content gives equal digests. Without the key, a
 /// digest says nothing about its content.
@@ -86,6 +86,11 @@ impl DigestKey {
     /// The e-mail in lower case.
     pub fn email(&self, email: &Email) -> Digest {
         self.digest("email/1", [Some(email.folded())])
+    }
+
+    /// The Keap id of a contact that is erased.
+    pub fn erased(&self, id: KeapId) -> Digest {
+        self.digest("erased/1", [Some(id.to_string().as_str())])
     }
 
     /// What decides about a user of Intercom without a link. `at`: its time of change, where that

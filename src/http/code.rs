@@ -61,6 +61,8 @@ codes! {
     NoRun = "no_such_run", NOT_FOUND;
     /// Nothing is known of this contact.
     UnknownContact = "unknown_contact", NOT_FOUND;
+    /// This contact is not erased.
+    NotErased = "not_erased", NOT_FOUND;
     /// Keap does not have this contact.
     NotInKeap = "not_in_keap", NOT_FOUND;
     /// The route does not know this method.
@@ -81,6 +83,8 @@ codes! {
     ContactHeld = "contact_held", UNPROCESSABLE_ENTITY;
     /// The contact waits for a person for a reason that this decision does not settle.
     DecisionRefused = "decision_refused", UNPROCESSABLE_ENTITY;
+    /// The erasure waits for a person.
+    ErasureWaits = "erasure_waits", UNPROCESSABLE_ENTITY;
     /// Too many requests: call again after `Retry-After` seconds.
     TooMany = "too_many_requests", TOO_MANY_REQUESTS;
     /// A bug of this program. Its log says where.

@@ -6,6 +6,8 @@ mod code;
 mod decide;
 mod decisions;
 mod docs;
+mod erase;
+mod erasures;
 mod guard;
 mod health;
 mod held;

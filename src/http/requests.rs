@@ -140,5 +140,14 @@ pub(super) async fn wait_for_outcomes(
     }
     // The request is stored, so an error of the database now means `queued`, not a failed request.
     let rows = state.store.outcomes_since(&done, since).await.unwrap_or_default();
-    Ok(rows.into_iter().map(|(id, row)| (id, Reply::of(Some(&row)))).collect())
+    let mut replies: HashMap<KeapId, Reply> =
+        rows.into_iter().map(|(id, row)| (id, Reply::of(Some(&row)))).collect();
+    // No row names a contact that is erased, so nothing is stored of its request either.
+    let silent: Vec<KeapId> = done.into_iter().filter(|id| !replies.contains_key(id)).collect();
+    if !silent.is_empty() {
+        let erased = state.store.erased(&silent).await.unwrap_or_default();
+        let skipped = Reply::Skipped(SkipReason::Erased.to_string());
+        replies.extend(erased.into_iter().map(|id| (id, skipped.clone())));
+    }
+    Ok(replies)
 }

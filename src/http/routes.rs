@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 use super::guard::{Guard, Who, guard};
 use super::state::HttpState;
 use super::{
-    batch, decide, decisions, docs, health, held, log, metrics, openapi, pause, ready, root, runs,
-    status, sync, webhook, webhook_intercom,
+    batch, decide, decisions, docs, erase, erasures, health, held, log, metrics, openapi, pause,
+    ready, root, runs, status, sync, webhook, webhook_intercom,
 };
 use crate::bucket::Bucket;
 
@@ -80,6 +80,9 @@ fn rules() -> Vec<Rule> {
         sync(routes!(pause::pauses)),
         sync(routes!(pause::pause)),
         sync(routes!(pause::resume)),
+        sync(routes!(erase::erase)),
+        sync(routes!(erase::forget)),
+        sync(routes!(erasures::erasures)),
         hook(routes!(webhook::by_path)),
         hook(routes!(webhook::by_header)),
         // Intercom sends what it has to say once more, and stops after a 429.

@@ -2,6 +2,7 @@
 
 mod client;
 mod companies;
+mod erase;
 mod harmless;
 mod known_tags;
 mod limits;
@@ -16,6 +17,7 @@ mod wire;
 mod written;
 
 pub use client::IntercomClient;
+pub use erase::Deletion;
 pub use harmless::Bystanders;
 pub use model::{
     Conflict, Done, Found, Hinted, Refused, Tagged, Unarchived, UserOrder, UsersPage, Wanted,

@@ -7,12 +7,14 @@
 mod action;
 mod decided;
 mod hold;
+mod proof;
 mod run;
 mod skip;
 
 pub use action::{Action, SyncStatus};
 pub use decided::{Decided, Fate, InForce, offered, refusal};
 pub use hold::{EMAIL_IN_KEAP, HoldReason, PING_PONG};
+pub use proof::Proof;
 pub use run::{AUDIT_BRAKE, BRAKE, CREATE_BRAKE_REMEDY, RunFailure};
 pub use skip::SkipReason;
 
@@ -80,6 +82,8 @@ impl Reason {
                 SkipReason::OutOfScope,
                 SkipReason::GoneInIntercom,
                 SkipReason::Ignored,
+                SkipReason::Erased,
+                SkipReason::ErasedAddress { logged: true },
             ]
             .into_iter()
             .find(|reason| starts_with_code(text, reason.code()))
@@ -135,6 +139,18 @@ fn listed(fields: &[FieldName]) -> String {
     fields.iter().map(FieldName::as_str).collect::<Vec<_>>().join(", ")
 }
 
+/// Patterns of SQL's `like` for the stored texts that name this Keap contact as another one.
+pub fn patterns_naming(id: KeapId) -> [String; 3] {
+    [
+        format!("email_linked_to {id}: %"),
+        format!("{EMAIL_IN_KEAP} {id}: %"),
+        format!("merged: % Keap contact {id}, %"),
+    ]
+}
+
+/// What stands in place of a text that named a contact which was erased since.
+pub const NAMED_AN_ERASED_CONTACT: &str = "this reason named a contact that was erased since";
+
 /// Whether a stored reason begins with this code.
 fn starts_with_code(text: &str, code: &str) -> bool {
     text.strip_prefix(code).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', ' ']))
@@ -174,15 +190,47 @@ mod tests {
 
     #[test]
     fn a_skip_is_read_back_from_its_text() {
-        for skip in
-            [SkipReason::NoEmail { logged: true }, SkipReason::NotInKeap, SkipReason::Ignored]
-        {
+        for skip in [
+            SkipReason::NoEmail { logged: true },
+            SkipReason::NotInKeap,
+            SkipReason::Ignored,
+            SkipReason::Erased,
+            SkipReason::ErasedAddress { logged: true },
+        ] {
             assert_eq!(Reason::read(Action::Skipped, &skip.to_string()), Reason::Skip(skip));
         }
         assert_eq!(
             Reason::read(Action::Skipped, "not_in_keapsake"),
             Reason::Failed("not_in_keapsake".into())
         );
+    }
+
+    /// Whether a text fits one of the patterns, which have no wildcard but `%`.
+    fn names(id: i64, text: &str) -> bool {
+        let fits = |pattern: &String| {
+            let parts: Vec<&str> = pattern.split('%').collect();
+            let mut rest = text.strip_prefix(parts[0])?;
+            for part in &parts[1..] {
+                rest = rest.split_once(part)?.1;
+            }
+            Some(())
+        };
+        patterns_naming(KeapId::new(id).unwrap()).iter().any(|pattern| fits(pattern).is_some())
+    }
+
+    #[test]
+    fn every_text_that_names_another_contact_is_found_by_its_id() {
+        let reasons = [
+            Reason::Hold(HoldReason::EmailLinkedTo(KeapId::new(17).unwrap())),
+            Reason::Hold(HoldReason::EmailInKeap(KeapId::new(17).unwrap())),
+            Reason::MergedInto(KeapId::new(17).unwrap()),
+        ];
+        for reason in reasons {
+            assert_eq!(reason.about(), KeapId::new(17));
+            assert!(names(17, &reason.to_string()), "{reason}");
+            assert!(!names(7, &reason.to_string()) && !names(1, &reason.to_string()), "{reason}");
+        }
+        assert!(!names(500, &Reason::Failed("Intercom failed with 500".into()).to_string()));
     }
 
     #[test]

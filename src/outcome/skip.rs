@@ -22,6 +22,11 @@ pub enum SkipReason {
     GoneInIntercom,
     /// A person has decided to ignore it.
     Ignored,
+    /// It was erased, or is about to be.
+    Erased,
+    /// It has the e-mail address of a contact that was erased. `logged`: the log already shows it in
+    /// this state.
+    ErasedAddress { logged: bool },
 }
 
 impl SkipReason {
@@ -36,6 +41,8 @@ impl SkipReason {
             Self::OutOfScope => "out_of_scope",
             Self::GoneInIntercom => "gone_in_intercom",
             Self::Ignored => "ignored",
+            Self::Erased => "erased",
+            Self::ErasedAddress { .. } => "erased_address",
         }
     }
 
@@ -58,6 +65,12 @@ impl SkipReason {
             Self::Ignored => {
                 "Nothing has to be done; to sync it after all, take the decision back: `keap-intercom-sync decide take-back <keap id>`."
             }
+            Self::Erased => {
+                "Nothing has to be done; `keap-intercom-sync erase --forget` lets it come back."
+            }
+            Self::ErasedAddress { .. } => {
+                "Nothing has to be done; if it is another person, `keap-intercom-sync erase --forget` with the id of the erased contact lets the address come back."
+            }
         }
     }
 }
@@ -74,6 +87,10 @@ impl fmt::Display for SkipReason {
                 "gone_in_intercom: the Intercom contact was archived or deleted there"
             }
             Self::Ignored => "ignored: a person has decided to ignore this contact",
+            Self::Erased => "erased: the contact was erased, and nobody brings it back",
+            Self::ErasedAddress { .. } => {
+                "erased_address: the contact has the e-mail address of one that was erased"
+            }
             Self::StillHeld => "held, and unchanged since: see `keap-intercom-sync held`",
             Self::RetryLater => "failed before; its next try comes later",
             Self::Unchanged => self.code(),

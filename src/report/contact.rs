@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::decision::decision_in_words;
+use super::erasure::{erasure_lines, erasure_next, erasure_verdict};
 use super::words::{ago, stamp};
 use crate::contact::KeapId;
 use crate::feed::{Cursor, Feed};
@@ -54,14 +55,24 @@ impl Story {
 
     /// Whether nothing is stored of the contact.
     pub fn is_empty(&self) -> bool {
-        let Explained { link, due, outcomes, .. } = &self.known;
-        link.is_none() && due.is_none() && outcomes.is_empty() && self.known.open_writes.is_empty()
+        let Explained { link, due, outcomes, erasure, .. } = &self.known;
+        erasure.is_none()
+            && link.is_none()
+            && due.is_none()
+            && outcomes.is_empty()
+            && self.known.open_writes.is_empty()
     }
 
     /// Its link, its fields, its hold or due row, what people have decided about it, and its writes
     /// with an unknown outcome.
     pub fn facts(&self) -> Vec<Fact> {
-        let facts = [self.link(), self.fields(), self.due(), self.decided(), self.writes()];
+        let erasure = self
+            .known
+            .erasure
+            .as_ref()
+            .map(|erasure| Fact { label: "erasure", lines: erasure_lines(erasure) });
+        let facts =
+            [erasure, self.link(), self.fields(), self.due(), self.decided(), self.writes()];
         facts.into_iter().flatten().collect()
     }
 
@@ -174,6 +185,9 @@ fn ignored(known: &Explained) -> Option<&'static str> {
 
 /// One sentence: is the contact in Intercom?
 fn verdict(known: &Explained) -> String {
+    if let Some(erasure) = &known.erasure {
+        return erasure_verdict(erasure).to_owned();
+    }
     match &known.link {
         Some(link) => match &link.intercom_contact_id {
             Some(intercom) => format!("It is in Intercom as {intercom}."),
@@ -210,6 +224,9 @@ fn next(
     backfill: Option<&Cursor>,
     max_attempts: u32,
 ) -> String {
+    if let Some(erasure) = &known.erasure {
+        return erasure_next(id, erasure);
+    }
     if let Some(due) = &known.due {
         let later = due.due_at.filter(|at| *at > known.now);
         return match (due.held, later) {

@@ -3,6 +3,7 @@
 
 mod contact;
 mod decision;
+mod erasure;
 mod fields;
 mod keap_queue;
 mod lines;
@@ -17,6 +18,7 @@ pub mod words;
 
 pub use contact::{Fact, Story};
 pub use decision::decision_in_words;
+pub use erasure::{erasure_lines, erasure_next, erasure_verdict};
 pub use fields::{MappedField, MappedFields};
 pub use keap_queue::{
     CALLS_OF_A_CREATE, DayQuota, KeapQueue, Rates, SecondDirection, calls_of, time_for,

@@ -37,6 +37,8 @@ pub struct Status {
     pub held: i64,
     pub runs: Vec<Run>,
     pub mapping: MappingState,
+    /// Erasures that need a person.
+    pub erasures: i64,
     /// Contacts that have left the scope and wait for a person.
     pub leaving: Option<Leaving>,
     /// What a person has paused.
@@ -70,6 +72,7 @@ impl Status {
             held,
             runs: store.last_runs(RUNS).await?,
             mapping: store.mapping_state().await?.unwrap_or_default(),
+            erasures: store.waiting_erasures().await?,
             leaving: store.leaving().await?,
             pauses: store.pauses().await?,
             parts,

@@ -77,6 +77,16 @@ impl Status {
                 "`keap-intercom-sync held` lists them with the reason",
             ));
         }
+        if self.erasures > 0 {
+            troubles.push(Trouble::new(
+                false,
+                match self.erasures {
+                    1 => "1 person is not erased yet".to_owned(),
+                    erasures => format!("{erasures} people are not erased yet"),
+                },
+                "`keap-intercom-sync erase --list` says why",
+            ));
+        }
         troubles.extend(self.mapping_troubles());
         if self.parts.webhooks.as_deref() == Some("incomplete") {
             troubles.push(Trouble::new(

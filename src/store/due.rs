@@ -8,7 +8,9 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::listen::{Request, announce};
-use super::{Fence, Result, Store, StoreError, Transaction, intent, keap_id, keap_ids, seconds};
+use super::{
+    Fence, Result, Store, StoreError, Transaction, erased, intent, keap_id, keap_ids, seconds,
+};
 use crate::contact::{Digest, KeapId};
 use crate::feed::{CONSENT_TURN, DueReason, PACED_TURN};
 
@@ -196,6 +198,7 @@ impl Store {
             Ok(sqlx::query_scalar(
                 "select extract(epoch from least(
                      (select min(due_at) from contact_due where not held and priority < $1),
+                     (select min(not_before) from erasure where done_at is null and not waits),
                      (select min(recheck_at) from contact_intent intent
                        where not exists (select from contact_due due where due.keap_contact_id = intent.keap_contact_id))
                  ) - now())::float8",
@@ -243,8 +246,26 @@ impl Store {
     }
 }
 
-/// Stores requests. A request suspends the hold of its contact until the next look.
+/// Stores requests. A request suspends the hold of its contact until the next look. Nobody looks at
+/// a contact that is erased, so its request has an outcome at once, and no row.
 pub(super) async fn put_requests(
+    tx: &mut Transaction,
+    ids: &[KeapId],
+    reason: DueReason,
+) -> Result<Vec<DueTicket>> {
+    let erased = erased::among(tx, ids).await?;
+    let (erased, ids): (Vec<KeapId>, Vec<KeapId>) = ids.iter().partition(|id| erased.contains(id));
+    let mut tickets = Vec::new();
+    if !erased.is_empty() {
+        let now: DateTime<Utc> =
+            sqlx::query_scalar("select clock_timestamp()").fetch_one(&mut **tx).await?;
+        tickets.extend(erased.into_iter().map(|id| DueTicket { id, requested_at: now }));
+    }
+    tickets.extend(put_due_requests(tx, &ids, reason).await?);
+    Ok(tickets)
+}
+
+async fn put_due_requests(
     tx: &mut Transaction,
     ids: &[KeapId],
     reason: DueReason,

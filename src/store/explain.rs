@@ -7,9 +7,10 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::decision::{self, StoredDecision};
+use super::erasure::{self, Erasure};
 use super::hold::StoredReason;
 use super::mapping::Mappings;
-use super::{Result, Store, Transaction};
+use super::{Result, Store, Transaction, erased};
 use crate::contact::{Bases, DigestKey, FieldName, KeapId};
 use crate::feed::DueReason;
 
@@ -29,6 +30,9 @@ pub struct Explained {
     pub decisions: Vec<StoredDecision>,
     /// Newest first.
     pub outcomes: Vec<ExplainedOutcome>,
+    /// It was erased, or is about to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<Erasure>,
 }
 
 impl Explained {
@@ -106,7 +110,7 @@ pub struct ExplainedDue {
 pub struct ExplainedWrite {
     /// `keap` or `intercom`.
     pub side: String,
-    /// `create`, `update` or `archive`.
+    /// `create`, `update`, `archive` or `delete`.
     pub kind: String,
     pub since: DateTime<Utc>,
     /// The contact was read since, and is read once more then.
@@ -221,7 +225,9 @@ impl Store {
             .bind(outcomes)
             .fetch_all(&mut **tx)
             .await?;
-            Ok(Explained { now, link, fields, due, open_writes, decisions, outcomes })
+            let digest = erased::digest_of(tx, id).await?;
+            let erasure = erasure::of(tx, digest).await?;
+            Ok(Explained { now, link, fields, due, open_writes, decisions, outcomes, erasure })
         })
     }
 }

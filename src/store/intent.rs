@@ -25,6 +25,8 @@ pub enum IntentKind {
     /// Also a link and an unarchive.
     Update,
     Archive,
+    /// For good.
+    Delete,
 }
 
 impl IntentKind {
@@ -33,6 +35,7 @@ impl IntentKind {
             Self::Create => "create",
             Self::Update => "update",
             Self::Archive => "archive",
+            Self::Delete => "delete",
         }
     }
 }
@@ -302,12 +305,12 @@ pub(super) async fn put_rechecks(tx: &mut Transaction) -> Result<()> {
 
 /// Takes over the intents of former leases: their contacts become due. A call of the former process
 /// began before its lease ended. A contact that waits for a person keeps waiting, unless a write
-/// may have made an Intercom contact.
+/// may have made an Intercom contact. A deletion belongs to an erasure, which goes on by itself.
 pub(super) async fn take_over(tx: &mut Transaction, epoch: i64) -> Result<()> {
     sqlx::query(
         "with left_behind as (
              update contact_intent set deadline = now() + make_interval(secs => $2)
-              where epoch < $1 and recheck_at is null and keap_contact_id is not null
+              where epoch < $1 and recheck_at is null and keap_contact_id is not null and kind <> $7
              returning keap_contact_id, kind
          )
          insert into contact_due (keap_contact_id, reason, priority, due_at)
@@ -322,6 +325,7 @@ pub(super) async fn take_over(tx: &mut Transaction, epoch: i64) -> Result<()> {
     .bind(DueReason::Again.priority())
     .bind(WALKS_FIRST.as_secs_f64())
     .bind(IntentKind::Create.code())
+    .bind(IntentKind::Delete.code())
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -1,6 +1,6 @@
 //! Links: which Intercom contact belongs to which Keap contact, and what was last written to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
@@ -11,7 +11,8 @@ use super::hold::KnownHold;
 use super::intent::FoundIntent;
 use super::mapping::{self, Mappings};
 use super::{
-    Result, Store, StoreError, Transaction, blocked, decision, due, hold, intent, keap_id, keap_ids,
+    Result, Store, StoreError, Transaction, blocked, decision, due, erased, hold, intent, keap_id,
+    keap_ids,
 };
 use crate::contact::{Bases, Digest, IntercomId, KeapId, Link, LinkState, Writes};
 use crate::outcome::InForce;
@@ -26,6 +27,10 @@ pub struct Known {
     pub intents: HashMap<KeapId, Vec<FoundIntent>>,
     /// What people have decided about held contacts.
     pub decisions: HashMap<KeapId, InForce>,
+    /// Those that are erased, or about to be.
+    pub erased: HashSet<KeapId>,
+    /// Somebody is erased, so addresses may be, too.
+    pub knows_erased: bool,
 }
 
 /// A link to be stored.
@@ -132,9 +137,9 @@ pub struct LinkCount {
 }
 
 impl Store {
-    /// Links, due rows, holds, intents and decisions of a page, in six statements.
-    pub async fn known(&self, ids: &[KeapId]) -> Result<Known> {
-        let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
+    /// Links, due rows, holds, intents, decisions and erasures of a page, in seven statements.
+    pub async fn known(&self, keap_ids: &[KeapId]) -> Result<Known> {
+        let ids: Vec<i64> = keap_ids.iter().map(|id| id.get()).collect();
         transaction!(self, tx, {
             let links: Vec<StoredLink> = sqlx::query_as(
                 "select keap_contact_id, intercom_contact_id, fingerprint, sighting, keap_updated_at, replaced_at,
@@ -148,7 +153,14 @@ impl Store {
             .fetch_all(&mut **tx)
             .await?;
             let mappings = Mappings::read(tx).await?;
+            let key = erased::key_if_any(tx).await?;
+            let erased = match &key {
+                Some(key) => erased::among_by(tx, key, keap_ids).await?,
+                None => HashSet::new(),
+            };
             Ok(Known {
+                erased,
+                knows_erased: key.is_some(),
                 links: links.into_iter().map(|row| row.link(&mappings)).collect::<Result<_>>()?,
                 waiting: due::waiting(tx, &ids).await?,
                 holds: hold::known(tx, &ids).await?,

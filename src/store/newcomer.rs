@@ -12,7 +12,7 @@ use super::due::{self, ChangedInIntercom};
 use super::hold::StoredReason;
 use super::listen::{Request, announce};
 use super::open_create::{self, OpenCreate, OpenCreateRow};
-use super::{Fence, Result, Store, Transaction};
+use super::{Fence, Result, Store, Transaction, erased};
 use crate::contact::{Digest, IntercomId, KeapId};
 use crate::feed::{DueReason, Lane};
 use crate::outcome::HoldReason;
@@ -33,6 +33,9 @@ pub struct NewcomerRow {
     pub id: IntercomId,
     /// What decides about it. While this stays, a newcomer that waits goes on waiting.
     pub sighting: Digest,
+    pub email: Digest,
+    /// The Keap id that it carries as its external id.
+    pub external_id: Option<KeapId>,
 }
 
 /// A newcomer whose turn it is.
@@ -345,6 +348,20 @@ pub(super) async fn put_listed(
     Ok(())
 }
 
+/// The users of these that nobody has erased.
+async fn without_erased<'a>(
+    tx: &mut Transaction,
+    rows: &'a [NewcomerRow],
+) -> Result<Vec<&'a NewcomerRow>> {
+    let emails: Vec<Digest> = rows.iter().map(|row| row.email).collect();
+    let ids: Vec<KeapId> = rows.iter().filter_map(|row| row.external_id).collect();
+    let (emails, ids) = (erased::addresses(tx, &emails).await?, erased::among(tx, &ids).await?);
+    let is_erased = |row: &NewcomerRow| {
+        emails.contains(&row.email) || row.external_id.is_some_and(|id| ids.contains(&id))
+    };
+    Ok(rows.iter().filter(|row| !is_erased(row)).collect())
+}
+
 /// Stores users that may be newcomers. `run`: the audit that has found them. Returns how many have their turn by it.
 async fn put(
     tx: &mut Transaction,
@@ -352,7 +369,7 @@ async fn put(
     reason: DueReason,
     run: Option<Uuid>,
 ) -> Result<u64> {
-    let mut rows: Vec<&NewcomerRow> = rows.iter().collect();
+    let mut rows = without_erased(tx, rows).await?;
     rows.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     rows.dedup_by(|one, other| one.id == other.id);
     let stored = sqlx::query(

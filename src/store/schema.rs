@@ -27,7 +27,7 @@ const MIGRATIONS_TABLE: &str = "create table if not exists _sqlx_migrations (
 )";
 
 /// The tables that passes write.
-const WRITTEN: [&str; 21] = [
+const WRITTEN: [&str; 23] = [
     "keap_intercom_sync_logs",
     "contact_link",
     "contact_due",
@@ -38,6 +38,8 @@ const WRITTEN: [&str; 21] = [
     "mapping_state",
     "tag_cursor",
     "contact_intent",
+    "erasure",
+    "erased_email",
     "sync_cursor",
     "intercom_cursor",
     "intercom_due",

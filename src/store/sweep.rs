@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::listen::{Request, announce};
 use super::run::NewRun;
-use super::{Fence, Result, Store, Transaction, blocked, cursor, due, keap_ids, run};
+use super::{Fence, Result, Store, Transaction, blocked, cursor, due, erased, keap_ids, run};
 use crate::contact::KeapId;
 use crate::feed::{Counts, Cursor, Feed, RunReason};
 use crate::outcome::RunFailure;
@@ -197,9 +197,9 @@ impl Store {
     }
 }
 
-/// The contacts of these that nothing is stored of.
+/// The contacts of these that nothing is stored of. Nothing is stored of who is erased.
 async fn unknown(tx: &mut Transaction, ids: &[i64]) -> Result<Vec<i64>> {
-    Ok(sqlx::query_scalar(
+    let mut unknown: Vec<i64> = sqlx::query_scalar(
         "select id from unnest($1::bigint[]) as id
           where not exists (select from contact_link link where link.keap_contact_id = id)
             and not exists (select from contact_due due where due.keap_contact_id = id)
@@ -207,7 +207,12 @@ async fn unknown(tx: &mut Transaction, ids: &[i64]) -> Result<Vec<i64>> {
     )
     .bind(ids)
     .fetch_all(&mut **tx)
-    .await?)
+    .await?;
+    if !unknown.is_empty() {
+        let erased = erased::among(tx, &keap_ids(unknown.clone())?).await?;
+        unknown.retain(|id| !erased.iter().any(|erased| erased.get() == *id));
+    }
+    Ok(unknown)
 }
 
 /// The contacts of these that were linked, skipped or held with another stamp. Whole seconds are

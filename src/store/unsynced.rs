@@ -60,8 +60,8 @@ async fn by_state(tx: &mut Transaction, since: Option<DateTime<Utc>>) -> Result<
     .bind(since)
     .fetch_all(&mut **tx)
     .await?;
-    let skipped: Vec<i64> = sqlx::query_scalar(
-        "select keap_contact_id from contact_link
+    let skipped: Vec<(i64, bool)> = sqlx::query_as(
+        "select keap_contact_id, email_digest is not null from contact_link
           where state = 'skipped' and ($1::timestamptz is null or keap_updated_at >= $1)",
     )
     .bind(since)
@@ -78,9 +78,16 @@ async fn by_state(tx: &mut Transaction, since: Option<DateTime<Utc>>) -> Result<
     let held = held
         .into_iter()
         .map(|row| one(row.keap_contact_id, Action::Held, Some(row.reason.in_words())));
-    // A link is skipped for this reason alone.
-    let no_email = SkipReason::NoEmail { logged: true }.to_string();
-    let skipped = skipped.into_iter().map(|id| one(id, Action::Skipped, Some(no_email.clone())));
+    // A contact that is skipped has no address, or an erased one.
+    let skipped = skipped.into_iter().map(|(id, has_address)| {
+        let logged = true;
+        let reason = if has_address {
+            SkipReason::ErasedAddress { logged }
+        } else {
+            SkipReason::NoEmail { logged }
+        };
+        one(id, Action::Skipped, Some(reason.to_string()))
+    });
     let failed = failed.into_iter().map(|(id, why)| one(id, Action::Failed, why));
     held.chain(skipped).chain(failed).collect()
 }

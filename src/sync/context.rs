@@ -44,6 +44,7 @@ pub struct Policy {
     pub creating: Creating,
     pub poll: config::Poll,
     pub sweep: config::Sweep,
+    pub erase: config::Erase,
     pub sync: config::Sync,
 }
 

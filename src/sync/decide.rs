@@ -1,6 +1,8 @@
 //! Deciding: says what is to be done for a contact, from what is known of it. No clock, no network,
 //! no database.
 
+use std::collections::HashSet;
+
 use crate::contact::{Contact, Digest, IntercomId, KeapId, Link, LinkState};
 use crate::outcome::{Decided, HoldReason, InForce, SkipReason};
 
@@ -77,6 +79,31 @@ pub(super) struct Seen<'a> {
     pub unknown: bool,
     /// What a person has decided about it.
     pub decided: Option<&'a InForce>,
+    /// Whether a person had it erased, or somebody with its address.
+    pub erased: ErasedAs,
+}
+
+/// What of a contact is erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ErasedAs {
+    Nothing,
+    /// An erased contact had its e-mail address.
+    Address,
+    /// The contact itself.
+    Contact,
+}
+
+impl ErasedAs {
+    /// `is_erased`: the contact itself is. `email`: its address, compared with the erased ones.
+    pub(super) fn of(is_erased: bool, email: Option<Digest>, erased: &HashSet<Digest>) -> Self {
+        if is_erased {
+            Self::Contact
+        } else if email.is_some_and(|email| erased.contains(&email)) {
+            Self::Address
+        } else {
+            Self::Nothing
+        }
+    }
 }
 
 /// Decides everything but the matching of unlinked contacts.
@@ -84,6 +111,17 @@ pub(super) struct Seen<'a> {
 /// While a write has an unknown outcome, no skip trusts the record. A write needs no look: it sends
 /// all that Keap shows.
 pub(super) fn decide(contact: &Contact, seen: &Seen<'_>) -> Decision {
+    match seen.erased {
+        ErasedAs::Nothing => {}
+        ErasedAs::Contact => return Decision::Skip(SkipReason::Erased),
+        ErasedAs::Address => {
+            // Of a link nothing is stored anew, so nothing would say that it is logged.
+            let is_known =
+                |link: &Link| link.intercom().is_some() || link.sighting == seen.sighting;
+            let logged = seen.link.is_some_and(is_known);
+            return Decision::Skip(SkipReason::ErasedAddress { logged });
+        }
+    }
     match decide_by_record(contact, seen) {
         Decision::Skip(
             reason @ (SkipReason::Unchanged
@@ -194,6 +232,7 @@ mod tests {
             archives_left: false,
             unknown: false,
             decided: None,
+            erased: ErasedAs::Nothing,
         }
     }
 
@@ -241,6 +280,26 @@ mod tests {
             Decision::Skip(SkipReason::NoEmail { logged: false })
         );
         assert_eq!(decide(&ann(), &seen(Some(&link(LinkState::Skipped, 1, 2)))), Decision::Match);
+    }
+
+    #[test]
+    fn nothing_brings_back_who_is_erased() {
+        let linked = link(LinkState::Linked(IntercomId::new("a").unwrap()), 3, 9);
+        let skipped = |sighting| link(LinkState::Skipped, 1, sighting);
+        let as_contact = |link| Seen { erased: ErasedAs::Contact, unknown: true, ..seen(link) };
+        for known in [None, Some(&linked), Some(&skipped(2))] {
+            assert_eq!(decide(&ann(), &as_contact(known)), Decision::Skip(SkipReason::Erased));
+        }
+
+        fn logged(link: Option<&Link>) -> bool {
+            let seen = Seen { erased: ErasedAs::Address, changed_in_intercom: true, ..seen(link) };
+            match decide(&ann(), &seen) {
+                Decision::Skip(SkipReason::ErasedAddress { logged }) => logged,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(!logged(None) && !logged(Some(&skipped(3))));
+        assert!(logged(Some(&skipped(2))) && logged(Some(&linked)));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::context::Context;
+use super::erasing;
 use super::feeds::{
     AuditFeed, BackfillFeed, ChangedFeed, DueFeed, PacedFeed, Polled, SweepFeed, Swept,
 };
@@ -153,7 +154,7 @@ async fn rest(context: &Context, lane: Lane, time: Duration) {
     }
 }
 
-/// Requests and retries.
+/// Erasures, requests and retries.
 pub struct Urgent {
     context: Arc<Context>,
     due: DueFeed,
@@ -168,9 +169,12 @@ impl Work for Urgent {
 
     fn fired(&mut self) {}
 
-    /// One page of due contacts.
+    /// One erasure, or one page of due contacts.
     async fn step(&mut self) -> Result<bool, Halt> {
         self.context.intercom_is_ready(Lane::Urgent).await?;
+        if Box::pin(erasing::step(&self.context)).await? {
+            return Ok(true);
+        }
         let Some(page) = self.context.unless_cancelled(self.due.next()).await? else {
             return Box::pin(newcomers::step(&self.context, Lane::Urgent)).await;
         };

@@ -8,6 +8,7 @@ mod doubt;
 pub mod dry_run;
 pub mod dry_sweep;
 mod dry_users;
+mod erasing;
 mod fate;
 mod feeds;
 mod heartbeat;
@@ -39,6 +40,7 @@ mod write;
 
 pub use context::{Board, Context, Policy};
 pub use doubt::Doubt;
+pub use erasing::step as erase_next;
 pub use feeds::missing;
 pub use lanes::{Bulk, Urgent, Work};
 pub use merge::Direction;

@@ -173,9 +173,11 @@ impl Writer<'_> {
     fn skip(&self, planned: &Planned, reason: SkipReason) -> (Outcome, Option<Claim>) {
         let has_row = planned.waiting.is_some() || planned.hold.is_some();
         let changes_a_row = match reason {
-            SkipReason::NoEmail { logged } => !logged || has_row,
+            SkipReason::NoEmail { logged } | SkipReason::ErasedAddress { logged } => {
+                !logged || has_row
+            }
             SkipReason::Unchanged => has_row || planned.settles.is_some(),
-            SkipReason::OutOfScope => has_row,
+            SkipReason::OutOfScope | SkipReason::Erased => has_row,
             // Its hold stays, for when the decision is taken back.
             SkipReason::Ignored => planned.waiting.is_some(),
             SkipReason::StillHeld
@@ -218,16 +220,22 @@ async fn add_unseen(
         return Ok(());
     }
     let mut known = planner.known(&ids).await?;
+    // A row about a contact that is erased would name it again.
+    let erased = std::mem::take(&mut known.erased);
     let mut add = |id: KeapId, outcome: &dyn Fn(&Planned) -> Outcome| {
         let planned = Planned::unseen(id, &mut known, &planner.context.key);
         let outcome = outcome(&planned);
         recording.add(&planned, outcome, None, Utc::now());
     };
-    for (id, why) in unreadable {
+    let skipped = |reason| Outcome::Skipped { reason, forget: false };
+    for id in ids.iter().filter(|id| erased.contains(id)) {
+        add(*id, &|_| skipped(SkipReason::Erased));
+    }
+    for (id, why) in unreadable.iter().filter(|(id, _)| !erased.contains(id)) {
         add(*id, &|planned| unreadable_outcome(planner, planned, why));
     }
-    for id in missing {
-        add(*id, &|_| Outcome::Skipped { reason: SkipReason::NotInKeap, forget: false });
+    for id in missing.iter().filter(|id| !erased.contains(id)) {
+        add(*id, &|_| skipped(SkipReason::NotInKeap));
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 use uuid::Uuid;
 
 use super::context::Context;
-use super::decide::{Decision, Hold, Seen, decide};
+use super::decide::{Decision, ErasedAs, Hold, Seen, decide};
 use super::matching::{Owners, match_up};
 use super::newcomers;
 use super::page::Page;
@@ -144,15 +144,30 @@ impl<'a> Planner<'a> {
     pub(super) async fn plan(&self, contacts: Vec<Contact>) -> Result<Vec<Planned>, Halt> {
         let ids: Vec<KeapId> = contacts.iter().map(|contact| contact.id).collect();
         let mut known = self.known(&ids).await?;
+        let addresses = self.erased_addresses(&contacts, &known).await?;
         // Until the accounts are looked at again, a field whose place is gone is no field.
         let gone = self.context.board.doubt.gone();
         let mut first_look = |mut contact: Contact| {
             contact.fields.remove(&gone);
-            self.first_look(contact, &mut known)
+            self.first_look(contact, &mut known, &addresses)
         };
         let mut planned: Vec<Planned> = contacts.into_iter().map(&mut first_look).collect();
         self.match_unlinked(&mut planned).await?;
         Ok(planned)
+    }
+
+    /// The addresses of these contacts that are erased. It costs a transaction where somebody is.
+    async fn erased_addresses(
+        &self,
+        contacts: &[Contact],
+        known: &Known,
+    ) -> Result<HashSet<Digest>, Halt> {
+        if !known.knows_erased {
+            return Ok(HashSet::new());
+        }
+        let emails = contacts.iter().filter_map(Contact::email);
+        let emails: Vec<Digest> = emails.map(|email| self.context.key.email(email)).collect();
+        Ok(self.context.store.erased_addresses(&emails).await?)
     }
 
     /// Plans contacts that are gone from Keap and still linked, by the policy for deletions.
@@ -164,6 +179,10 @@ impl<'a> Planner<'a> {
         let new_owners = self.context.store.new_owners(gone).await?;
         let planned = gone.iter().filter_map(|id| {
             let planned = Planned::unseen(*id, &mut known, &self.context.key);
+            // The erasure has its Intercom contact.
+            if known.erased.contains(id) {
+                return Some(Planned { decision: Decision::Skip(SkipReason::Erased), ..planned });
+            }
             let LinkState::Linked(intercom) = planned.link.as_ref()?.state.clone() else {
                 return None;
             };
@@ -189,7 +208,7 @@ impl<'a> Planner<'a> {
         let mut known = self.known(&missing).await?;
         let is_lost = |id: &KeapId| {
             let linked = known.links.get(id).is_some_and(|link| link.intercom().is_some());
-            !linked && known.intents.contains_key(id)
+            !linked && known.intents.contains_key(id) && !known.erased.contains(id)
         };
         let (lost, rest): (Vec<KeapId>, Vec<KeapId>) = missing.into_iter().partition(is_lost);
         let planned = lost.into_iter().map(|id| Planned {
@@ -224,9 +243,16 @@ impl<'a> Planner<'a> {
         waiting.later && waiting.reason == DueReason::Retry && self.feed != Feed::Due
     }
 
-    fn first_look(&self, contact: Contact, known: &mut Known) -> Planned {
+    fn first_look(
+        &self,
+        contact: Contact,
+        known: &mut Known,
+        erased_addresses: &HashSet<Digest>,
+    ) -> Planned {
         let key = &self.context.key;
         let email_digest = contact.email().map(|email| key.email(email));
+        let is_erased = known.erased.contains(&contact.id);
+        let erased = ErasedAs::of(is_erased, email_digest, erased_addresses);
         let address = contact.email().cloned();
         let contact = if contact.in_scope { contact } else { self.left(contact) };
         let (fingerprint, sighting) = (key.fingerprint(&contact), key.sighting(&contact));
@@ -257,6 +283,7 @@ impl<'a> Planner<'a> {
             archives_left: self.context.policy.left == Left::Archive,
             unknown: !found.is_empty(),
             decided: decided.as_ref(),
+            erased,
         };
         let decision = decide(&contact, &seen);
         Planned {

@@ -135,10 +135,17 @@ fn has_looked(planned: &Planned, outcome: &Outcome) -> Option<bool> {
     match outcome {
         Outcome::Again { .. } | Outcome::Requeue | Outcome::Paced | Outcome::Paused { .. } => None,
         Outcome::Held(_) => Some(false),
-        Outcome::Skipped { reason: SkipReason::StillHeld | SkipReason::RetryLater, .. } => None,
         Outcome::Skipped { reason: SkipReason::Ignored, .. } => {
             Some(matches!(planned.decision, Decision::Look(_)))
         }
+        Outcome::Skipped {
+            reason:
+                SkipReason::StillHeld
+                | SkipReason::RetryLater
+                | SkipReason::Erased
+                | SkipReason::ErasedAddress { .. },
+            ..
+        } => None,
         Outcome::Synced { .. }
         | Outcome::Gone { .. }
         | Outcome::Adopted { .. }
@@ -509,17 +516,13 @@ impl Entry<'_> {
                 }
                 self.done();
             }
-            SkipReason::Ignored => {
+            SkipReason::Ignored => self.ignored(logged),
+            // No row may name it.
+            SkipReason::Erased => {
                 self.count(Action::Skipped);
-                if self.is_answered() {
-                    let intercom = self.planned.link.as_ref().and_then(Link::intercom).cloned();
-                    self.log(Action::Skipped, intercom, logged);
-                }
-                if !self.is_left_to_the_request() {
-                    // Its hold stays, for when the decision is taken back.
-                    self.recorded.done = self.version();
-                }
+                self.done();
             }
+            SkipReason::ErasedAddress { logged: before } => self.erased_address(before, logged),
             SkipReason::NotInKeap | SkipReason::GoneInIntercom => {
                 self.count(Action::Skipped);
                 self.recorded.former = self.made_and_gone();
@@ -527,6 +530,32 @@ impl Entry<'_> {
                 self.done();
             }
         }
+    }
+
+    fn ignored(&mut self, logged: Option<Reason>) {
+        self.count(Action::Skipped);
+        if self.is_answered() {
+            let intercom = self.planned.link.as_ref().and_then(Link::intercom).cloned();
+            self.log(Action::Skipped, intercom, logged);
+        }
+        if !self.is_left_to_the_request() {
+            // Its hold stays, for when the decision is taken back.
+            self.recorded.done = self.version();
+        }
+    }
+
+    /// `before`: the log shows it already.
+    fn erased_address(&mut self, before: bool, logged: Option<Reason>) {
+        self.count(Action::Skipped);
+        if before {
+            self.recorded.restamp = restamp(self.planned);
+        } else {
+            self.link(LinkState::Skipped, None, None);
+        }
+        if !before || self.is_requested() {
+            self.log(Action::Skipped, None, logged);
+        }
+        self.done();
     }
 
     /// The contact was made for a user, and somebody has deleted it in Keap before it was linked.

@@ -40,6 +40,7 @@ async fn a_closed_pipe_ends_the_output_of_every_command_quietly(pool: PgPool) {
         ("explain 1", "0"),
         ("held", "0"),
         ("decide list", "0"),
+        ("erase --list", "0"),
         ("runs", "0"),
         ("pause", "0"),
         ("resume", "0"),

@@ -11,12 +11,13 @@ use crate::process::PROGRAM;
 use crate::sim::Seed;
 use crate::world::{World, until};
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "status",
     "held",
     "decide list",
     "runs",
     "log",
+    "erase --list",
     "explain 1",
     "explain 3",
     "open 3",

@@ -6,6 +6,7 @@ use sqlx::PgPool;
 use super::{Browser, Page, SECRETS, hold, text, world};
 use crate::http::{TOKEN, assert_problem, started, url};
 use crate::sim::client;
+use crate::world::keap_id;
 
 /// The path of a route with its parameters filled in.
 fn filled(path: &str) -> String {
@@ -143,10 +144,12 @@ async fn nothing_changes_without_the_token_of_the_session_or_from_another_site(p
         ("/ui/contacts/find", vec![("who", id.as_str())]),
         ("/ui/pause", vec![("scope", "all")]),
         ("/ui/resume", vec![("scope", "all")]),
+        ("/ui/contacts/erase/now", vec![("id", id.as_str()), ("typed", id.as_str())]),
+        ("/ui/contacts/erase/forget", vec![("id", id.as_str())]),
         ("/ui/sign-out", vec![]),
     ];
     let post_routes = ui_table().into_iter().filter(|(method, ..)| *method == "POST").count();
-    assert_eq!(post_routes, 7, "the sign-in and those above: a new one belongs here");
+    assert_eq!(post_routes, 9, "the sign-in and those above: a new one belongs here");
     for (path, fields) in &bodies {
         let cookie = browser.cookies[SESSION].clone();
         for wrong in ["", "0", &token[1..], &others, &cookie] {
@@ -180,6 +183,7 @@ async fn nothing_changes_without_the_token_of_the_session_or_from_another_site(p
     assert_eq!((reply.status, reply.header("set-cookie")), (403, None));
     world.only_held(id.parse().unwrap()).await;
     assert_eq!(world.log().await.len(), logged, "nothing was looked at");
+    assert!(world.store().erasure(keap_id(id.parse().unwrap())).await.unwrap().is_none());
 
     browser.headers = vec![("sec-fetch-site", "same-origin"), ("origin", "null")];
     let fields = [("decision", "retry"), ("id", id.as_str()), ("token", token.as_str())];

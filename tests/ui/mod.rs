@@ -125,12 +125,12 @@ impl Page {
         &self.elements.iter().find(|element| element.name == "main").unwrap().text
     }
 
-    fn of_name<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
+    pub(crate) fn of_name<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
         self.elements.iter().filter(move |element| element.name == name)
     }
 
     /// The targets of all links.
-    fn links(&self) -> Vec<String> {
+    pub(crate) fn links(&self) -> Vec<String> {
         self.of_name("a").filter_map(|link| link.get("href").map(str::to_owned)).collect()
     }
 }

@@ -138,7 +138,8 @@ async fn every_page_works_by_keyboard_and_with_a_screen_reader(pool: PgPool) {
             page.of_name("label").filter_map(|label| label.get("for")).collect();
         for field in page.of_name("input").chain(page.of_name("select")) {
             let is_labelled = field.get("id").is_some_and(|id| named.contains(id));
-            assert!(field.get("type") == Some("hidden") || is_labelled, "{path}: {field:?}");
+            let is_hidden = field.get("type") == Some("hidden") || field.get("hidden").is_some();
+            assert!(is_hidden || is_labelled, "{path}: {field:?}");
         }
         for button in page.of_name("button").chain(page.of_name("a")) {
             assert!(!button.text.trim().is_empty(), "{path}: {button:?}");

@@ -5,8 +5,9 @@ use uuid::Uuid;
 use super::args::SyncArgs;
 use super::report::ContactOutcome;
 use crate::commands::{SOME_FAILED, WELL};
+use crate::contact::KeapId;
 use crate::feed::{Counts, DueReason, Feed, RunReason};
-use crate::outcome::{Action, RunFailure};
+use crate::outcome::{Action, RunFailure, SkipReason};
 use crate::pause::Direction;
 use crate::store::{DueTicket, Run, Store, StoreError, Unsynced};
 
@@ -116,6 +117,8 @@ impl From<Unsynced> for ContactOutcome {
 
 async fn outcomes(store: &Store, tickets: &[DueTicket]) -> anyhow::Result<Vec<ContactOutcome>> {
     let held = store.held().await?;
+    let ids: Vec<KeapId> = tickets.iter().map(|ticket| ticket.id).collect();
+    let erased = store.erased(&ids).await?;
     let mut outcomes = Vec::new();
     for ticket in tickets {
         let row = store.outcome_since(ticket.id, ticket.requested_at).await?;
@@ -132,6 +135,12 @@ async fn outcomes(store: &Store, tickets: &[DueTicket]) -> anyhow::Result<Vec<Co
                 action: Some(Action::Held),
                 intercom: None,
                 why: Some(held.reason.clone()),
+            },
+            (None, None) if erased.contains(&ticket.id) => ContactOutcome {
+                id: ticket.id,
+                action: Some(Action::Skipped),
+                intercom: None,
+                why: Some(SkipReason::Erased.to_string()),
             },
             (None, None) => ContactOutcome {
                 id: ticket.id,

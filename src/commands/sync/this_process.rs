@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -11,19 +10,17 @@ use super::bar::Bar;
 use super::report::Summary;
 use super::requested::{Requested, counts_of, exit_status};
 use crate::app::Parts;
+use crate::commands::leased::Leased;
 use crate::commands::{Ended, NOTHING_DONE, exit};
 use crate::contact::KeapId;
 use crate::feed::{Counts, Feed};
 use crate::mapping::Fitted;
 use crate::outcome::CREATE_BRAKE_REMEDY;
-use crate::store::{HeldLease, Lease, RunState};
+use crate::store::{Lease, RunState};
 use crate::sync::{Bulk, Context, Halt, Urgent, Work as _, braked};
-use crate::tasks::{lease, pauses};
 
 /// A side that is down is tried this often before the command gives up.
 const TRIES: u32 = 6;
-/// The lease keeper gets this long to give the lease back. Then the lease ends by itself.
-const LEASE_RETURN_TIME: Duration = Duration::from_secs(2);
 /// Why the command ends before all contacts are written to Keap.
 const CALLS_ARE_KEPT: &str = "the calls to Keap that are left today are kept for urgent contacts, polls and other users; the contacts that wait for a write to Keap are written by the daemon, or by the next sync, when Keap counts anew";
 /// A contact that has its turn may be in flight.
@@ -47,29 +44,17 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Keeps the lease while this process does the work, and gives it back.
+    /// Does the work under the lease, and prints what came of it.
     pub(super) async fn run(&self, fitted: &Fitted, held: Lease) -> Ended {
-        let (sender, receiver) = watch::channel(Some(held));
-        let keeper_cancel = CancellationToken::new();
-        let keeper = tokio::spawn(lease::keep(
-            self.parts.store.clone(),
-            self.lease_ttl,
-            sender,
-            keeper_cancel.clone(),
-        ));
-        let context = self
-            .parts
-            .context(fitted, HeldLease::new(receiver), Arc::default(), self.cancel.clone())
-            .await?;
-        let following = tokio::spawn(pauses::follow(Arc::clone(&context)));
-        let watching = self.bar.follow(context.board.progress.subscribe());
-        let result = self.run_passes(&context).await;
-        watching.abort();
-        following.abort();
-        self.bar.finish();
-        keeper_cancel.cancel();
-        // A database that does not answer must not hold the command.
-        let _ = tokio::time::timeout(LEASE_RETURN_TIME, keeper).await;
+        let Self { parts, lease_ttl: ttl, cancel, .. } = *self;
+        let work = async |context: &Arc<Context>| {
+            let watching = self.bar.follow(context.board.progress.subscribe());
+            let result = self.run_passes(context).await;
+            watching.abort();
+            self.bar.finish();
+            result
+        };
+        let (context, result) = Leased { parts, ttl, cancel }.run(fitted, held, work).await?;
         self.report(&context, result).await
     }
 

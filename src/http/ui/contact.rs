@@ -61,6 +61,8 @@ struct Shown {
     is_held: bool,
     /// A decision is in force.
     has_decision: bool,
+    /// It is erased, or is about to be.
+    is_erased: bool,
     facts: Vec<Fact>,
     outcomes: Vec<OutcomeRow>,
     /// Its contacts in Intercom, or those among which a person must choose.
@@ -74,6 +76,7 @@ impl From<Story> for Shown {
             next: pieces(&story.next),
             is_held: story.known.due.as_ref().is_some_and(|due| due.held),
             has_decision: story.has_decision(),
+            is_erased: story.known.erasure.is_some(),
             facts: story.facts(),
             intercom: story.known.intercom_ids(),
             outcomes: story.known.outcomes.iter().map(OutcomeRow::from).collect(),

@@ -7,6 +7,7 @@ mod decide;
 mod door;
 mod elsewhere;
 mod entrance;
+mod erase;
 mod fields;
 mod form;
 mod frame;

@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::door::{as_page, see_other, signed_in};
 use super::{
-    contact, decide, elsewhere, fields, held, ignored, log, overview, pause, runs, settings,
+    contact, decide, elsewhere, erase, fields, held, ignored, log, overview, pause, runs, settings,
     sign_in,
 };
 use crate::bucket::Bucket;
@@ -74,6 +74,9 @@ fn rules() -> Vec<Rule> {
         inside("/ui/contacts/elsewhere", GET, get(elsewhere::lead)),
         inside("/ui/pause", POST, post(pause::pause)),
         inside("/ui/resume", POST, post(pause::resume)),
+        inside("/ui/contacts/erase", GET, get(erase::confirm)),
+        inside("/ui/contacts/erase/now", POST, post(erase::erase)),
+        inside("/ui/contacts/erase/forget", POST, post(erase::forget)),
         inside("/ui/runs", GET, get(runs::runs)),
         inside("/ui/runs/{id}", GET, get(runs::run)),
         inside("/ui/log", GET, get(log::log)),

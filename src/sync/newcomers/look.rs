@@ -93,13 +93,16 @@ impl Look<'_> {
         let Some(email) = user.address().filter(|_| is_wanted(context, &user)) else {
             return Ok(Some(Settlement::Gone));
         };
+        let digest = context.key.email(email);
+        if self.is_erased(&user, digest).await? {
+            return Ok(Some(Settlement::Gone));
+        }
         if newcomer.create.is_none() && !has_tag(context, lane, &user).await? {
             return Ok(Some(Settlement::NotTagged));
         }
         if user.external_id.is_some() {
             return self.of_external_id(&user).await.map(Some);
         }
-        let digest = context.key.email(email);
         // Held until what comes of it is stored: no lane writes a contact with this address.
         let Some(_claim): Option<Claim> = open.claim_email(digest) else {
             return Ok(Some(Settlement::Later { after: OTHER_LANE, why: None }));
@@ -114,6 +117,14 @@ impl Look<'_> {
             Some(settlement) => Ok(Some(settlement)),
             None => create(self, &user, email, digest).await,
         }
+    }
+
+    /// Whether the user is a person who was erased.
+    async fn is_erased(&self, user: &Candidate, email: Digest) -> Result<bool, End> {
+        let store = &self.context.store;
+        let ids: Vec<KeapId> = user.external_keap_id().into_iter().collect();
+        Ok(!store.erased_addresses(&[email]).await?.is_empty()
+            || !store.erased(&ids).await?.is_empty())
     }
 
     /// A user with an external id is never made: the link would replace that id.

@@ -57,7 +57,8 @@ fn row(context: &Context, user: &Candidate, tag: Option<&NamedTag>) -> Option<Ne
     let at = user.updated_at.filter(|_| tagged == Tagged::Unsure).map(|at| at.to_string());
     let external_id = user.external_id.as_deref();
     let sighting = context.key.newcomer(email, external_id, at.as_deref());
-    Some(NewcomerRow { id: user.id.clone(), sighting })
+    let (email, external_id) = (context.key.email(email), user.external_keap_id());
+    Some(NewcomerRow { id: user.id.clone(), sighting, email, external_id })
 }
 
 /// Whether the settings want a user with this role and this address.

@@ -16,6 +16,7 @@ mod unknown;
 pub(super) use foresee::{Foreseen, foresee};
 pub(super) use keap_intent::KeapIntent;
 pub(super) use target::Target;
+pub(super) use unknown::shows_what_was_sent;
 
 use crate::contact::{IntercomId, KeapId};
 use crate::intercom::{Found, Written};

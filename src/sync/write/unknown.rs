@@ -2,10 +2,11 @@
 //! never answered.
 
 use super::target::{End, Target};
-use crate::contact::{Bases, Candidate, Contact, FieldName, IntercomId, Link, Reading};
+use crate::contact::{Bases, Candidate, Contact, FieldName, IntercomId, KeapId, Link, Reading};
 use crate::intercom::Found;
 use crate::outcome::SkipReason;
 use crate::store::FoundIntent;
+use crate::sync::context::Context;
 use crate::sync::decide::{Decision, Hold};
 use crate::sync::result::Outcome;
 
@@ -92,17 +93,25 @@ fn is_ours(target: &Target<'_>, found: &Candidate) -> bool {
     if !found.belongs_to(target.contact.id) {
         return false;
     }
-    let shown = shown(target, found);
-    let shows_what_was_sent = |intent: &FoundIntent| {
-        let key = &target.context.key;
-        target.context.fields.names().map(FieldName::as_str).any(|name| {
-            key.has_value(target.contact.id, &intent.sent, name)
-                && intent.sent.agrees_on(name, &shown)
-        })
-    };
     target.context.policy.matching.trust_external_id
         || found.agrees_with(target.contact)
-        || target.found.iter().any(shows_what_was_sent)
+        || shows_what_was_sent(target.context, target.contact.id, target.found, found)
+}
+
+/// Whether an Intercom contact shows a value that one of these writes has sent.
+pub(crate) fn shows_what_was_sent(
+    context: &Context,
+    id: KeapId,
+    sent: &[FoundIntent],
+    found: &Candidate,
+) -> bool {
+    let shown = shown_by(context, id, found);
+    let is_shown = |intent: &FoundIntent| {
+        context.fields.names().map(FieldName::as_str).any(|name| {
+            context.key.has_value(id, &intent.sent, name) && intent.sent.agrees_on(name, &shown)
+        })
+    };
+    sent.iter().any(is_shown)
 }
 
 /// Whether Keap's values must be written once more, although Keap has not changed since they were
@@ -129,6 +138,10 @@ fn must_write(target: &Target<'_>, id: &IntercomId, found: &Candidate) -> bool {
 }
 
 fn shown(target: &Target<'_>, found: &Candidate) -> Bases {
-    let shown = Contact::showing(target.contact.id, found.fields());
-    target.context.key.bases_now(&target.context.fields, &shown)
+    shown_by(target.context, target.contact.id, found)
+}
+
+fn shown_by(context: &Context, id: KeapId, found: &Candidate) -> Bases {
+    let shown = Contact::showing(id, found.fields());
+    context.key.bases_now(&context.fields, &shown)
 }

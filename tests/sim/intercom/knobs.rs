@@ -108,6 +108,10 @@ pub(crate) struct IntercomKnobs {
     pub put_merged_is_gone: bool,
     /// A 409 names no id.
     pub conflict_without_id: bool,
+    /// A DELETE takes archived contacts as well. Else it gets a 404 for them.
+    pub delete_archived: bool,
+    /// A DELETE of a contact that is being deleted is answered as the first one. Else it gets a 404.
+    pub delete_again: bool,
     /// A 409 says that the holder is archived, if it is archived, deleted or merged.
     pub conflict_archived_text: bool,
     pub email_case_sensitive: bool,
@@ -184,6 +188,8 @@ impl Default for IntercomKnobs {
             put_email_conflict: false,
             put_archived_external_id_conflict: false,
             put_merged_is_gone: true,
+            delete_archived: true,
+            delete_again: false,
             conflict_without_id: false,
             conflict_archived_text: true,
             email_case_sensitive: false,

@@ -146,14 +146,27 @@ impl Intercom {
 
     pub(super) fn delete_call(&self, id: &str) -> Answer {
         let moment = self.moment();
-        let store = &mut self.state().store;
-        match find(store, id, moment.now_ms) {
-            Some((slot, Record { standing: Standing::Live | Standing::Archived, .. })) => {
-                store.set_standing(slot, Standing::Deleted { at_ms: moment.now_ms }, moment.due_ms);
-                short_answer(store, slot, "deleted", true, moment.now_ms).applied()
+        let State { store, knobs, .. } = &mut *self.state();
+        let Some((slot, record)) = find(store, id, moment.now_ms) else {
+            return errors::user_not_found();
+        };
+        let is_taken = match record.standing {
+            Standing::Live => true,
+            Standing::Archived => knobs.delete_archived,
+            Standing::Deleted { .. } => {
+                return if knobs.delete_again {
+                    short_answer(store, slot, "deleted", true, moment.now_ms)
+                } else {
+                    errors::user_not_found()
+                };
             }
-            _ => errors::user_not_found(),
+            _ => false,
+        };
+        if !is_taken {
+            return errors::user_not_found();
         }
+        store.set_standing(slot, Standing::Deleted { at_ms: moment.now_ms }, moment.due_ms);
+        short_answer(store, slot, "deleted", true, moment.now_ms).applied()
     }
 
     /// `POST /contacts/merge`: merges a lead into a user.

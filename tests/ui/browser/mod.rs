@@ -91,7 +91,9 @@ async fn every_page_fits_three_widths_in_light_and_in_dark_and_axe_finds_nothing
         }
         signed_in(&browser, &daemon).await;
         all = pages(&ids);
-        all.push(format!("/ui/held/contact?id={}", ids[ids.len() - 1]));
+        let held = ids[ids.len() - 1];
+        all.push(format!("/ui/held/contact?id={held}"));
+        all.push(format!("/ui/contacts/erase?id={held}"));
     }
 
     assert!(faults.is_empty(), "{}", faults.join("\n"));

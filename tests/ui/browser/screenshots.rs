@@ -10,11 +10,8 @@ use crate::http::url;
 use crate::ui::pages::full;
 
 /// Each picture: its name, what it shows, how high it is, and whether it is dark.
-const PICTURES: [(&str, &str, u32, bool); 3] = [
-    ("overview", "/ui", 1000, false),
-    ("held", "/ui/held", 760, false),
-    ("contact", "/ui/contacts?id=1", 900, true),
-];
+const PICTURES: [(&str, &str, u32, bool); 2] =
+    [("overview", "/ui", 1000, false), ("decide", "/ui/held/contact?id=6", 1200, true)];
 
 #[sqlx::test]
 #[ignore = "needs Chromium: make screenshots runs this"]
