@@ -28,6 +28,9 @@ async fn fill(stage: &Stage, other: i64) {
         format!("insert into intercom_due (intercom_contact_id, reason, priority, not_before, about, detail) values
                  ('waiting', 'again', 2, now() + interval '1 day', {ann}, null),
                  ('elsewhere', 'again', 2, now() + interval '1 day', null, 'Intercom refuses {user}')"),
+        format!("insert into contact_decision (keap_contact_id, decision, reason, decided_by) values ({ann}, 'create', 'refused', 'page')"),
+        format!("insert into contact_decision (keap_contact_id, decision, intercom_contact_id, reason, decided_by, ended_at, ended_how) values
+                 ({other}, 'use', '{user}', 'several_users', 'page', now(), 'taken_back')"),
         format!("insert into sweep_candidate (keap_contact_id) values ({ann})"),
         format!("insert into sync_batch (key_digest, body_digest, answer) values
                  (decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex'), '{{\"results\":[{{\"keapContactId\":{ann},\"success\":true}}]}}'),
