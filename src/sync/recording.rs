@@ -328,8 +328,8 @@ impl Entry<'_> {
                 }
             }
             Outcome::Held(hold) => self.held(hold),
-            Outcome::HeldWith { intercom, hold } => {
-                self.held_with(intercom);
+            Outcome::HeldWith { intercom, email, hold } => {
+                self.held_with(intercom, email);
                 self.held(hold);
             }
         }
@@ -642,7 +642,8 @@ impl Entry<'_> {
 
     /// The link of a contact whose Intercom contact has lost its e-mail only. Intercom shows a
     /// state that Keap never had, so the next look writes in every case.
-    fn held_with(&mut self, intercom: IntercomId) {
+    /// `email`: the address that the Intercom contact has. Others may wait for it.
+    fn held_with(&mut self, intercom: IntercomId, email: Option<Digest>) {
         let known = self.planned.link.as_ref().filter(|link| link.intercom().is_some());
         let keap_base = known.map_or_else(|| Some(Bases::nothing()), |link| link.keap_base.clone());
         self.link(LinkState::Linked(intercom), keap_base, None);
@@ -650,7 +651,7 @@ impl Entry<'_> {
             // Nobody in Intercom has edited it.
             row.link.intercom_base = None;
             row.link.fingerprint = Digest::UNKNOWN;
-            row.email_digest = None;
+            row.email_digest = email;
         }
     }
 

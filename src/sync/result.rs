@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::decide::Hold;
-use crate::contact::{Bases, Contact, FieldName, IntercomId, KeapId};
+use crate::contact::{Bases, Contact, Digest, FieldName, IntercomId, KeapId};
 use crate::outcome::{Action, SkipReason};
 use crate::remote::Failure;
 use crate::store::StoreError;
@@ -72,6 +72,8 @@ pub(super) enum Outcome {
     /// has made it. It is written when the hold ends.
     HeldWith {
         intercom: IntercomId,
+        /// The address that it has there.
+        email: Option<Digest>,
         hold: Hold,
     },
 }

@@ -128,6 +128,28 @@ async fn a_circle_that_was_tried_often_is_looked_at_again(pool: PgPool) {
 }
 
 #[sqlx::test]
+async fn contacts_whose_creates_had_no_answer_exchange_addresses_too(pool: PgPool) {
+    let world = World::new(pool).await;
+    let ids = world.keap.add_many(2, canary);
+    world.intercom.knobs(|knobs| knobs.put_email_conflict = true);
+    for _ in &ids {
+        world.intercom.fault(Fault::on("create").what(What::ApplyThenDrop));
+    }
+    let worker = world.worker().await;
+    worker.sync().await;
+    let before = users(&world);
+    assert_eq!(before.len(), 2, "both were made, and nobody knows it");
+    rotate(&world, &ids);
+
+    world.make_retries_due().await;
+    settle(&worker).await;
+    world.make_retries_due().await;
+    settle(&worker).await;
+
+    assert_settled(&world, &before).await;
+}
+
+#[sqlx::test]
 async fn a_chain_that_ends_in_a_free_address_needs_no_detour(pool: PgPool) {
     let (world, worker, ids) = synced(pool, 4).await;
     let before = users(&world);

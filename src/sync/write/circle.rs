@@ -37,6 +37,7 @@ pub(super) async fn give_way(
     );
     Ok(Some(Outcome::HeldWith {
         intercom: own.clone(),
+        email: None,
         hold: Hold::new(HoldReason::EmailLinkedTo(blocker), named.cloned()),
     }))
 }

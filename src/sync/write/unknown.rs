@@ -61,7 +61,10 @@ pub(super) async fn held(target: &Target<'_>, hold: Hold) -> Result<Outcome, End
         return Ok(Outcome::Held(hold));
     }
     Ok(match find(target).await? {
-        Some(found) => Outcome::HeldWith { intercom: found.id, hold },
+        Some(found) => {
+            let email = found.address().map(|email| target.context.key.email(email));
+            Outcome::HeldWith { intercom: found.id, email, hold }
+        }
         None => Outcome::Held(hold),
     })
 }
