@@ -73,6 +73,8 @@ pub(crate) async fn two_way(table: &mut Table, databases: &Databases) -> anyhow:
     site.stand_ins.add_people(EDITED).await?;
     finished(site.daemon(Goal::Written(EDITED), End::Stop, WITHIN).await?)?;
     site.stand_ins.order("intercom/knobs", json!({"search_lag_ms": 0})).await?;
+    // The comparison sees everybody, as it does minutes after a first sync.
+    site.stand_ins.order("intercom/reindex", json!({})).await?;
     edits(table, &site).await?;
     idle_minute(table, &site).await
 }
