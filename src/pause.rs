@@ -187,7 +187,8 @@ impl Pauses {
         self.0.iter().any(|pause| pause.stops_changes(of_both))
     }
 
-    /// The pause that stops a feed. `is_request`: the contact was asked for by a person or a script.
+    /// The pause that stops a feed. `is_request`: the contact was asked for by a person or a
+    /// script.
     pub fn of_feed(&self, feed: Feed, is_request: bool) -> Option<&Pause> {
         self.0.iter().find(|pause| pause.stops(feed) && !(is_request && pause.lets_requests))
     }

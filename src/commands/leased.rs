@@ -1,4 +1,4 @@
-//! Work of a command that holds the lease meanwhile.
+//! Runs the work of a command under the lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(super) struct Leased<'a> {
 }
 
 impl Leased<'_> {
-    /// Keeps the lease while `work` is done, and gives it back. Returns what the work stood on, too.
+    /// Keeps the lease while `work` runs, and gives it back. Returns the context of the work, too.
     pub(super) async fn run<T>(
         &self,
         fitted: &Fitted,

@@ -1,4 +1,5 @@
-//! `POST /sync/erase` and `POST /sync/erase/forget`: deletes a person for good, and takes that back.
+//! `POST /sync/erase` and `POST /sync/erase/forget`: deletes a person for good, and takes that
+//! back.
 
 use std::sync::Arc;
 use std::time::Duration;

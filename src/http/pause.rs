@@ -8,6 +8,8 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::{Object, Type};
 
 use super::code::Code;
 use super::json::{self, Field};
@@ -52,28 +54,45 @@ pub(super) struct PausesReply {
     pauses: Vec<PauseBody>,
 }
 
+/// A field that may be missing may be null, too.
+fn text_or_null() -> SchemaType {
+    SchemaType::from_iter([Type::String, Type::Null])
+}
+
+/// The form of a scope.
+fn scope_schema() -> Object {
+    Object::builder()
+        .schema_type(text_or_null())
+        .pattern(Some("^(all|changed|backfill|sweep|audit|due|keap_to_intercom|intercom_to_keap)$"))
+        .examples(["sweep"])
+        .build()
+}
+
+/// The form of a name: a line with something to see.
+fn by_schema() -> Object {
+    Object::builder()
+        .schema_type(text_or_null())
+        .min_length(Some(1))
+        .max_length(Some(64))
+        .pattern(Some(r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$"))
+        .examples(["Ann"])
+        .build()
+}
+
 /// What to pause.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct PauseRequest {
     /// `all` (also if it is missing), a feed, or a direction.
     #[serde(default)]
-    #[schema(
-        example = "all",
-        pattern = "^(all|changed|backfill|sweep|audit|due|keap_to_intercom|intercom_to_keap)$"
-    )]
+    #[schema(schema_with = scope_schema)]
     scope: Option<String>,
     /// Let the contacts through that a person or a script asks for.
     #[serde(default)]
     lets_requests: Option<bool>,
     /// Who does it, for the others.
     #[serde(default)]
-    #[schema(
-        example = "Ann",
-        min_length = 1,
-        max_length = 64,
-        pattern = r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$"
-    )]
+    #[schema(schema_with = by_schema)]
     by: Option<String>,
 }
 
@@ -83,19 +102,11 @@ pub(super) struct PauseRequest {
 pub(super) struct ResumeRequest {
     /// The pause of this scope ends. Missing: all pauses end.
     #[serde(default)]
-    #[schema(
-        example = "sweep",
-        pattern = "^(all|changed|backfill|sweep|audit|due|keap_to_intercom|intercom_to_keap)$"
-    )]
+    #[schema(schema_with = scope_schema)]
     scope: Option<String>,
     /// Who does it, for the log.
     #[serde(default)]
-    #[schema(
-        example = "Ann",
-        min_length = 1,
-        max_length = 64,
-        pattern = r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$"
-    )]
+    #[schema(schema_with = by_schema)]
     by: Option<String>,
 }
 
@@ -136,7 +147,7 @@ fn shown(pauses: &Pauses) -> Json<PausesReply> {
 
 /// Pauses everything, one feed or one direction
 ///
-/// Nothing is lost: what changes meanwhile is synced after the end of the pause. What is paused already
+/// Nothing is lost: after the pause, the daemon syncs what has changed. What is paused already
 /// keeps its time and its name.
 #[utoipa::path(post, path = "/sync/pause", tag = "walks", operation_id = "pause", security(("apiToken" = [])),
     request_body(content = PauseRequest, example = json!({ "scope": "all", "by": "Ann" })),

@@ -24,8 +24,8 @@ pub enum SkipReason {
     Ignored,
     /// It was erased, or is about to be.
     Erased,
-    /// It has the e-mail address of a contact that was erased. `logged`: the log already shows it in
-    /// this state.
+    /// It has the e-mail address of a contact that was erased. `logged`: the log already shows it
+    /// in this state.
     ErasedAddress { logged: bool },
 }
 

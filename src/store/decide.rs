@@ -217,8 +217,8 @@ async fn refused(
     }))
 }
 
-/// Whether the chosen candidate was archived when the contact was held. Only then does a hold of one
-/// of the last two reasons wait for a person alone: a look would make the candidate live.
+/// Whether the chosen candidate was archived when the contact was held. Only then does a hold of
+/// one of the last two reasons wait for a person alone: a look would make the candidate live.
 fn unarchives(new: &NewDecision<'_>, row: &HeldRow) -> bool {
     new.decided == Decided::Use
         && match HoldReason::of_code(&row.code) {

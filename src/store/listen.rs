@@ -84,8 +84,8 @@ impl Store {
         }
     }
 
-    /// How many processes hear of requests, and so would take the lease over. `None`: a pooler stands
-    /// between, so nobody can count them.
+    /// How many processes hear of requests, and so would take the lease over. `None`: a pooler
+    /// stands between, so nobody can count them.
     pub async fn listening(&self) -> Result<Option<i64>> {
         if self.sessions.are_pooled() {
             return Ok(None);

@@ -267,8 +267,8 @@ impl Store {
         })
     }
 
-    /// Those of these users that nobody has linked, that never had a contact which is gone, and that
-    /// do not wait for anything but their turn.
+    /// Those of these users that nobody has linked, that never had a contact which is gone, and
+    /// that do not wait for anything but their turn.
     pub async fn not_in_keap(&self, ids: &[IntercomId]) -> Result<HashSet<IntercomId>> {
         let rows: Vec<String> = transaction!(self, tx, {
             Ok(sqlx::query_scalar(
@@ -362,7 +362,8 @@ async fn without_erased<'a>(
     Ok(rows.iter().filter(|row| !is_erased(row)).collect())
 }
 
-/// Stores users that may be newcomers. `run`: the audit that has found them. Returns how many have their turn by it.
+/// Stores users that may be newcomers. `run`: the audit that has found them. Returns how many have
+/// their turn by it.
 async fn put(
     tx: &mut Transaction,
     rows: &[NewcomerRow],

@@ -149,7 +149,8 @@ impl Store {
     pub async fn record(&self, fence: &Fence, group: &Group) -> Result<()> {
         transaction!(self, tx, {
             fence.check(tx).await?;
-            // It comes before the due rows, as where somebody decides: then neither waits in a circle.
+            // It comes before the due rows, as where somebody decides: then neither waits in a
+            // circle.
             decision::settle(tx, &group.rows(|outcome| outcome.decision)).await?;
             link::remove(tx, &group.ids(|outcome| outcome.forget)).await?;
             former_link::put(tx, group.rows(|outcome| outcome.former.as_ref())).await?;

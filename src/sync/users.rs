@@ -323,8 +323,8 @@ fn compare(context: &Context, user: &Candidate, link: &LinkedUser) -> Compared {
     let under = |bases: &Option<Bases>| bases.clone().map(|base| base.under(order));
     let (in_keap, in_intercom) = (under(&link.keap_base), under(&link.intercom_base));
     let has = |base: &Option<Bases>, name: &str| base.as_ref().is_some_and(|base| base.has(name));
-    // A field that is new in the mapping, and empty here, brings nothing to Keap. What Keap shows of
-    // it is a matter of the walk for a changed mapping.
+    // A field that is new in the mapping, and empty here, brings nothing to Keap. What Keap shows
+    // of it is a matter of the walk for a changed mapping.
     let fields = user.fields();
     let brings_nothing = |name: &str| {
         let is_new = in_keap.is_some() && !has(&in_keap, name) && !has(&in_intercom, name);

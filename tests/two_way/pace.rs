@@ -181,7 +181,8 @@ async fn the_last_calls_of_the_day_are_kept_for_opt_outs(pool: PgPool) {
     .await;
     let bob = stage.world.keap.add(invented(7, Shape::Plain));
     stage.settle().await;
-    // One of a hundred calls is kept. Other programs have used up the rest, as the next answer says.
+    // One of a hundred calls is kept. Other programs have used up the rest, as the next answer
+    // says.
     let headroom = stage.worker.context().keap.remote().headroom();
     let left = headroom.iter().find(|limit| limit.name == "key per day").unwrap().available;
     let others = u32::try_from(left - 101).unwrap();

@@ -1,5 +1,5 @@
-//! What a dry run counts of the writes to Keap, and of the contacts that would be created there: the
-//! fields, the calls, and the days that Keap's quota makes of them.
+//! What a dry run counts of the writes to Keap, and of the contacts that would be created there:
+//! the fields, the calls, and the days that Keap's quota makes of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -123,8 +123,8 @@ pub(super) async fn contact(
     })
 }
 
-/// Finds a contact by an id or by its e-mail address. An address comes in a form and goes no further:
-/// it must not stand in the address of a page, which browsers and proxies keep.
+/// Finds a contact by an id or by its e-mail address. An address comes in a form and goes no
+/// further: it must not stand in the address of a page, which browsers and proxies keep.
 pub(super) async fn search(
     State(state): State<Arc<HttpState>>,
     Extension(session): Extension<Session>,

@@ -1,5 +1,6 @@
-//! `/ui/contacts/elsewhere`: leads to the page of a contact in Keap or in Intercom. So no page of ours
-//! names another site, and the accounts are asked for their names only when somebody wants to go.
+//! `/ui/contacts/elsewhere`: leads to the page of a contact in Keap or in Intercom. So no page of
+//! ours names another site, and the accounts are asked for their names only when somebody wants to
+//! go.
 
 use std::sync::Arc;
 use std::time::Duration;

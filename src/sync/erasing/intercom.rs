@@ -81,8 +81,8 @@ impl Erasing<'_> {
         }
     }
 
-    /// Makes an archived contact live, only to be deleted. False: it is not there, or it was deleted
-    /// before.
+    /// Makes an archived contact live, only to be deleted. False: it is not there, or it was
+    /// deleted before.
     async fn is_live_again(&self, id: &IntercomId) -> Result<bool, End> {
         let unarchived = self.context.intercom.unarchive(Lane::Urgent, id, self.id()).await?;
         Ok(unarchived == Unarchived::Live)

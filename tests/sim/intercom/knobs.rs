@@ -110,7 +110,8 @@ pub(crate) struct IntercomKnobs {
     pub conflict_without_id: bool,
     /// A DELETE takes archived contacts as well. Else it gets a 404 for them.
     pub delete_archived: bool,
-    /// A DELETE of a contact that is being deleted is answered as the first one. Else it gets a 404.
+    /// A DELETE of a contact that is being deleted is answered as the first one. Else it gets a
+    /// 404.
     pub delete_again: bool,
     /// A 409 says that the holder is archived, if it is archived, deleted or merged.
     pub conflict_archived_text: bool,

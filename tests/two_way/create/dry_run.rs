@@ -47,8 +47,8 @@ async fn a_dry_run_lists_the_users_that_would_be_created(pool: PgPool) {
     assert!(told.contains("To Keap: 2 contacts would be created, or fewer"), "{told}");
     assert!(told.contains("That takes 8 calls to Keap, 10 to Intercom and 2 s."), "{told}");
     assert!(told.contains("The brake stops them after 1 in an hour"), "{told}");
-    // No address is looked for: the list of all contacts says whom Keap has, a page and the empty one
-    // behind it.
+    // No address is looked for: the list of all contacts says whom Keap has, a page and the empty
+    // one behind it.
     assert_eq!((keap.count("create"), keap.count("write"), world.writes()), (0, 0, 0));
     assert_eq!(keap.count("list"), 2, "{:?}", keap.kinds());
     assert_eq!(waiting(&world).await, 0);
