@@ -12,7 +12,7 @@ QUICK_GROUPS := contracts:: layers:: sim::
 # PostgreSQL refuses to run as root, and the account that runs it instead cannot enter root's home.
 STATE := $(if $(filter 0,$(shell id -u)),/var/lib,$(or $(XDG_STATE_HOME),$(HOME)/.local/state))/keap-intercom-sync
 
-.PHONY: help demo demo-stay run test soak worlds pooler-test quick check deny bench screenshots deb package-test static static-test tarball ci rust
+.PHONY: help demo demo-stay run test soak worlds pooler-test quick check deny bench screenshots deb tools package-test static static-test tarball ci rust
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -88,6 +88,8 @@ deb: rust $(DEB)/bin/cargo-deb ## a Debian package in target/debian
 $(DEB)/bin/cargo-deb: | rust
 	@echo "building cargo-deb, once; this takes less than a minute"
 	cargo install --quiet --locked --debug --root "$(DEB)" cargo-deb@$(lastword $(subst -, ,$(DEB)))
+
+tools: $(DENY)/bin/cargo-deny $(DEB)/bin/cargo-deb ## builds the tools of `make deny` and `make deb`, once
 
 package-test: deb tarball ## tests both on a Debian machine that boots in a folder; needs root and a few minutes
 	cargo build --locked --example demo

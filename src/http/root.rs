@@ -28,6 +28,9 @@ pub(super) struct Links {
     docs: &'static str,
     #[schema(value_type = String, example = "/openapi.json")]
     openapi: &'static str,
+    /// The operator's page. It answers where a password or a token is set.
+    #[schema(value_type = String, example = "/ui")]
+    ui: &'static str,
     #[schema(value_type = String, example = "/health")]
     health: &'static str,
     #[schema(value_type = String, example = "/ready")]
@@ -38,7 +41,7 @@ const ROOT: Root = Root {
     name: "keap-intercom-sync",
     version: env!("CARGO_PKG_VERSION"),
     description: env!("CARGO_PKG_DESCRIPTION"),
-    links: Links { docs: "/docs", openapi: "/openapi.json", health: "/health", ready: "/ready" },
+    links: Links { docs: "/docs", openapi: "/openapi.json", ui: "/ui", health: "/health", ready: "/ready" },
 };
 
 const PAGE: &str = concat!(
@@ -50,6 +53,7 @@ const PAGE: &str = concat!(
     env!("CARGO_PKG_DESCRIPTION"),
     "</p>\n<ul>\n<li><a href=\"docs\">docs</a>: how to call it</li>\n",
     "<li><a href=\"openapi.json\">openapi.json</a>: the same for programs</li>\n",
+    "<li><a href=\"ui\">ui</a>: the operator's page, where a password or a token is set</li>\n",
     "<li><a href=\"ready\">ready</a>: whether contacts flow</li>\n",
     "<li><a href=\"health\">health</a>: whether the process is alive</li>\n</ul>\n</body>\n</html>\n",
 );
@@ -60,7 +64,7 @@ const PAGE: &str = concat!(
 #[utoipa::path(get, path = "/", tag = "watch", operation_id = "showRoot", responses(
     (status = 200, description = "What answers here, and where to go on", content(
         (Root = "application/json", example = json!({ "name": "keap-intercom-sync", "version": "0.1.0", "description": "Keeps Intercom in step with Keap",
-            "links": { "docs": "/docs", "openapi": "/openapi.json", "health": "/health", "ready": "/ready" } })),
+            "links": { "docs": "/docs", "openapi": "/openapi.json", "ui": "/ui", "health": "/health", "ready": "/ready" } })),
         (String = "text/html", example = "<!doctype html>")))))]
 pub(super) async fn root(headers: HeaderMap) -> Response {
     let accepts = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();

@@ -111,7 +111,8 @@ fn print_what_to_try(address: &str, file: &Path) {
     let program = file.with_file_name("debug").join("keap-intercom-sync");
     println!(
         "
-Everything keeps running. The page to open: http://{address}/docs
+Everything keeps running. The page to open: http://{address}/ui
+It asks for the demo's token: {TOKEN}
 
 In another terminal, this gives a shell the settings of the demo, and the program ({}):
 
