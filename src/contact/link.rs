@@ -33,6 +33,8 @@ pub struct Link {
     pub replaced_at: Option<DateTime<Utc>>,
     /// Intercom does not show the contact: it was archived or deleted there.
     pub gone_in_intercom: bool,
+    /// The filter left the contact out at the last look.
+    pub is_out: bool,
     /// How often each side was written lately.
     pub writes: Writes,
 }

@@ -41,7 +41,13 @@ const ROOT: Root = Root {
     name: "keap-intercom-sync",
     version: env!("CARGO_PKG_VERSION"),
     description: env!("CARGO_PKG_DESCRIPTION"),
-    links: Links { docs: "/docs", openapi: "/openapi.json", ui: "/ui", health: "/health", ready: "/ready" },
+    links: Links {
+        docs: "/docs",
+        openapi: "/openapi.json",
+        ui: "/ui",
+        health: "/health",
+        ready: "/ready",
+    },
 };
 
 const PAGE: &str = concat!(

@@ -49,6 +49,8 @@ pub struct LinkedUser {
     pub keap_base: Option<Bases>,
     pub intercom_base: Option<Bases>,
     pub intercom_updated_at: Option<DateTime<Utc>>,
+    /// The filter leaves the contact out.
+    pub is_out: bool,
     /// A write of it is under way, or has an unknown outcome.
     pub is_open: bool,
     /// A value that it showed holds the contact.
@@ -87,6 +89,7 @@ struct UserRow {
     keap_base: Option<Vec<u8>>,
     intercom_base: Option<Vec<u8>>,
     intercom_updated_at: Option<DateTime<Utc>>,
+    is_out: bool,
     is_open: bool,
     is_held: bool,
 }
@@ -100,7 +103,7 @@ impl Store {
         let ids: Vec<&str> = ids.iter().map(IntercomId::as_str).collect();
         transaction!(self, tx, {
             let rows: Vec<UserRow> = sqlx::query_as(
-                "select intercom_contact_id, keap_contact_id, mapping_id, intercom_updated_at,
+                "select intercom_contact_id, keap_contact_id, mapping_id, intercom_updated_at, is_out,
                         case when based_at = updated_at then keap_base end as keap_base,
                         case when based_at = updated_at then intercom_base end as intercom_base,
                         exists (select from contact_intent intent
@@ -124,6 +127,7 @@ impl Store {
                     keap_base: bases(row.keap_base),
                     intercom_base: bases(row.intercom_base),
                     intercom_updated_at: row.intercom_updated_at,
+                    is_out: row.is_out,
                     is_open: row.is_open,
                     is_held: row.is_held,
                 };

@@ -69,6 +69,7 @@ struct StoredLink {
     writes_to_intercom: i16,
     writes_since: Option<DateTime<Utc>>,
     gone_in_intercom: bool,
+    is_out: bool,
 }
 
 impl StoredLink {
@@ -91,6 +92,7 @@ impl StoredLink {
             intercom_updated_at: self.intercom_updated_at,
             replaced_at: self.replaced_at,
             gone_in_intercom: self.gone_in_intercom,
+            is_out: self.is_out,
             writes: Writes {
                 keap: self.writes_to_keap,
                 intercom: self.writes_to_intercom,
@@ -144,7 +146,7 @@ impl Store {
             let links: Vec<StoredLink> = sqlx::query_as(
                 "select keap_contact_id, intercom_contact_id, fingerprint, sighting, keap_updated_at, replaced_at,
                         mapping_id, intercom_updated_at, writes_to_keap, writes_to_intercom, writes_since,
-                        gone_in_intercom_at is not null as gone_in_intercom,
+                        gone_in_intercom_at is not null as gone_in_intercom, is_out,
                         case when based_at = updated_at then keap_base end as keap_base,
                         case when based_at = updated_at then intercom_base end as intercom_base
                    from contact_link where keap_contact_id = any($1)",
@@ -381,13 +383,13 @@ pub(super) async fn put(tx: &mut Transaction, mut rows: Vec<&LinkRow>) -> Result
     sqlx::query(
         "insert into contact_link as link
                 (keap_contact_id, intercom_contact_id, state, fingerprint, sighting, email_digest, keap_updated_at, replaced_at,
-                 mapping_id, keap_base, intercom_base, intercom_updated_at, writes_to_keap, writes_to_intercom, writes_since, based_at)
+                 mapping_id, keap_base, intercom_base, intercom_updated_at, writes_to_keap, writes_to_intercom, writes_since, is_out, based_at)
          select id, intercom, case when intercom is null then 'skipped' else 'linked' end, fingerprint, sighting, email, stamp, replaced,
                 case when base <> '' or intercom_base <> '' then $9::integer end, base, intercom_base, intercom_stamp,
-                to_keap, to_intercom, writes_since, now()
+                to_keap, to_intercom, writes_since, is_out, now()
            from unnest($1::bigint[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::timestamptz[], $7::timestamptz[], $8::bytea[],
-                       $10::bytea[], $11::timestamptz[], $12::smallint[], $13::smallint[], $14::timestamptz[])
-             as new (id, intercom, fingerprint, sighting, email, stamp, replaced, base, intercom_base, intercom_stamp, to_keap, to_intercom, writes_since)
+                       $10::bytea[], $11::timestamptz[], $12::smallint[], $13::smallint[], $14::timestamptz[], $15::boolean[])
+             as new (id, intercom, fingerprint, sighting, email, stamp, replaced, base, intercom_base, intercom_stamp, to_keap, to_intercom, writes_since, is_out)
          on conflict (keap_contact_id) do update
             set intercom_contact_id = excluded.intercom_contact_id, state = excluded.state,
                 fingerprint = excluded.fingerprint, sighting = excluded.sighting, email_digest = excluded.email_digest,
@@ -395,7 +397,7 @@ pub(super) async fn put(tx: &mut Transaction, mut rows: Vec<&LinkRow>) -> Result
                 mapping_id = excluded.mapping_id, keap_base = excluded.keap_base, intercom_base = excluded.intercom_base,
                 intercom_updated_at = excluded.intercom_updated_at,
                 writes_to_keap = excluded.writes_to_keap, writes_to_intercom = excluded.writes_to_intercom,
-                writes_since = excluded.writes_since, gone_in_intercom_at = null, left_at = null, based_at = excluded.based_at,
+                writes_since = excluded.writes_since, is_out = excluded.is_out, gone_in_intercom_at = null, left_at = null, based_at = excluded.based_at,
                 updated_at = now()",
     )
     .bind(&ids)
@@ -412,6 +414,7 @@ pub(super) async fn put(tx: &mut Transaction, mut rows: Vec<&LinkRow>) -> Result
     .bind(rows.iter().map(|row| row.link.writes.keap).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.link.writes.intercom).collect::<Vec<_>>())
     .bind(rows.iter().map(|row| row.link.writes.since).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.link.is_out).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())

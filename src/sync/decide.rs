@@ -214,6 +214,7 @@ mod tests {
             intercom_base: None,
             intercom_updated_at: None,
             gone_in_intercom: false,
+            is_out: false,
             writes: Writes::default(),
         }
     }

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
-use futures_util::stream;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::future::{Either, ready};
+use futures_util::{FutureExt, StreamExt, stream};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use super::intents::Intents;
 use super::leaving;
 use super::page::Page;
 use super::plan::{Planned, Planner};
-use super::recorder::{Gate, Recorder, Written};
+use super::recorder::{Ended, Gate, Recorder, Written};
 use super::recording::{Recording, Retries};
 use super::result::{Halt, Outcome};
 use super::vanished;
@@ -58,8 +58,7 @@ pub(super) async fn run(context: &Context, mut page: Page) -> Result<Counts, Hal
         halted: &halted,
         gate: recorder.gate(),
     };
-    // Boxed: a write holds kilobytes, and the stream moves each of them several times.
-    let writes = planned.into_iter().map(|planned| Box::pin(writer.clone().write(planned)));
+    let writes = planned.into_iter().map(|planned| writer.begin(planned));
     let writes =
         std::pin::pin!(stream::iter(writes).buffer_unordered(context.policy.sync.concurrency));
     recorder.take_all(writes).await?;
@@ -82,12 +81,19 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    /// What becomes of one contact. Of one that needs no write, it is known at once.
+    fn begin(&self, planned: Planned) -> impl Future<Output = Written> {
+        if let Decision::Skip(reason) = planned.decision {
+            let result = Ok(self.skip(&planned, reason));
+            return Either::Left(ready(self.end(planned, result)));
+        }
+        // Boxed: a write holds kilobytes, and the stream moves each of them several times.
+        Either::Right(Box::pin(self.clone().write(planned)))
+    }
+
     /// Writes one contact, unless the side has stopped since.
     async fn write(self, mut planned: Planned) -> Written {
-        let halted = self.halted;
-        let unknown = self.context.intercom.remote().unknown_writes();
-        let unknown_in_keap = self.context.keap.remote().unknown_writes();
-        let id = planned.contact.id.get();
+        let this = self.clone();
         // A panic in the write of one contact must not stop the others.
         let result = AssertUnwindSafe(self.try_write(&mut planned)).catch_unwind().await;
         let result = result.unwrap_or_else(|_| {
@@ -95,8 +101,16 @@ impl Writer<'_> {
             Ok((Outcome::again(why), None))
         });
         if result.is_err() {
-            halted.store(true, Ordering::Relaxed);
+            this.halted.store(true, Ordering::Relaxed);
         }
+        this.end(planned, result)
+    }
+
+    /// Notes whether the outcome of the contact's write is unknown.
+    fn end(&self, mut planned: Planned, result: Ended) -> Written {
+        let unknown = self.context.intercom.remote().unknown_writes();
+        let unknown_in_keap = self.context.keap.remote().unknown_writes();
+        let id = planned.contact.id.get();
         // Without a claim nothing was sent, and what is unknown is a matter of the other lane.
         planned.is_unknown |=
             unknown.contains(id) && !matches!(result, Ok((Outcome::Requeue, None)));
@@ -104,10 +118,7 @@ impl Writer<'_> {
         Written { planned, result }
     }
 
-    async fn try_write(mut self, planned: &mut Planned) -> Result<(Outcome, Option<Claim>), Halt> {
-        if let Decision::Skip(reason) = planned.decision {
-            return Ok(self.skip(planned, reason));
-        }
+    async fn try_write(mut self, planned: &mut Planned) -> Ended {
         self.gate.opened().await;
         if self.halted.load(Ordering::Relaxed) || self.context.cancel.is_cancelled() {
             return Err(Halt::Cancelled);

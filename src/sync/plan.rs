@@ -263,7 +263,8 @@ impl<'a> Planner<'a> {
         let found = of_side(IntentSide::Intercom, &known.intents, contact.id);
         let found_in_keap = of_side(IntentSide::Keap, &known.intents, contact.id);
         let looks_at_intercom = self.context.policy.direction.to_keap
-            && (!found.is_empty()
+            && (comes_back(&contact, link.as_ref())
+                || !found.is_empty()
                 || !found_in_keap.is_empty()
                 || hold.as_ref().is_some_and(KnownHold::is_of_intercom)
                 || waiting.as_ref().is_some_and(Waiting::looks_at_both));
@@ -581,6 +582,12 @@ fn is_as_written(key: &DigestKey, contact: &Contact, link: &Link) -> bool {
     }
     let is_known = link.fingerprint != Digest::UNKNOWN && contact.updated_at.is_some();
     is_known && link.keap_updated_at == contact.updated_at
+}
+
+/// Whether the filter left the contact out until now. What was edited in Intercom meanwhile has not
+/// travelled.
+fn comes_back(contact: &Contact, link: Option<&Link>) -> bool {
+    contact.in_scope && link.is_some_and(|link| link.is_out)
 }
 
 /// The intents of one side of a contact.

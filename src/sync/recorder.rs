@@ -22,10 +22,13 @@ use crate::store::{Fence, Group, Recorded};
 /// The grace period: the time that calls under way get to end and be recorded after a stop.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The result of one contact's write.
+/// The outcome of one contact, with the claim that protects it; or why the side stops.
+pub(super) type Ended = Result<(Outcome, Option<Claim>), Halt>;
+
+/// What has become of one contact.
 pub(super) struct Written {
     pub planned: Planned,
-    pub result: Result<(Outcome, Option<Claim>), Halt>,
+    pub result: Ended,
 }
 
 /// Says whether the next write of a page may begin. While nothing can be recorded, nothing is

@@ -198,6 +198,7 @@ fn transfer(planned: &Planned, outcome: &Outcome) -> Option<Recorded> {
         intercom_base: None,
         intercom_updated_at: None,
         gone_in_intercom: false,
+        is_out: false,
         writes: Writes::default(),
     };
     Some(Recorded {
@@ -710,6 +711,7 @@ impl Entry<'_> {
             intercom_base: known.and_then(|link| link.intercom_base.clone()),
             intercom_updated_at: known.and_then(|link| link.intercom_updated_at),
             gone_in_intercom: false,
+            is_out: !planned.contact.in_scope,
             writes: planned.writes(),
         };
         self.recorded.link =

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::context::Context;
 use super::newcomers;
 use super::result::Halt;
-use crate::contact::{Bases, Candidate, Contact, IntercomId, KeapId, Owner, Reading};
+use crate::contact::{Bases, Candidate, Contact, FieldName, IntercomId, KeapId, Owner, Reading};
 use crate::feed::Lane;
 use crate::intercom::{Hinted, UserOrder, UsersPage};
 use crate::store::{
@@ -330,7 +330,10 @@ fn compare(context: &Context, user: &Candidate, link: &LinkedUser) -> Compared {
         let is_new = in_keap.is_some() && !has(&in_keap, name) && !has(&in_intercom, name);
         is_new && fields.get(name) == Some(&Reading::Empty)
     };
-    let shown = Contact::showing(link.keap, fields.only(|name| !brings_nothing(name.as_str())));
+    // Of who is out of scope, little travels. The rest is compared when the contact comes back.
+    let travels = |name: &str| !link.is_out || order.travels_always(name);
+    let is_compared = |name: &FieldName| travels(name.as_str()) && !brings_nothing(name.as_str());
+    let shown = Contact::showing(link.keap, fields.only(is_compared));
     let now = key.bases_shown(order, &shown);
     let mut is_settled = true;
     // Somebody may have taken back the value that holds the contact.

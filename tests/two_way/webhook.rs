@@ -13,7 +13,7 @@ use crate::world::{Daemon, World, ann, until};
 const SECRET: &str = "canary-client-secret-0123456789";
 
 /// Both directions are on, and nothing is polled but at the start.
-async fn world(pool: PgPool) -> (World, i64) {
+pub(super) async fn world(pool: PgPool) -> (World, i64) {
     let mut world = World::new(pool).await;
     world.intercom.add_attribute("job", "string", &[]);
     world.file(&tables(&[
@@ -31,7 +31,7 @@ async fn world(pool: PgPool) -> (World, i64) {
     (world, id)
 }
 
-async fn started(world: &World, id: i64) -> Daemon {
+pub(super) async fn started(world: &World, id: i64) -> Daemon {
     let daemon = world.daemon().await;
     until("Ann is linked", async || world.last_action(id).await == "created").await;
     // The daemon polls at its start, and compares everybody once.
@@ -53,7 +53,7 @@ fn signature(secret: &str, body: &str) -> String {
     format!("sha1={digits}")
 }
 
-async fn deliver(daemon: &Daemon, body: &Value) -> Reply {
+pub(super) async fn deliver(daemon: &Daemon, body: &Value) -> Reply {
     let body = body.to_string();
     let signature = signature(SECRET, &body);
     let headers = [("x-hub-signature", signature.as_str())];
@@ -61,7 +61,7 @@ async fn deliver(daemon: &Daemon, body: &Value) -> Reply {
 }
 
 /// What Intercom sends of a contact. Times are texts there.
-fn updated(world: &World, id: i64) -> Value {
+pub(super) fn updated(world: &World, id: i64) -> Value {
     let user = world.user(id);
     let at = chrono::DateTime::from_timestamp(user.updated_at, 0).unwrap();
     json!({
@@ -75,7 +75,7 @@ fn updated(world: &World, id: i64) -> Value {
     })
 }
 
-fn edit_job(world: &World, id: i64, job: &str) {
+pub(super) fn edit_job(world: &World, id: i64, job: &str) {
     let user = world.user(id).id;
     world.intercom.edit(&user, |contact| {
         contact.custom_attributes.insert("job".into(), job.into());

@@ -115,12 +115,13 @@ impl LeftOut {
             bases(shows.fields().only(is_written))
         });
         let read = merge.and_then(|merge| merge.shown.as_ref());
-        let base = match (written, read) {
-            (Some(written), read) => {
-                written.or(read.map(|read| bases(read.contact.fields.clone())).as_ref())
-            }
-            (None, Some(read)) => bases(read.contact.fields.clone()),
-            (None, None) => Bases::nothing(),
+        // Who is out of scope keeps the bases of all that does not travel, for when it comes back.
+        let travels =
+            |name: &FieldName| target.contact.in_scope || order.travels_always(name.as_str());
+        let of_read = read.map(|read| bases(read.contact.fields.clone().only(travels)));
+        let base = match written {
+            Some(written) => written.or(of_read.as_ref()),
+            None => of_read.unwrap_or_else(Bases::nothing),
         };
         let base = self.with_related(target, base);
         let stamp = done.shows.as_ref().and_then(|shows| shows.updated_at);
