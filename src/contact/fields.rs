@@ -50,7 +50,8 @@ pub struct Fields(Vec<(FieldName, Reading)>);
 
 impl Fields {
     pub fn get(&self, name: &str) -> Option<&Reading> {
-        self.iter().find(|(field, _)| field.as_str() == name).map(|(_, reading)| reading)
+        let at = self.0.binary_search_by(|(field, _)| field.as_str().cmp(name)).ok()?;
+        self.0.get(at).map(|(_, reading)| reading)
     }
 
     /// In the order of the names.

@@ -268,6 +268,7 @@ impl<'a> Planner<'a> {
                 || !found_in_keap.is_empty()
                 || hold.as_ref().is_some_and(KnownHold::is_of_intercom)
                 || waiting.as_ref().is_some_and(Waiting::looks_at_both));
+        let relations = self.unsettled_relations(&contact, link.as_ref());
         let seen = Seen {
             link: link.as_ref(),
             settles: settles.is_some(),
@@ -278,8 +279,8 @@ impl<'a> Planner<'a> {
                 .as_ref()
                 .filter(|waiting| self.retry_waits(waiting))
                 .map(|waiting| waiting.sighting),
-            relates: self.relates(&contact, link.as_ref()),
-            looks_at_tags: self.looks_at_tags(&contact, link.as_ref()),
+            relates: relates(&relations),
+            looks_at_tags: relations.iter().any(|rule| rule.is_tag_of_both() && rule.looks_first()),
             changed_in_intercom: looks_at_intercom,
             archives_left: self.context.policy.left == Left::Archive,
             unknown: !found.is_empty(),
@@ -389,29 +390,14 @@ impl<'a> Planner<'a> {
             let link = known.links.remove(&contact.id).filter(|link| link.intercom().is_some());
             link.is_some_and(|link| {
                 let keap_base = link.keap_base.clone().map(|base| base.under(fields));
-                self.relates(contact, Some(&Link { keap_base, ..link }))
+                relates(&self.unsettled_relations(contact, Some(&Link { keap_base, ..link })))
             })
         };
         Ok(contacts.iter().filter(differs).map(|contact| contact.id).collect())
     }
 
-    /// Whether a linked contact has relations that differ from what was settled.
-    fn relates(&self, contact: &Contact, link: Option<&Link>) -> bool {
-        self.unsettled_relations(contact, link)
-            .any(|rule| rule.to_intercom || rule.is_tag_of_both())
-    }
-
-    /// Whether one of them is a tag that Intercom may decide.
-    fn looks_at_tags(&self, contact: &Contact, link: Option<&Link>) -> bool {
-        let is_careful = |rule: &FieldRule| rule.is_tag_of_both() && rule.looks_first();
-        self.unsettled_relations(contact, link).any(is_careful)
-    }
-
-    fn unsettled_relations<'b>(
-        &'b self,
-        contact: &Contact,
-        link: Option<&Link>,
-    ) -> impl Iterator<Item = &'b FieldRule> {
+    /// The relations of a linked contact that differ from what was settled.
+    fn unsettled_relations(&self, contact: &Contact, link: Option<&Link>) -> Vec<&FieldRule> {
         let Context { key, fields, .. } = self.context;
         let unsettled = link.map(|link| {
             let nothing = Bases::nothing();
@@ -419,7 +405,7 @@ impl<'a> Planner<'a> {
             key.unsettled_relations(fields, contact, before)
         });
         let names = unsettled.unwrap_or_default().into_iter();
-        names.filter_map(|name| fields.rule(name.as_str()))
+        names.filter_map(|name| fields.rule(name.as_str())).collect()
     }
 
     /// Of each linked contact that this mapping rewrites and another one had linked: the fields.
@@ -582,6 +568,11 @@ fn is_as_written(key: &DigestKey, contact: &Contact, link: &Link) -> bool {
     }
     let is_known = link.fingerprint != Digest::UNKNOWN && contact.updated_at.is_some();
     is_known && link.keap_updated_at == contact.updated_at
+}
+
+/// Whether one of these relations is to be brought to the other side.
+fn relates(unsettled: &[&FieldRule]) -> bool {
+    unsettled.iter().any(|rule| rule.to_intercom || rule.is_tag_of_both())
 }
 
 /// Whether the filter left the contact out until now. What was edited in Intercom meanwhile has not
