@@ -144,7 +144,8 @@ struct Look {
     intercom_before: Option<Bases>,
     /// The fields whose owner is not Keap.
     careful: Vec<FieldName>,
-    /// The fields that have changed in Keap.
+    /// The fields that have changed in Keap: all of them if Intercom is read anyway, else those that
+    /// could make it so.
     changed: Vec<FieldName>,
 }
 
@@ -159,7 +160,14 @@ impl Look {
             |name: &FieldName| order.rule(name.as_str()).is_some_and(FieldRule::is_tag_of_both);
         let tags = target.contact.relations.iter().filter(|(name, _)| is_tag(name));
         let names = target.contact.fields.iter().chain(tags).map(|(name, _)| name);
-        let mut changed = key.unsettled(order, target.contact, &keap_before);
+        let decides = |name: &FieldName| {
+            target.looks_at_intercom
+                || careful(name)
+                || order.travels_always(name.as_str())
+                || name.as_str() == FieldName::EMAIL
+        };
+        let deciding = Contact::showing(target.contact.id, target.contact.fields.only(decides));
+        let mut changed = key.unsettled(order, &deciding, &keap_before);
         let relations = key.unsettled_relations(order, target.contact, &keap_before);
         changed.extend(relations.into_iter().filter(is_tag));
         Self {
