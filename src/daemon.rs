@@ -181,6 +181,15 @@ impl Daemon<'_> {
                     )
                 }
             }),
+            both_sides: Box::new({
+                let (keap, intercom) = (Arc::clone(&parts.keap), Arc::clone(&parts.intercom));
+                move |id, linked| {
+                    let (keap, intercom) = (Arc::clone(&keap), Arc::clone(&intercom));
+                    Box::pin(
+                        async move { app::side_by_side::look(&keap, &intercom, id, linked).await },
+                    )
+                }
+            }),
             brings_newcomers: parts.brings_newcomers(),
             poll_age_limit: settings.http.ready_poll_age,
             second: app::second_direction(settings),
@@ -364,13 +373,11 @@ impl Daemon<'_> {
             self.tasks.spawn(asking);
         }
         let keep = Keep { log_rows: settings.retention.log, runs: settings.retention.run };
-        if keep.ends() {
-            let trigger = Arc::default();
-            let schedule = settings.retention.schedule.as_str();
-            line("retention.schedule (RETENTION__SCHEDULE)", schedule, &trigger);
-            let keeping = retention::keep_to(keep, store(), trigger, lease.clone(), cancel.clone());
-            self.tasks.spawn(keeping);
-        }
+        let trigger = Arc::default();
+        let schedule = settings.retention.schedule.as_str();
+        line("retention.schedule (RETENTION__SCHEDULE)", schedule, &trigger);
+        let keeping = retention::keep_to(keep, store(), trigger, lease.clone(), cancel.clone());
+        self.tasks.spawn(keeping);
         lines
     }
 

@@ -41,6 +41,7 @@ mod store;
 mod sweep;
 mod systemd;
 mod tags;
+mod tallies;
 mod target;
 mod two_way;
 mod ui;

@@ -5,7 +5,7 @@ mod monitoring;
 
 use std::time::{Duration, Instant};
 
-use keap_intercom_sync::tasks::retention::{Keep, delete_old};
+use keap_intercom_sync::tasks::retention::{Deleted, Keep, delete_old};
 use serde_json::Value;
 use sqlx::PgPool;
 
@@ -205,20 +205,21 @@ async fn old_rows_are_deleted_and_young_ones_stay(pool: PgPool) {
     let worker = world.worker().await;
     let lease = worker.held_lease();
     let nothing = Keep { log_rows: None, runs: None };
-    assert_eq!(delete_old(nothing, &worker.store, &lease).await.unwrap(), (0, 0));
+    assert_eq!(delete_old(nothing, &worker.store, &lease).await.unwrap(), Deleted::default());
 
     let keep = Keep { log_rows: Some(50 * DAY), runs: Some(50 * DAY) };
-    let (rows, ended) = delete_old(keep, &worker.store, &lease).await.unwrap();
+    let Deleted { log_rows: rows, runs: ended, .. } =
+        delete_old(keep, &worker.store, &lease).await.unwrap();
     assert!((2_499..=2_501).contains(&rows), "{rows}");
     assert_eq!(ended, 1);
     assert_eq!(count(&world.pool, "keap_intercom_sync_logs").await, log - rows as i64);
     assert_eq!(count(&world.pool, "sync_run").await, runs - 1);
-    assert_eq!(delete_old(keep, &worker.store, &lease).await.unwrap(), (0, 0));
+    assert_eq!(delete_old(keep, &worker.store, &lease).await.unwrap(), Deleted::default());
 
     // A process without the lease deletes nothing.
     fill(&world.pool, 100, 100).await;
     worker.lease.send_replace(None);
-    assert_eq!(delete_old(keep, &worker.store, &lease).await.unwrap(), (0, 0));
+    assert_eq!(delete_old(keep, &worker.store, &lease).await.unwrap(), Deleted::default());
 }
 
 #[sqlx::test]
@@ -272,7 +273,8 @@ async fn no_batch_reads_the_rows_that_earlier_batches_deleted(pool: PgPool) {
     let worker = world.worker().await;
     let keep = Keep { log_rows: Some(DAY), runs: None };
 
-    let deleted = delete_old(keep, &worker.store, &worker.held_lease()).await.unwrap().0 as i64;
+    let deleted =
+        delete_old(keep, &worker.store, &worker.held_lease()).await.unwrap().log_rows as i64;
     assert!(deleted > rows * 9 / 10, "{deleted}");
 
     worker.store.close(Duration::from_secs(5)).await;
@@ -344,7 +346,7 @@ async fn deleting_old_rows_does_not_delay_a_pass(pool: PgPool) {
     let (store, lease) = (worker.store.clone(), worker.held_lease());
     let deleting = tokio::spawn(async move {
         let started = Instant::now();
-        (delete_old(keep, &store, &lease).await.unwrap().0, started.elapsed())
+        (delete_old(keep, &store, &lease).await.unwrap().log_rows, started.elapsed())
     });
 
     let beside = Instant::now();

@@ -2,7 +2,7 @@
 //! only the holder of the lease begins or ends one.
 
 use keap_intercom_sync::feed::{Cursor, Feed, RunReason};
-use keap_intercom_sync::store::{Fence, NewRun, RunState, StoreError};
+use keap_intercom_sync::store::{Fence, NewRun, RunState, StoreError, Tally};
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
@@ -155,7 +155,7 @@ async fn a_process_that_lost_the_lease_begins_ends_and_requests_no_run(pool: PgP
         store.request_scheduled(&old, Feed::Sweep).await,
         store.take_over_runs(&old, &[]).await,
         store.set_back(&old, &place, RunReason::CursorInFuture).await,
-        store.put_cursors(&old, &[(Feed::Sweep, &place)]).await,
+        store.put_cursors(&old, &[(Feed::Sweep, &place)], &Tally::default()).await,
     ] {
         assert!(matches!(refused, Err(StoreError::LeaseLost)), "{refused:?}");
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use keap_intercom_sync::app;
 use keap_intercom_sync::feed::{Counts, Feed, RunReason};
 use keap_intercom_sync::outcome::Action;
-use keap_intercom_sync::store::{Group, LogRow, Recorded, SchemaState, Store};
+use keap_intercom_sync::store::{
+    Counted, Group, IntentSide, LogRow, Recorded, SchemaState, Store, Tally,
+};
 use sqlx::{AssertSqlSafe, PgPool, Row};
 use uuid::Uuid;
 
@@ -165,7 +167,7 @@ async fn a_role_without_ddl_rights_is_enough_after_the_migrations(pool: PgPool) 
         "create role {role} login;
          revoke create on schema public from public;
          grant usage on schema public to {role};
-         grant select, insert, update, delete on keap_intercom_sync_logs, contact_link, contact_due, sync_cursor, sync_run, sync_lease, sync_batch, keap_hook, sweep_candidate, contact_hold, former_link, sync_mapping, contact_intent, mapping_state, tag_cursor, intercom_cursor, scope_brake, intercom_due, create_brake, contact_decision, sync_pause, erasure, erased_email to {role};
+         grant select, insert, update, delete on keap_intercom_sync_logs, contact_link, contact_due, sync_cursor, sync_run, sync_lease, sync_batch, keap_hook, sweep_candidate, contact_hold, former_link, sync_mapping, contact_intent, mapping_state, tag_cursor, intercom_cursor, scope_brake, intercom_due, create_brake, contact_decision, sync_pause, sync_tally, erasure, erased_email to {role};
          grant select on _sqlx_migrations, contact_held to {role};"
     );
     sqlx::raw_sql(AssertSqlSafe(grants)).execute(&world.pool).await.unwrap();
@@ -387,18 +389,21 @@ async fn outcomes_that_are_recorded_again_count_once(pool: PgPool) {
         conflicts: None,
     };
     let counts = Counts { seen: 1, created: 1, ..Counts::default() };
-    let outcome = Recorded { log: Some(log), counts, ..Recorded::new(keap_id(7)) };
-    let group = Group { run: Some(run), ..Group::of(vec![outcome]) };
+    let mut tally = Tally::default();
+    tally.one(IntentSide::Intercom, Counted::Written);
+    let outcome = Recorded { log: Some(log), counts, tally, ..Recorded::new(keap_id(7)) };
+    let calls = Tally::calls(3, 0);
+    let group = Group { run: Some(run), tally: calls, ..Group::of(vec![outcome]) };
 
     // The answer to the first commit is lost.
     store.record(&fence, &group).await.unwrap();
     store.record(&fence, &group).await.unwrap();
 
-    let recorded: (i64, i64) = sqlx::query_as(
-        "select (select count(*) from keap_intercom_sync_logs), sum(created)::bigint from sync_run",
+    let recorded: (i64, i64, i64) = sqlx::query_as(
+        "select (select count(*) from keap_intercom_sync_logs), sum(created)::bigint, (select sum(count)::bigint from sync_tally) from sync_run",
     )
     .fetch_one(&pool)
     .await
     .unwrap();
-    assert_eq!(recorded, (1, 1));
+    assert_eq!(recorded, (1, 1, 1 + 3));
 }

@@ -5,6 +5,7 @@ mod fitting;
 mod mapping;
 mod pages;
 pub mod people;
+pub mod side_by_side;
 pub mod words;
 
 pub use fitting::{Fitting, log_unfit};

@@ -49,7 +49,7 @@ async fn in_keap(keap: &KeapClient, id: KeapId) -> Shown {
             Shown::Nobody(format!("what Keap shows of it cannot be read: {why}"))
         }
         Ok(None) => Shown::Nobody("Keap does not have this contact any more".into()),
-        Err(shown) => shown,
+        Err(why) => Shown::Nobody(why),
     }
 }
 
@@ -64,29 +64,33 @@ async fn in_intercom(intercom: &IntercomClient, id: &IntercomId) -> Shown {
             Shown::Nobody(format!("it was merged into {survivor} in Intercom"))
         }
         Ok(Found::Missing) => Shown::Nobody("it is archived or deleted in Intercom".into()),
-        Err(shown) => shown,
+        Err(why) => Shown::Nobody(why),
     }
 }
 
 /// What a remote answers in time, or the sentence that says that it does not.
-async fn answer<T>(
+pub(super) async fn answer<T>(
     name: &str,
     asked: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Shown> {
+) -> Result<T, String> {
     let why = match tokio::time::timeout(ANSWER_TIME, asked).await {
         Ok(Ok(answer)) => return Ok(answer),
         Ok(Err(failure)) => failure.to_string(),
         Err(_) => format!("no answer within {} seconds", ANSWER_TIME.as_secs()),
     };
-    Err(Shown::Nobody(format!("{name} does not show it now ({why}); load this page again later")))
+    Err(format!("{name} does not show it now ({why}); load this page again later"))
 }
 
 fn telling(fields: &Fields) -> Vec<(String, String)> {
-    let text = |reading: &Reading| match reading {
+    let known = TELLING.iter().filter_map(|name| Some((*name, fields.get(name)?)));
+    known.map(|(name, reading)| (name.to_owned(), text(reading))).collect()
+}
+
+/// A value for people.
+pub(super) fn text(reading: &Reading) -> String {
+    match reading {
         Reading::Is(value) => value.as_str().to_owned(),
         Reading::Empty => String::new(),
         Reading::Invalid => "(not valid)".to_owned(),
-    };
-    let known = TELLING.iter().filter_map(|name| Some((*name, fields.get(name)?)));
-    known.map(|(name, reading)| (name.to_owned(), text(reading))).collect()
+    }
 }

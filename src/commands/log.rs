@@ -10,12 +10,17 @@ use uuid::Uuid;
 use super::{Ended, WELL, database, exit, look, out, since};
 use crate::config::Settings;
 use crate::contact::KeapId;
-use crate::store::{LogEntry, LogFilter, Store};
+use crate::report::csv;
+use crate::store::{LogEntry, LogFilter, Store, StoreError};
 
 /// How often new rows are looked for.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// New rows that are shown between two looks.
-const ROWS_AT_ONCE: i64 = 1000;
+const NEW_ROWS: i64 = 1000;
+/// Rows that are read at once.
+const ROWS_AT_ONCE: usize = 1000;
+/// Rows that are listed where nobody asks for a number.
+const ROWS: usize = 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -24,6 +29,7 @@ const ROWS_AT_ONCE: i64 = 1000;
   keap-intercom-sync log --contact 12345              everything about one contact
   keap-intercom-sync log --reason refused --json      one JSON document a line
   keap-intercom-sync log --follow                     outcomes as they are recorded
+  keap-intercom-sync log --since 30d --csv >log.csv   a month for a spreadsheet
 
 An unchanged contact has no row; its run counts it (`keap-intercom-sync runs`).
 
@@ -47,15 +53,27 @@ pub struct LogArgs {
     /// Only outcomes since a time: a date, a time, or how long ago (2h, 3d).
     #[arg(long, value_name = "TIME", value_parser = since::parse)]
     pub since: Option<DateTime<Utc>>,
-    /// The most outcomes to list.
-    #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=100_000))]
-    pub limit: i64,
+    /// Only outcomes before a time.
+    #[arg(long, value_name = "TIME", value_parser = since::parse)]
+    pub until: Option<DateTime<Utc>>,
+    /// Only outcomes of this status.
+    #[arg(long, value_parser = ["synced", "failed", "skipped", "pending"])]
+    pub status: Option<String>,
+    /// Only outcomes of this direction.
+    #[arg(long, value_parser = ["keap_to_intercom", "intercom_to_keap"])]
+    pub direction: Option<String>,
+    /// The most outcomes to list: 20 if it is not given, and all with --csv.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub limit: Option<u32>,
     /// Then go on with new outcomes, until Ctrl-C.
     #[arg(long, short)]
     pub follow: bool,
     /// Print one JSON document a line instead of text.
     #[arg(long)]
     pub json: bool,
+    /// Print CSV: times, ids and codes only.
+    #[arg(long, conflicts_with_all = ["json", "follow"])]
+    pub csv: bool,
 }
 
 pub async fn run(settings: &Settings, args: LogArgs) -> Ended {
@@ -66,9 +84,19 @@ pub async fn run(settings: &Settings, args: LogArgs) -> Ended {
         feed: args.feed,
         run_id: args.run,
         reason: args.reason,
+        status: args.status,
+        direction: args.direction,
         since: args.since,
+        until: args.until,
     };
-    let mut rows = store.log_before(&filter, None, args.limit).await?;
+    let limit = args.limit.and_then(|limit| usize::try_from(limit).ok());
+    if args.csv {
+        out!("{}", csv::HEAD);
+        newest(&store, &filter, limit, |row| out!("{}", csv::line(&row))).await?;
+        return exit(WELL);
+    }
+    let mut rows = Vec::new();
+    newest(&store, &filter, Some(limit.unwrap_or(ROWS)), |row| rows.push(row)).await?;
     if args.follow {
         rows.reverse();
         return follow(&store, &filter, rows, args.json).await;
@@ -83,6 +111,26 @@ pub async fn run(settings: &Settings, args: LogArgs) -> Ended {
         table(&rows);
     }
     exit(WELL)
+}
+
+/// Takes the newest rows, the newest first, some at a time. `limit`: the most of them.
+async fn newest(
+    store: &Store,
+    filter: &LogFilter,
+    limit: Option<usize>,
+    mut take: impl FnMut(LogEntry),
+) -> Result<(), StoreError> {
+    let (mut left, mut place) = (limit.unwrap_or(usize::MAX), None);
+    while left > 0 && !out::is_closed() {
+        let stretch = store.log_stretch(filter, place, left.min(ROWS_AT_ONCE)).await?;
+        left -= stretch.entries.len();
+        stretch.entries.into_iter().for_each(&mut take);
+        place = stretch.next;
+        if place.is_none() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn table(rows: &[LogEntry]) {
@@ -126,7 +174,7 @@ async fn follow(store: &Store, filter: &LogFilter, rows: Vec<LogEntry>, json: bo
             return exit(WELL);
         }
         tokio::time::sleep(FOLLOW_INTERVAL).await;
-        rows = store.log_after(filter, place, ROWS_AT_ONCE).await?;
+        rows = store.log_after(filter, place, NEW_ROWS).await?;
     }
 }
 

@@ -80,12 +80,15 @@ pub(super) struct HeldBody {
     candidates: Vec<String>,
     attempts: i32,
     since: DateTime<Utc>,
+    /// The decisions that can be taken about it with `POST /sync/held/decide`.
+    #[schema(value_type = Vec<String>, example = json!(["use", "create", "retry", "ignore_until_changed", "ignore"]))]
+    offers: Vec<&'static str>,
 }
 
 impl From<Held> for HeldBody {
     fn from(held: Held) -> Self {
-        let Held { keap_contact_id, code, reason, candidates, attempts, since } = held;
-        Self { keap_contact_id, code, reason, candidates, attempts, since }
+        let Held { keap_contact_id, code, reason, candidates, attempts, since, offers } = held;
+        Self { keap_contact_id, code, reason, candidates, attempts, since, offers }
     }
 }
 
@@ -96,7 +99,8 @@ impl From<Held> for HeldBody {
         (status = 200, description = "A page of held contacts", body = HeldReply, example = json!({
             "success": true, "reasons": [{ "code": "several_users", "contacts": 1, "users": 0 }], "next": null, "users": [], "nextUsers": null,
             "held": [{ "keapContactId": 1000, "code": "several_users", "reason": "several_users: more than one Intercom user has this e-mail",
-                "candidates": ["6762f0dd1bb69f9f00000151", "6762f0dd1bb69f9f00000152"], "attempts": 1, "since": "2026-11-25T03:35:49.128648Z" }] })),
+                "candidates": ["6762f0dd1bb69f9f00000151", "6762f0dd1bb69f9f00000152"], "attempts": 1, "since": "2026-11-25T03:35:49.128648Z",
+                "offers": ["use", "create", "retry", "ignore_until_changed", "ignore"] }] })),
         (status = 400, description = "The query is not understood", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "The token is missing or wrong", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemBody, content_type = "application/problem+json"),

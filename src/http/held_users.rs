@@ -11,6 +11,7 @@ use super::batch::MAX_BATCH_CONTACTS;
 use super::code::Code;
 use super::problem::Problem;
 use crate::contact::{IntercomId, NotAnIntercomId};
+use crate::outcome::Decided;
 use crate::store::HeldNewcomer;
 
 /// A user of Intercom without a contact in Keap.
@@ -26,12 +27,16 @@ pub(super) struct HeldUser {
     reason: String,
     attempts: i32,
     since: DateTime<Utc>,
+    /// What can be decided about it: nothing but to try it again.
+    #[schema(value_type = Vec<String>, example = json!(["retry"]))]
+    offers: [&'static str; 1],
 }
 
 impl From<HeldNewcomer> for HeldUser {
     fn from(user: HeldNewcomer) -> Self {
         let HeldNewcomer { intercom_contact_id, code, reason, attempts, since } = user;
-        Self { intercom_contact_id, code, reason, attempts, since }
+        let offers = [Decided::Retry.code()];
+        Self { intercom_contact_id, code, reason, attempts, since, offers }
     }
 }
 

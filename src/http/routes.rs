@@ -10,7 +10,7 @@ use super::guard::{Guard, Who, guard};
 use super::state::HttpState;
 use super::{
     batch, decide, decisions, docs, erase, erasures, health, held, log, metrics, openapi, pause,
-    ready, root, runs, status, sync, webhook, webhook_intercom,
+    ready, root, runs, side_by_side, status, sync, webhook, webhook_intercom,
 };
 use crate::bucket::Bucket;
 
@@ -72,6 +72,7 @@ fn rules() -> Vec<Rule> {
         sync(routes!(runs::runs)),
         sync(routes!(runs::run)),
         sync(routes!(status::contact)),
+        sync(routes!(side_by_side::fields)),
         sync(routes!(log::log)),
         sync(routes!(held::held)),
         sync(routes!(held::retry)),

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::Request;
+use futures_util::StreamExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -176,6 +177,15 @@ pub async fn serve(
     }
 }
 
+/// An answer of no known length is made while it is read. As long as its reader takes it, the
+/// connection counts as one that has just answered.
+fn while_it_is_read(body: Body, slot: Arc<Slot>) -> Body {
+    if body.size_hint().exact().is_some() {
+        return body;
+    }
+    Body::from_stream(body.into_data_stream().inspect(move |_| slot.mark_idle()))
+}
+
 /// Serves one connection until it ends. After `cancel` it ends with the request under way.
 async fn connection(
     stream: TcpStream,
@@ -193,7 +203,7 @@ async fn connection(
         async move {
             let response = router.oneshot(request.map(Body::new)).await;
             slot.mark_idle();
-            response
+            response.map(|response| response.map(|body| while_it_is_read(body, slot)))
         }
     });
     let connection = http1::Builder::new()
@@ -217,5 +227,39 @@ async fn connection(
     };
     if let Err(error) = ended {
         tracing::debug!(error = &error as &dyn std::error::Error, "A connection ended badly.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    /// The turn in which the connection waits to be evicted; each new one is later.
+    fn turn(slot: &Slot) -> Option<u64> {
+        *lock(&slot.turn)
+    }
+
+    /// A download of the log may take minutes.
+    #[tokio::test]
+    async fn a_connection_whose_answer_is_read_waits_anew_and_an_unread_one_does_not() {
+        let slots = Arc::new(Slots { most: 10, state: Mutex::default() });
+        let slot = slots.take().unwrap();
+        let parts = stream::iter(["a", "b", "c"].map(Ok::<_, std::io::Error>));
+        let body = while_it_is_read(Body::from_stream(parts), Arc::clone(&slot));
+        let before = turn(&slot);
+        let mut read = body.into_data_stream();
+        assert_eq!(turn(&slot), before, "nobody has read anything");
+
+        for _ in 0..3 {
+            let before = turn(&slot);
+            assert!(read.next().await.is_some());
+            assert!(turn(&slot) > before);
+        }
+
+        assert_eq!(lock(&slots.state).idle.len(), 1);
+        let whole = while_it_is_read(Body::from("whole"), slot);
+        assert_eq!(whole.size_hint().exact(), Some(5), "its length is still stated");
     }
 }

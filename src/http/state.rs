@@ -16,7 +16,7 @@ use super::waits::Waits;
 use crate::bucket::Bucket;
 use crate::config::InForce;
 use crate::contact::{IntercomId, KeapId};
-use crate::report::{MappedFields, People, SecondDirection};
+use crate::report::{MappedFields, People, SecondDirection, SideBySide};
 use crate::store::{Store, StoreError};
 use crate::trigger::Trigger;
 
@@ -46,6 +46,11 @@ pub(super) type HintOfIntercom =
 /// Reads a held contact and its candidates in both products, within a few seconds.
 pub(super) type PeopleProbe =
     dyn Fn(KeapId, Vec<IntercomId>) -> BoxFuture<'static, People> + Send + Sync;
+
+/// Reads a contact in both products, within a few seconds. The second id is that of the Intercom
+/// contact that is linked.
+pub(super) type BothSidesProbe =
+    dyn Fn(KeapId, Option<IntercomId>) -> BoxFuture<'static, SideBySide> + Send + Sync;
 
 /// A page in Keap or in Intercom.
 #[derive(Debug, Clone)]
@@ -99,6 +104,7 @@ pub struct HttpParts {
     pub remotes: Box<RemoteProbe>,
     pub changed_in_intercom: Box<HintOfIntercom>,
     pub people: Box<PeopleProbe>,
+    pub both_sides: Box<BothSidesProbe>,
     /// Users of Intercom without a link may be brought into Keap.
     pub brings_newcomers: bool,
     /// The last complete poll is late when it is older than this.
@@ -126,6 +132,7 @@ pub(super) struct HttpState {
     pub remotes: Box<RemoteProbe>,
     pub changed_in_intercom: Box<HintOfIntercom>,
     pub people: Box<PeopleProbe>,
+    pub both_sides: Box<BothSidesProbe>,
     pub brings_newcomers: bool,
     pub poll_age_limit: Duration,
     pub second: SecondDirection,
@@ -153,6 +160,7 @@ impl HttpState {
             remotes: parts.remotes,
             changed_in_intercom: parts.changed_in_intercom,
             people: parts.people,
+            both_sides: parts.both_sides,
             brings_newcomers: parts.brings_newcomers,
             poll_age_limit: parts.poll_age_limit,
             second: parts.second,

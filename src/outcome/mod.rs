@@ -64,6 +64,18 @@ impl Reason {
         }
     }
 
+    /// The code with which the text of a reason begins. `None`: the text has none, such as that of a
+    /// failed attempt.
+    pub fn code_of_text(text: &str) -> Option<&str> {
+        let end = text.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(text.len());
+        let (code, rest) = text.split_at(end);
+        let is_known = HoldReason::of_code(code).is_some()
+            || SkipReason::CODES.contains(&code)
+            || ["deleted", "merged", "field_refused", "field_invalid", "conflict"].contains(&code);
+        // A code stands before a colon, or before what it is about.
+        (is_known && (rest.is_empty() || rest.starts_with([':', ' ']))).then_some(code)
+    }
+
     /// The other Keap contact that the reason is about.
     pub fn about(&self) -> Option<KeapId> {
         match self {

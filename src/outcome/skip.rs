@@ -30,6 +30,17 @@ pub enum SkipReason {
 }
 
 impl SkipReason {
+    /// The stored words that the log holds.
+    pub const CODES: [&'static str; 7] = [
+        "no_email",
+        "not_in_keap",
+        "out_of_scope",
+        "gone_in_intercom",
+        "ignored",
+        "erased",
+        "erased_address",
+    ];
+
     /// The stored word.
     pub fn code(self) -> &'static str {
         match self {

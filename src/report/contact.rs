@@ -55,12 +55,7 @@ impl Story {
 
     /// Whether nothing is stored of the contact.
     pub fn is_empty(&self) -> bool {
-        let Explained { link, due, outcomes, erasure, .. } = &self.known;
-        erasure.is_none()
-            && link.is_none()
-            && due.is_none()
-            && outcomes.is_empty()
-            && self.known.open_writes.is_empty()
+        self.known.is_empty()
     }
 
     /// Its link, its fields, its hold or due row, what people have decided about it, and its writes

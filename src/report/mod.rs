@@ -2,6 +2,7 @@
 //! The commands print it and the pages show it, so each sentence stands once.
 
 mod contact;
+pub mod csv;
 mod decision;
 mod erasure;
 mod fields;
@@ -10,7 +11,9 @@ mod lines;
 pub mod pages;
 mod pauses;
 mod people;
+mod progress;
 mod run;
+mod side_by_side;
 mod status;
 mod to_keap;
 mod troubles;
@@ -27,7 +30,9 @@ pub use keap_queue::{
 pub use lines::{lease_line, schema_line, standby_line};
 pub use pauses::{END_OF_PAUSE, capital, paused, resumed};
 pub use people::{People, Shown};
+pub use progress::Progress;
 pub use run::{came_of, outcomes_of, scope_of};
+pub use side_by_side::{ComparedField, SideBySide, SideShown};
 pub use status::{PartStates, Status, is_counted, lag_seconds};
 pub use to_keap::misses_notifications;
 pub use troubles::Trouble;

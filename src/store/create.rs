@@ -9,7 +9,9 @@ use uuid::Uuid;
 use super::log::LogRow;
 use super::newcomer::{self, Newcomer, Settlement};
 use super::open_create::found;
-use super::{Fence, Result, Store, Transaction, intent, log, run};
+use super::{
+    Counted, Fence, IntentSide, Result, Store, Tally, Transaction, intent, log, run, tally,
+};
 use crate::contact::{Digest, IntercomId, KeapId};
 
 /// What came of the intent of a create.
@@ -111,7 +113,10 @@ impl Store {
             newcomer::make_due(tx, newcomer, keap).await?;
             run::count_created(tx, &newcomer.id).await?;
             newcomer::remove(tx, newcomer).await?;
-            log::put(tx, vec![row]).await
+            log::put(tx, vec![row]).await?;
+            let mut made = Tally::default();
+            made.one(IntentSide::Keap, Counted::Written);
+            tally::put(tx, std::iter::once(&made)).await
         })
     }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Fence, Result, Store, Transaction, lease, seconds};
+use super::{Fence, Result, Store, Tally, Transaction, lease, seconds, tally};
 use crate::contact::KeapId;
 use crate::feed::{Ahead, Cursor, Feed, Phase, Walk};
 
@@ -83,14 +83,20 @@ impl Store {
         Ok(row.map(CursorRow::cursor))
     }
 
-    /// Stores cursors outside a recording: a feed begins, or its cursor is set back.
-    pub async fn put_cursors(&self, fence: &Fence, cursors: &[(Feed, &Cursor)]) -> Result<()> {
+    /// Stores cursors outside a recording: a feed begins, its cursor is set back, or a poll has
+    /// found nothing. `tally`: what the charts count beside that.
+    pub async fn put_cursors(
+        &self,
+        fence: &Fence,
+        cursors: &[(Feed, &Cursor)],
+        tally: &Tally,
+    ) -> Result<()> {
         transaction!(self, tx, {
             fence.check(tx).await?;
             for (feed, cursor) in cursors {
                 put(tx, *feed, cursor).await?;
             }
-            Ok(())
+            tally::put(tx, std::iter::once(tally)).await
         })
     }
 }

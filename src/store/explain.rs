@@ -36,6 +36,16 @@ pub struct Explained {
 }
 
 impl Explained {
+    /// Whether nothing is stored of the contact.
+    pub fn is_empty(&self) -> bool {
+        let Self { link, due, open_writes, outcomes, erasure, .. } = self;
+        erasure.is_none()
+            && link.is_none()
+            && due.is_none()
+            && outcomes.is_empty()
+            && open_writes.is_empty()
+    }
+
     /// Its contact in Intercom, or those among which a person must choose.
     pub fn intercom_ids(&self) -> Vec<String> {
         let linked = self.link.as_ref().and_then(|link| link.intercom_contact_id.clone());

@@ -10,7 +10,7 @@ use super::blocked::Blocked;
 use super::due::RetryRow;
 use super::{Result, Store, Transaction, blocked, due, keap_id};
 use crate::contact::{Digest, IntercomId, KeapId};
-use crate::outcome::{EMAIL_IN_KEAP, HoldReason, PING_PONG};
+use crate::outcome::{EMAIL_IN_KEAP, HoldReason, PING_PONG, offered};
 
 /// A contact that waits for a person, as people see it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -23,6 +23,8 @@ pub struct Held {
     pub candidates: Vec<String>,
     pub attempts: i32,
     pub since: DateTime<Utc>,
+    /// The stored words of the decisions that a person can take about it.
+    pub offers: Vec<&'static str>,
 }
 
 /// A hold as a pass meets it.
@@ -97,6 +99,7 @@ struct HeldRow {
     candidates: Vec<String>,
     attempts: i32,
     held_at: DateTime<Utc>,
+    is_linked: bool,
 }
 
 #[derive(FromRow)]
@@ -126,8 +129,10 @@ impl Store {
         let (since, id) = after.unzip();
         let rows: Vec<HeldRow> = transaction!(self, tx, {
             Ok(sqlx::query_as(
-                "select keap_contact_id, code, about, detail, candidates, attempts, held_at
-                   from contact_held
+                "select keap_contact_id, code, about, detail, candidates, attempts, held_at,
+                        exists (select from contact_link link
+                                 where link.keap_contact_id = held.keap_contact_id and link.state = 'linked') as is_linked
+                   from contact_held held
                   where ($1::text is null or code = $1)
                     and ($2::timestamptz is null or (held_at, keap_contact_id) > ($2, $3))
                   order by held_at, keap_contact_id limit $4",
@@ -141,6 +146,7 @@ impl Store {
         })?;
         let held = rows.into_iter().map(|row| Held {
             keap_contact_id: row.keap_contact_id,
+            offers: offered(&row.reason.code, row.is_linked).iter().map(|one| one.code()).collect(),
             reason: row.reason.in_words(),
             code: row.reason.code,
             candidates: row.candidates,

@@ -41,18 +41,23 @@ impl IntentKind {
 }
 
 /// The side that a write goes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IntentSide {
     Keap,
     Intercom,
 }
 
 impl IntentSide {
-    fn code(self) -> &'static str {
+    pub(super) fn code(self) -> &'static str {
         match self {
             Self::Keap => "keap",
             Self::Intercom => "intercom",
         }
+    }
+
+    /// The side of a stored word; `None` for the word of another release.
+    pub(super) fn parse(code: &str) -> Option<Self> {
+        [Self::Keap, Self::Intercom].into_iter().find(|side| side.code() == code)
     }
 }
 

@@ -107,12 +107,12 @@ impl Store {
     }
 }
 
-/// Adds rows to the log.
-pub(super) async fn put(tx: &mut Transaction, rows: Vec<&LogRow>) -> Result<()> {
+/// Adds rows to the log. Returns how many are new: a repeated commit adds none.
+pub(super) async fn put(tx: &mut Transaction, rows: Vec<&LogRow>) -> Result<u64> {
     if rows.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
-    sqlx::query(
+    let added = sqlx::query(
         "insert into keap_intercom_sync_logs
                 (id, keap_contact_id, intercom_contact_id, sync_status, sync_direction, error_message, synced_at, created_at, updated_at,
                  action, feed, run_id, request_id, conflicts)
@@ -136,5 +136,5 @@ pub(super) async fn put(tx: &mut Transaction, rows: Vec<&LogRow>) -> Result<()> 
     .bind(rows.iter().map(|row| row.conflicts).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(added.rows_affected())
 }

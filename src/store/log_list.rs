@@ -19,8 +19,14 @@ pub struct LogFilter {
     pub run_id: Option<Uuid>,
     /// The beginning of the reason, which is its code.
     pub reason: Option<String>,
+    /// The stored word of a status.
+    pub status: Option<String>,
+    /// The stored word of a direction.
+    pub direction: Option<String>,
     /// Rows of this time and later.
     pub since: Option<DateTime<Utc>>,
+    /// Rows before this time.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// A row of the log. It names contacts by their ids only.
@@ -37,46 +43,14 @@ pub struct LogEntry {
     pub intercom_contact_id: Option<String>,
     pub feed: Option<String>,
     pub run_id: Option<Uuid>,
+    /// `keap_to_intercom` or `intercom_to_keap`.
+    pub direction: String,
 }
 
 /// A place in the log: the time and the id of a row.
 type Place = (DateTime<Utc>, Uuid);
 
 impl Store {
-    /// The newest rows behind a place, at most `limit`, the newest first.
-    pub async fn log_before(
-        &self,
-        filter: &LogFilter,
-        before: Option<Place>,
-        limit: i64,
-    ) -> Result<Vec<LogEntry>> {
-        let (at, id) = before.unzip();
-        transaction!(self, tx, {
-            Ok(sqlx::query_as(
-                "select id, created_at as at, keap_contact_id, sync_status as status, action, error_message as reason,
-                        intercom_contact_id, feed, run_id
-                   from keap_intercom_sync_logs
-                  where ($1::text is null or keap_contact_id = $1) and ($2::text is null or action = $2)
-                    and ($3::text is null or feed = $3) and ($4::uuid is null or run_id = $4)
-                    and ($5::timestamptz is null or created_at >= $5)
-                    and ($6::text is null or starts_with(error_message, $6))
-                    and ($7::timestamptz is null or (created_at, id) < ($7, $8))
-                  order by created_at desc, id desc limit $9",
-            )
-            .bind(filter.contact.map(|id| id.to_string()))
-            .bind(&filter.action)
-            .bind(&filter.feed)
-            .bind(filter.run_id)
-            .bind(filter.since)
-            .bind(&filter.reason)
-            .bind(at)
-            .bind(id)
-            .bind(limit)
-            .fetch_all(&mut **tx)
-            .await?)
-        })
-    }
-
     /// The rows that came after a place, at most `limit`, the oldest first.
     pub async fn log_after(
         &self,
@@ -87,11 +61,12 @@ impl Store {
         transaction!(self, tx, {
             Ok(sqlx::query_as(
                 "select id, created_at as at, keap_contact_id, sync_status as status, action, error_message as reason,
-                        intercom_contact_id, feed, run_id
+                        intercom_contact_id, feed, run_id, sync_direction as direction
                    from keap_intercom_sync_logs
                   where ($1::text is null or keap_contact_id = $1) and ($2::text is null or action = $2)
                     and ($3::text is null or feed = $3) and ($4::uuid is null or run_id = $4)
                     and ($5::text is null or starts_with(error_message, $5))
+                    and ($9::text is null or sync_status = $9) and ($10::text is null or sync_direction = $10)
                     and (created_at, id) > ($6, $7)
                   order by created_at, id limit $8",
             )
@@ -103,6 +78,8 @@ impl Store {
             .bind(after.0)
             .bind(after.1)
             .bind(limit)
+            .bind(&filter.status)
+            .bind(&filter.direction)
             .fetch_all(&mut **tx)
             .await?)
         })
@@ -121,7 +98,8 @@ impl Store {
                 Some(id) => sqlx::query_as(STRETCH_OF_CONTACT).bind(Some(id.to_string())),
                 None => sqlx::query_as(STRETCH).bind(None::<String>),
             };
-            let (at, id) = before.unzip();
+            // A place lies before the end that the filter asks for.
+            let (at, id) = before.or(filter.until.map(|until| (until, Uuid::nil()))).unzip();
             Ok(query
                 .bind(at)
                 .bind(id)
@@ -132,6 +110,8 @@ impl Store {
                 .bind(filter.run_id)
                 .bind(&filter.reason)
                 .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1))
+                .bind(&filter.status)
+                .bind(&filter.direction)
                 .fetch_all(&mut **tx)
                 .await?)
         })?;
@@ -183,9 +163,10 @@ macro_rules! stretch {
                  select numbered.*, place = $5 as ends_stretch,
                         coalesce(($6::text is null or action = $6) and ($7::text is null or feed = $7)
                                  and ($8::uuid is null or run_id = $8)
-                                 and ($9::text is null or starts_with(reason, $9)), false) as is_wanted
+                                 and ($9::text is null or starts_with(reason, $9))
+                                 and ($11::text is null or status = $11) and ($12::text is null or direction = $12), false) as is_wanted
                    from numbered)
-             select id, at, keap_contact_id, status, action, reason, intercom_contact_id, feed, run_id, is_wanted, ends_stretch
+             select id, at, keap_contact_id, status, action, reason, intercom_contact_id, feed, run_id, direction, is_wanted, ends_stretch
                from judged where is_wanted or ends_stretch
               order by at desc, id desc limit $10"
         )
@@ -194,7 +175,7 @@ macro_rules! stretch {
 
 const STRETCH: &str = stretch!(
     "select id, created_at as at, keap_contact_id, sync_status as status, action, error_message as reason,
-            intercom_contact_id, feed, run_id
+            intercom_contact_id, feed, run_id, sync_direction as direction
        from keap_intercom_sync_logs
       where $1::text is null
         and (created_at, id) < (coalesce($2::timestamptz, 'infinity'), coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
@@ -208,7 +189,7 @@ const STRETCH_OF_CONTACT: &str = stretch!(
     "select * from (
          with of_contact as materialized (
              select id, created_at as at, keap_contact_id, sync_status as status, action, error_message as reason,
-                    intercom_contact_id, feed, run_id
+                    intercom_contact_id, feed, run_id, sync_direction as direction
                from keap_intercom_sync_logs where keap_contact_id = $1)
          select * from of_contact
           where (at, id) < (coalesce($2::timestamptz, 'infinity'), coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))

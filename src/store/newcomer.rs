@@ -12,7 +12,7 @@ use super::due::{self, ChangedInIntercom};
 use super::hold::StoredReason;
 use super::listen::{Request, announce};
 use super::open_create::{self, OpenCreate, OpenCreateRow};
-use super::{Fence, Result, Store, Transaction, erased};
+use super::{Counted, Fence, IntentSide, Result, Store, Tally, Transaction, erased, tally};
 use crate::contact::{Digest, IntercomId, KeapId};
 use crate::feed::{DueReason, Lane};
 use crate::outcome::HoldReason;
@@ -420,7 +420,20 @@ pub(super) async fn settle(
         }
         Settlement::NotTagged => wait(tx, newcomer, (NOT_TAGGED, None, None)).await,
         Settlement::Held(reason) => {
-            wait(tx, newcomer, (reason.code(), reason.about(), reason.detail())).await
+            let before: Option<String> = sqlx::query_scalar(
+                "select code from intercom_due where intercom_contact_id = $1 and version = $2",
+            )
+            .bind(newcomer.id.as_str())
+            .bind(newcomer.version)
+            .fetch_optional(&mut **tx)
+            .await?
+            .flatten();
+            wait(tx, newcomer, (reason.code(), reason.about(), reason.detail())).await?;
+            let mut held = Tally::default();
+            if before.as_deref() != Some(reason.code()) {
+                held.one(IntentSide::Keap, Counted::Held);
+            }
+            tally::put(tx, std::iter::once(&held)).await
         }
         Settlement::Later { after, why } => later(tx, newcomer, (*after, why.as_deref())).await,
     }

@@ -12,8 +12,8 @@ use super::link::{LinkRow, Restamp};
 use super::log::LogRow;
 use super::pause::PausedRow;
 use super::{
-    Fence, Result, Store, cursor, decision, due, former_link, gone, hold, intent, link, log, pause,
-    run, sweep,
+    Fence, Result, Store, Tally, cursor, decision, due, former_link, gone, hold, intent, link, log,
+    pause, run, sweep, tally,
 };
 use crate::contact::KeapId;
 use crate::feed::{Counts, Cursor, Feed};
@@ -58,6 +58,8 @@ pub struct Recorded {
     /// It is a candidate of the sweep that has an outcome now.
     pub swept: bool,
     pub counts: Counts,
+    /// What the charts count of it.
+    pub tally: Tally,
 }
 
 impl Recorded {
@@ -85,6 +87,7 @@ impl Recorded {
             waiting_intents: Vec::new(),
             swept: false,
             counts: Counts::default(),
+            tally: Tally::default(),
         }
     }
 }
@@ -106,6 +109,8 @@ pub struct Group {
     pub unsent: Vec<Uuid>,
     /// When a contact with a kept intent is read again.
     pub recheck_after: Duration,
+    /// What the charts count beside the outcomes.
+    pub tally: Tally,
 }
 
 impl Group {
@@ -120,6 +125,7 @@ impl Group {
             cursor: None,
             unsent: Vec::new(),
             recheck_after: Duration::ZERO,
+            tally: Tally::default(),
         }
     }
 
@@ -157,7 +163,7 @@ impl Store {
             link::put(tx, group.rows(|outcome| outcome.link.as_ref())).await?;
             gone::note(tx, &group.ids(|outcome| outcome.gone_in_intercom)).await?;
             link::restamp(tx, group.rows(|outcome| outcome.restamp.as_ref())).await?;
-            log::put(tx, group.rows(|outcome| outcome.log.as_ref())).await?;
+            let logged = log::put(tx, group.rows(|outcome| outcome.log.as_ref())).await?;
             log::put(tx, group.rows(|outcome| outcome.log_to_keap.as_ref())).await?;
             if group.run.is_none() {
                 let restored = group.ids(|outcome| outcome.counts.restored > 0);
@@ -192,7 +198,13 @@ impl Store {
                     sweep::remove_all(tx).await?;
                 }
             }
-            Ok(())
+            let is_repeated =
+                logged == 0 && group.outcomes.iter().any(|outcome| outcome.log.is_some());
+            if is_repeated {
+                return Ok(());
+            }
+            let of_outcomes = group.outcomes.iter().map(|outcome| &outcome.tally);
+            tally::put(tx, of_outcomes.chain([&group.tally])).await
         })
     }
 }

@@ -232,6 +232,16 @@ impl Store {
         rows.into_iter().map(RunRow::run).collect()
     }
 
+    /// The walks under way, the oldest first.
+    pub async fn running_runs(&self) -> Result<Vec<Run>> {
+        let rows: Vec<RunRow> = transaction!(self, tx, {
+            Ok(sqlx::query_as(select_runs!("where state = 'running' order by created_at limit 10"))
+                .fetch_all(&mut **tx)
+                .await?)
+        })?;
+        rows.into_iter().map(RunRow::run).collect()
+    }
+
     /// A run by its id.
     pub async fn run(&self, id: Uuid) -> Result<Option<Run>> {
         let row: Option<RunRow> = transaction!(self, tx, {

@@ -27,7 +27,7 @@ const MIGRATIONS_TABLE: &str = "create table if not exists _sqlx_migrations (
 )";
 
 /// The tables that passes write.
-const WRITTEN: [&str; 23] = [
+const WRITTEN: [&str; 24] = [
     "keap_intercom_sync_logs",
     "contact_link",
     "contact_due",
@@ -45,6 +45,7 @@ const WRITTEN: [&str; 23] = [
     "intercom_due",
     "create_brake",
     "sync_run",
+    "sync_tally",
     "sync_lease",
     "sync_batch",
     "keap_hook",

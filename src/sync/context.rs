@@ -23,7 +23,7 @@ use crate::contact::{DigestKey, FieldOrder};
 use crate::feed::{Counts, Feed, Lane, kept_for_opt_outs};
 use crate::intercom::IntercomClient;
 use crate::keap::KeapClient;
-use crate::store::{Fence, HeldLease, Store};
+use crate::store::{Fence, HeldLease, Store, Tally};
 use crate::trigger::Requests;
 
 /// The settings that passes need, by section.
@@ -56,7 +56,7 @@ impl Policy {
 }
 
 /// Calls made to each remote so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Calls {
     pub keap: i64,
     pub intercom: i64,
@@ -70,6 +70,11 @@ impl Calls {
             intercom_calls: self.intercom - before.intercom,
             ..Counts::default()
         }
+    }
+
+    /// The same for the charts.
+    pub fn tally(self) -> Tally {
+        Tally::calls(self.keap, self.intercom)
     }
 }
 
@@ -93,6 +98,8 @@ pub struct Board {
     pub requests: Arc<Requests>,
     /// What came of everything since the start, as it is recorded.
     pub progress: watch::Sender<Counts>,
+    /// The calls that the charts have counted.
+    pub counted_calls: std::sync::Mutex<Calls>,
 }
 
 impl Default for Board {
@@ -109,6 +116,7 @@ impl Default for Board {
             pauses: Arc::default(),
             requests: Arc::default(),
             progress: watch::Sender::new(Counts::default()),
+            counted_calls: std::sync::Mutex::default(),
         }
     }
 }
@@ -182,6 +190,24 @@ impl Context {
     pub fn all_calls(&self) -> Calls {
         let (urgent, bulk) = (self.calls(Lane::Urgent), self.calls(Lane::Bulk));
         Calls { keap: urgent.keap + bulk.keap, intercom: urgent.intercom + bulk.intercom }
+    }
+
+    /// The calls since they were taken last. Whoever takes them stores them with the next record, or
+    /// gives them back.
+    pub fn take_calls(&self) -> Calls {
+        let all = self.all_calls();
+        let mut counted =
+            self.board.counted_calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let before = std::mem::replace(&mut *counted, all);
+        Calls { keap: all.keap - before.keap, intercom: all.intercom - before.intercom }
+    }
+
+    /// The calls could not be stored, so they are taken with the next record.
+    pub fn give_calls_back(&self, calls: Calls) {
+        let mut counted =
+            self.board.counted_calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        counted.keap -= calls.keap;
+        counted.intercom -= calls.intercom;
     }
 
     /// Adds to the progress that commands show.

@@ -33,6 +33,7 @@ mod recorder;
 mod recording;
 mod result;
 mod search_lag;
+mod tallying;
 mod under_way;
 pub mod users;
 mod vanished;

@@ -179,24 +179,35 @@ impl Groups<'_> {
         if gathered.is_empty() && cursor.is_none() {
             return Ok(cost);
         }
-        let (claims, group) = gathered.into_group(cost, cursor);
-        let counts = match self.record(&group).await {
+        let (claims, mut group) = gathered.into_group(cost, cursor);
+        let calls = self.context.take_calls();
+        group.tally = calls.tally();
+        let recorded = self.record_all(group).await;
+        if recorded.is_err() {
+            self.context.give_calls_back(calls);
+        }
+        drop(claims);
+        let counts = recorded?;
+        self.context.advance(&counts);
+        Ok(counts)
+    }
+
+    /// Records a group. If Postgres refuses it, each outcome is recorded by itself.
+    async fn record_all(&self, group: Group) -> Result<Counts, Halt> {
+        match self.record(&group).await {
             Err(Halt::Store(error)) if error.is_refusal() => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "Postgres refuses a group of outcomes; each is recorded by itself."
                 );
-                self.record_one_by_one(group).await?
+                self.record_one_by_one(group).await
             }
             recorded => {
                 recorded?;
                 count(&group);
-                group.counts()
+                Ok(group.counts())
             }
-        };
-        drop(claims);
-        self.context.advance(&counts);
-        Ok(counts)
+        }
     }
 
     /// Records a group. Tries again while the database is down.
@@ -236,7 +247,8 @@ impl Groups<'_> {
 
     /// Finds the outcome that Postgres refuses. It holds that contact, and records the others.
     async fn record_one_by_one(&self, group: Group) -> Result<Counts, Halt> {
-        let Group { outcomes, cost, run, ends_run, cursor, unsent, recheck_after, .. } = group;
+        let Group { outcomes, cost, run, ends_run, cursor, unsent, recheck_after, tally, .. } =
+            group;
         let mut counts = Counts::default();
         for outcome in outcomes {
             let held = refused(&outcome, self.feed, run);
@@ -258,7 +270,7 @@ impl Groups<'_> {
             };
             counts.add(&single.counts());
         }
-        let rest = Group { cost, run, ends_run, cursor, unsent, ..Group::of(Vec::new()) };
+        let rest = Group { cost, run, ends_run, cursor, unsent, tally, ..Group::of(Vec::new()) };
         self.record(&rest).await?;
         counts.add(&rest.counts());
         Ok(counts)

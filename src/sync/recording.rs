@@ -10,6 +10,7 @@ use super::decide::{Decision, Hold};
 use super::fate::fate;
 use super::plan::Planned;
 use super::result::{Both, Outcome};
+use super::tallying;
 use crate::config;
 use crate::contact::{
     Bases, Digest, FieldName, IntercomId, KeapId, Link, LinkState, Reading, Writes,
@@ -114,12 +115,15 @@ impl Recording {
         let looked = has_looked(planned, &outcome);
         let is_requeued = matches!(outcome, Outcome::Requeue);
         let decision = fate(planned, &outcome);
+        let mut tally = tallying::of_outcome(planned, self.feed, &outcome, now);
         let mut entry =
             Entry { recording: self, planned, recorded: Recorded::new(planned.contact.id) };
         entry.put(outcome, now);
         let mut recorded = entry.recorded;
         recorded.swept = self.feed == Feed::Sweep;
         recorded.decision = decision;
+        tally.add(&tallying::of_log(&recorded));
+        recorded.tally = tally;
         settle_intents(planned, looked, &mut recorded);
         // Nobody else looks at it again in time.
         let is_unknown = planned.is_unknown || planned.is_unknown_in_keap;
@@ -249,13 +253,14 @@ pub(super) fn refused(recorded: &Recorded, feed: Feed, run_id: Option<Uuid>) -> 
             .or_else(|| recorded.hold.as_ref().and_then(|hold| hold.version)),
         is_rechecked: false,
     };
-    Recorded {
+    let held = Recorded {
         log: Some(log),
         hold: Some(hold),
         swept: recorded.swept,
         counts: Counts { seen: 1, held: 1, ..Counts::default() },
         ..Recorded::new(recorded.id)
-    }
+    };
+    Recorded { tally: tallying::of_log(&held), ..held }
 }
 
 /// Whether Intercom was written. A first write undoes nobody's, so it does not count.
@@ -285,6 +290,7 @@ impl Entry<'_> {
                 replaced,
                 left_out,
                 conflicts,
+                fields: _,
                 both,
             } => {
                 let edited_on_both = i16::try_from(conflicts.len()).unwrap_or(i16::MAX);

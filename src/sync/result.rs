@@ -8,7 +8,7 @@ use super::decide::Hold;
 use crate::contact::{Bases, Contact, Digest, FieldName, IntercomId, KeapId};
 use crate::outcome::{Action, SkipReason};
 use crate::remote::Failure;
-use crate::store::StoreError;
+use crate::store::{StoreError, Tally};
 
 /// What came of a decision.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(super) enum Outcome {
         left_out: Vec<FieldName>,
         /// Fields that were edited on both sides.
         conflicts: Vec<FieldName>,
+        /// What has become of its fields.
+        fields: Tally,
         /// What both sides show, where both directions are on.
         both: Option<Box<Both>>,
     },

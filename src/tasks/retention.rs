@@ -20,15 +20,9 @@ const PAUSE_PER_BATCH: u32 = 4;
 /// How long rows are kept. `None` keeps them for ever.
 #[derive(Debug, Clone, Copy)]
 pub struct Keep {
+    /// Rows of the log, and decisions that have ended.
     pub log_rows: Option<Duration>,
     pub runs: Option<Duration>,
-}
-
-impl Keep {
-    /// Whether any row ever gets too old.
-    pub fn ends(&self) -> bool {
-        self.log_rows.is_some() || self.runs.is_some()
-    }
 }
 
 /// Deletes old rows whenever the schedule fires while this process holds the lease, until `cancel`.
@@ -43,9 +37,9 @@ pub async fn keep_to(
         loop {
             schedule.fired().await;
             match delete_old(keep, &store, &lease).await {
-                Ok((0, 0)) => {}
-                Ok((log_rows, runs)) => {
-                    tracing::info!(log_rows, runs, "Old rows were deleted.");
+                Ok(Deleted { log_rows: 0, runs: 0, decisions: 0 }) => {}
+                Ok(Deleted { log_rows, runs, decisions }) => {
+                    tracing::info!(log_rows, runs, decisions, "Old rows were deleted.");
                 }
                 Err(StoreError::LeaseLost) => {}
                 Err(error) => tracing::warn!(
@@ -61,15 +55,28 @@ pub async fn keep_to(
     }
 }
 
-/// Deletes every row that is too old now. Returns how many: log rows, runs.
+/// How many rows were deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deleted {
+    pub log_rows: u64,
+    pub runs: u64,
+    pub decisions: u64,
+}
+
+/// Deletes every row that is too old now, and adds up the counters of days that are over.
 pub async fn delete_old(
     keep: Keep,
     store: &Store,
     lease: &HeldLease,
-) -> Result<(u64, u64), StoreError> {
-    let log_rows = delete(keep.log_rows, Old::LogRows, store, lease).await?;
-    let runs = delete(keep.runs, Old::Runs, store, lease).await?;
-    Ok((log_rows, runs))
+) -> Result<Deleted, StoreError> {
+    if let Some(fence) = lease.fence() {
+        store.tidy_tallies(&fence).await?;
+    }
+    Ok(Deleted {
+        log_rows: delete(keep.log_rows, Old::LogRows, store, lease).await?,
+        runs: delete(keep.runs, Old::Runs, store, lease).await?,
+        decisions: delete(keep.log_rows, Old::Decisions, store, lease).await?,
+    })
 }
 
 async fn delete(

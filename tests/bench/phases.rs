@@ -8,9 +8,9 @@ use serde_json::json;
 
 use crate::database::Databases;
 use crate::measure::{End, Goal, Site, Spent, median, sorted};
-use crate::retention;
 use crate::stand_ins::{StandIns, Verdict};
 use crate::table::Table;
+use crate::{pages, retention};
 
 const MEMORY_GOAL_KB: u64 = 40 * 1024;
 /// Contacts on a page.
@@ -32,6 +32,8 @@ pub(crate) struct Sizes {
     beside: (u64, usize),
     /// The numbers of contacts at which memory is measured.
     memory: &'static [u64],
+    /// The account whose pages are opened.
+    pub pages: pages::Size,
     /// The size of the log whose old rows are deleted while passes run.
     pub retention: retention::Size,
     /// Contacts of the run that is killed and resumed, and the longest time that it may take.
@@ -43,6 +45,7 @@ impl Sizes {
         counted: 30_000,
         beside: (10_000, 3),
         memory: &[1_000, 100_000],
+        pages: pages::Size { links: 1_000_000, log_rows: 5_000_000 },
         retention: retention::Size { rows: 5_000_000, contacts: 30_000, pairs: 5 },
         resumed: Some((1_000_000, Duration::from_secs(300))),
     };
@@ -50,6 +53,7 @@ impl Sizes {
         counted: 6_000,
         beside: (3_000, 2),
         memory: &[1_000],
+        pages: pages::Size { links: 20_000, log_rows: 100_000 },
         retention: retention::Size { rows: 200_000, contacts: 10_000, pairs: 4 },
         resumed: None,
     };

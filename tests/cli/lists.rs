@@ -63,6 +63,17 @@ async fn the_log_is_filtered_and_followed(pool: PgPool) {
     assert_eq!(count(&["--contact", &silent.to_string()]).await, 1);
     assert_eq!(count(&["--feed", "sweep"]).await, 0);
     assert_eq!(count(&["--since", "1h"]).await, 4);
+    assert_eq!(count(&["--until", "1h"]).await, 0);
+    assert_eq!(count(&["--status", "skipped"]).await, 1);
+    assert_eq!(count(&["--direction", "intercom_to_keap"]).await, 0);
+    let csv = command(&world, &["log", "--csv"]).await.expect(0).stdout;
+    let rows: Vec<&str> = csv.split_terminator("\r\n").collect();
+    assert_eq!(rows.len(), 5, "{csv}");
+    assert!(rows[0].starts_with("time,keap_contact_id,"), "{csv}");
+    assert!(csv.contains(",skipped,skipped,keap_to_intercom,backfill,no_email,"), "{csv}");
+    let few = command(&world, &["log", "--csv", "--limit", "2"]).await.expect(0).stdout;
+    assert_eq!(few.lines().count(), 3, "{few}");
+    command(&world, &["log", "--csv", "--json"]).await.expect(2);
 
     let follower = Process::start(&world, &["log", "--follow", "--limit", "1"]);
     crate::world::until("the last row is shown", async || follower.stdout().contains("created"))

@@ -5,6 +5,7 @@ mod document;
 mod hooks;
 mod hostile;
 mod lists;
+mod log_csv;
 pub(crate) mod outages;
 mod start;
 mod sync;

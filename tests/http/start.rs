@@ -137,6 +137,7 @@ async fn a_start_that_takes_too_long_is_named_in_the_answer(pool: PgPool) {
     let (_never, prepared) = watch::channel(false);
     let [router, _] = http::routers(HttpParts {
         people: Box::new(|_, _| unreachable!("no page is read")),
+        both_sides: Box::new(|_, _| unreachable!("no page is read")),
         environment: "test".into(),
         keys: Keys::new(Some(&TOKEN.into()), &[OLD_SECRET.into()]),
         store: world.store(),

@@ -4,6 +4,7 @@ mod access;
 mod browser;
 mod decide;
 mod held;
+mod history;
 mod hostile;
 mod html;
 mod lists;

@@ -63,6 +63,8 @@ struct Shown {
     has_decision: bool,
     /// It is erased, or is about to be.
     is_erased: bool,
+    /// Something is stored of it.
+    is_known: bool,
     facts: Vec<Fact>,
     outcomes: Vec<OutcomeRow>,
     /// Its contacts in Intercom, or those among which a person must choose.
@@ -77,6 +79,7 @@ impl From<Story> for Shown {
             is_held: story.known.due.as_ref().is_some_and(|due| due.held),
             has_decision: story.has_decision(),
             is_erased: story.known.erasure.is_some(),
+            is_known: !story.is_empty(),
             facts: story.facts(),
             intercom: story.known.intercom_ids(),
             outcomes: story.known.outcomes.iter().map(OutcomeRow::from).collect(),

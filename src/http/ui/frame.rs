@@ -63,7 +63,7 @@ impl Frame {
             (Place::Held, "/ui/held", "Needs a person"),
             (Place::Contacts, "/ui/contacts", "One contact"),
             (Place::Runs, "/ui/runs", "Runs"),
-            (Place::Log, "/ui/log", "Log"),
+            (Place::Log, "/ui/log", "Activity"),
             (Place::Fields, "/ui/fields", "Fields"),
             (Place::Settings, "/ui/settings", "Settings"),
         ]

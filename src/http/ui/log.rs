@@ -1,24 +1,25 @@
-//! `/ui/log`: the recorded outcomes, filtered and page by page.
+//! `/ui/log`: the recorded outcomes, filtered by links and page by page; and all that fit as a CSV.
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Extension, RawQuery, State};
 use axum::response::Response;
-use chrono::{TimeDelta, Utc};
-use url::form_urlencoded::Serializer;
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::form::Fields;
 use super::frame::{Frame, Place, page};
+use super::log_filter::{Group, WITHIN, address, groups};
 use super::runs::short;
 use super::sessions::Session;
 use crate::contact::KeapId;
-use crate::feed::Feed;
 use crate::http::list::After;
+use crate::http::log::within_run;
+use crate::http::log_csv;
 use crate::http::problem::Problem;
 use crate::http::state::HttpState;
-use crate::outcome::Action;
+use crate::outcome::Reason;
 use crate::report::words::stamp;
 use crate::store::{LogEntry, LogFilter};
 
@@ -32,37 +33,37 @@ struct LogRow {
     id: Option<KeapId>,
     status: String,
     action: String,
+    direction: &'static str,
     feed: String,
     reason: String,
+    /// The code of the reason, and the address of the same list with this reason alone.
+    code: Option<(String, String)>,
     intercom: String,
+    /// The run and its short id.
     run: Option<(Uuid, String)>,
 }
 
-impl From<LogEntry> for LogRow {
-    fn from(entry: LogEntry) -> Self {
+impl LogRow {
+    fn of(entry: LogEntry, query: &Fields) -> Self {
+        let code = entry.reason.as_deref().and_then(Reason::code_of_text);
         Self {
             at: stamp(entry.at),
             id: entry.keap_contact_id.parse().ok(),
             contact: entry.keap_contact_id,
             status: entry.status,
             action: entry.action.unwrap_or_default(),
+            direction: match entry.direction.as_str() {
+                "intercom_to_keap" => "to Keap",
+                _ => "to Intercom",
+            },
             feed: entry.feed.unwrap_or_default(),
+            code: code
+                .map(|code| (code.to_owned(), address("/ui/log", query, &[("reason", code)]))),
             reason: entry.reason.unwrap_or_default(),
             intercom: entry.intercom_contact_id.unwrap_or_default(),
             run: entry.run_id.map(|id| (id, short(id))),
         }
     }
-}
-
-/// One value of a list to choose from.
-struct Choice {
-    value: &'static str,
-    is_chosen: bool,
-}
-
-fn choices<const N: usize>(values: [&'static str; N], chosen: Option<&str>) -> Vec<Choice> {
-    let choice = |value| Choice { value, is_chosen: chosen == Some(value) };
-    values.map(choice).into()
 }
 
 #[derive(Template)]
@@ -72,9 +73,12 @@ struct LogPage {
     contact: String,
     reason: String,
     run: String,
-    actions: Vec<Choice>,
-    feeds: Vec<Choice>,
+    /// What the links choose, for the form.
+    kept: Vec<(&'static str, String)>,
+    groups: Vec<Group>,
     rows: Vec<LogRow>,
+    /// The address of the CSV.
+    csv: String,
     /// The address of the next page.
     older: Option<String>,
 }
@@ -85,46 +89,57 @@ pub(super) async fn log(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Fields::read(query.unwrap_or_default().as_bytes());
-    let mut filter = LogFilter {
-        contact: query.parsed("contact")?,
-        action: query.word("action")?.map(str::to_owned),
-        feed: query.word("feed")?.map(str::to_owned),
-        run_id: query.parsed("run")?,
-        reason: query.word("reason")?.map(str::to_owned),
-        since: None,
-    };
-    let after = query.get("after").map(After::<Uuid>::read).transpose()?;
-    let mut before = after.map(|after| (after.at, after.id));
-    // The rows of a run lie between its beginning and its end.
-    if let Some(id) = filter.run_id
-        && let Some(run) = state.store.run(id).await?
-    {
-        filter.since = Some(run.created_at);
-        let end = run.finished_at.unwrap_or_else(Utc::now) + TimeDelta::seconds(1);
-        before = before.or(Some((end, Uuid::max())));
-    }
-    let stretch = state.store.log_stretch(&filter, before, ROWS).await?;
-    let older = stretch.next.map(|(at, id)| address(&query, &After::text(at, &id)));
+    let filter = filter(&state, &query).await?;
+    let stretch = state.store.log_stretch(&filter, place(&query)?, ROWS).await?;
+    let older = stretch
+        .next
+        .map(|(at, id)| address("/ui/log", &query, &[("after", After::text(at, &id).as_str())]));
+    let kept = ["status", "action", "direction", "feed", "within", "since", "until"];
+    let kept = kept.into_iter().filter_map(|name| Some((name, query.get(name)?.to_owned())));
     page(&LogPage {
-        frame: Frame::new(&state, session, Place::Log, "Log"),
+        frame: Frame::new(&state, session, Place::Log, "Activity"),
         contact: filter.contact.map(|id| id.to_string()).unwrap_or_default(),
-        actions: choices(Action::ALL.map(Action::code), filter.action.as_deref()),
-        feeds: choices(Feed::ALL.map(Feed::as_str), filter.feed.as_deref()),
         reason: filter.reason.unwrap_or_default(),
         run: filter.run_id.map(|id| id.to_string()).unwrap_or_default(),
-        rows: stretch.entries.into_iter().map(LogRow::from).collect(),
+        kept: kept.collect(),
+        groups: groups(&query),
+        rows: stretch.entries.into_iter().map(|entry| LogRow::of(entry, &query)).collect(),
+        csv: address("/ui/log/csv", &query, &[]),
         older,
     })
 }
 
-/// The address of the same list behind a place.
-fn address(query: &Fields, after: &str) -> String {
-    let path = "/ui/log?";
-    let mut address = Serializer::for_suffix(path.to_owned(), path.len());
-    for name in ["contact", "action", "feed", "reason", "run"] {
-        if let Some(value) = query.get(name) {
-            address.append_pair(name, value);
-        }
-    }
-    address.append_pair("after", after).finish()
+/// All outcomes that fit, as a CSV that is streamed.
+pub(super) async fn download(
+    State(state): State<Arc<HttpState>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = Fields::read(query.unwrap_or_default().as_bytes());
+    let filter = filter(&state, &query).await?;
+    Ok(log_csv::download(state.store.clone(), filter, place(&query)?))
+}
+
+fn place(query: &Fields) -> Result<Option<(DateTime<Utc>, Uuid)>, Problem> {
+    let after = query.get("after").map(After::<Uuid>::read).transpose()?;
+    Ok(after.map(|after| (after.at, after.id)))
+}
+
+async fn filter(state: &HttpState, query: &Fields) -> Result<LogFilter, Problem> {
+    let word = |name| Ok::<_, Problem>(query.word(name)?.map(str::to_owned));
+    let within = word("within")?;
+    let hours = WITHIN.iter().find(|(name, _, _)| Some(*name) == within.as_deref());
+    let within = hours.map(|(_, _, hours)| Utc::now() - TimeDelta::hours(*hours));
+    let mut filter = LogFilter {
+        contact: query.parsed("contact")?,
+        action: word("action")?,
+        feed: word("feed")?,
+        run_id: query.parsed("run")?,
+        reason: word("reason")?,
+        status: word("status")?,
+        direction: word("direction")?,
+        since: query.parsed("since")?.max(within),
+        until: query.parsed("until")?,
+    };
+    within_run(state, &mut filter).await?;
+    Ok(filter)
 }

@@ -2,6 +2,8 @@
 //! script, and is off while no secret opens it. The API and its document know nothing of it.
 
 mod attempts;
+mod chart;
+mod charts;
 mod contact;
 mod decide;
 mod door;
@@ -15,12 +17,14 @@ mod gauge;
 mod held;
 mod ignored;
 mod log;
+mod log_filter;
 mod overview;
 mod pause;
 mod routes;
 mod runs;
 mod sessions;
 mod settings;
+mod side_by_side;
 mod sign_in;
 
 pub(super) use entrance::{Entrance, Peer};

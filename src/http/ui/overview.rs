@@ -6,7 +6,9 @@ use askama::Template;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use chrono::Utc;
 
+use super::charts::{self, Charts};
 use super::frame::{Frame, Piece, Place, page, pieces};
 use super::gauge::Remote;
 use super::pause::PauseRow;
@@ -16,7 +18,7 @@ use crate::http::problem::Problem;
 use crate::http::ready::part_states;
 use crate::http::state::HttpState;
 use crate::report::words::number;
-use crate::report::{Status, Trouble};
+use crate::report::{Progress, Status, Trouble};
 use crate::store::{LinkCount, StoreError};
 
 /// One line of the overview.
@@ -50,6 +52,8 @@ struct OverviewPage {
     todo: Vec<ToDo>,
     lines: Vec<Line>,
     pauses: Vec<PauseRow>,
+    walks: Vec<Progress>,
+    charts: Vec<Charts>,
     remotes: Vec<Remote>,
     runs: Vec<RunRow>,
 }
@@ -60,7 +64,7 @@ pub(super) async fn overview(
 ) -> Result<Response, Problem> {
     let frame = Frame::new(&state, session, Place::Overview, "Overview");
     let remotes = (state.remotes)().into_iter().map(Remote::from).collect();
-    let (status, linked) = match read(&state).await {
+    let Read { status, linked, walks } = match read(&state).await {
         Ok(read) => read,
         Err(error) if error.is_transient() => {
             tracing::warn!(
@@ -74,6 +78,8 @@ pub(super) async fn overview(
                 todo: vec![ToDo::from(&trouble)],
                 lines: Vec::new(),
                 pauses: Vec::new(),
+                walks: Vec::new(),
+                charts: Vec::new(),
                 remotes,
                 runs: Vec::new(),
             })?;
@@ -88,16 +94,29 @@ pub(super) async fn overview(
         todo: troubles.iter().map(ToDo::from).collect(),
         lines: lines(&status, linked),
         pauses: PauseRow::of(&status.pauses),
+        walks,
+        charts: charts::read(&state).await?,
         remotes,
         runs: status.runs.iter().map(RunRow::from).collect(),
     })
 }
 
-async fn read(state: &HttpState) -> Result<(Status, LinkCount), StoreError> {
+/// What the database says.
+struct Read {
+    status: Status,
+    linked: LinkCount,
+    walks: Vec<Progress>,
+}
+
+async fn read(state: &HttpState) -> Result<Read, StoreError> {
     let seen = state.overview.get().await;
     let parts = part_states(state, seen.as_ref());
     let status = Status::take(&state.store, parts, state.poll_age_limit, state.second).await?;
-    Ok((status, state.store.count_linked_soon().await?))
+    let linked = state.store.count_linked_soon().await?;
+    let now = Utc::now();
+    let walks = state.store.running_runs().await?;
+    let walks = walks.iter().map(|run| Progress::of(run, linked, now)).collect();
+    Ok(Read { status, linked, walks })
 }
 
 fn lines(status: &Status, linked: LinkCount) -> Vec<Line> {

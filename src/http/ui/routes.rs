@@ -12,7 +12,7 @@ use axum::routing::{MethodRouter, get, post};
 use super::door::{as_page, see_other, signed_in};
 use super::{
     contact, decide, elsewhere, erase, fields, held, ignored, log, overview, pause, runs, settings,
-    sign_in,
+    side_by_side, sign_in,
 };
 use crate::bucket::Bucket;
 use crate::http::guard::{Guard, Who, guard};
@@ -70,6 +70,7 @@ fn rules() -> Vec<Rule> {
         inside("/ui/held/decide", POST, post(decide::decide)),
         inside("/ui/contacts", GET, get(contact::contact)),
         inside("/ui/contacts/find", POST, post(contact::search)),
+        inside("/ui/contacts/fields", GET, get(side_by_side::show)),
         inside("/ui/contacts/sync", POST, post(contact::sync)),
         inside("/ui/contacts/elsewhere", GET, get(elsewhere::lead)),
         inside("/ui/pause", POST, post(pause::pause)),
@@ -80,6 +81,7 @@ fn rules() -> Vec<Rule> {
         inside("/ui/runs", GET, get(runs::runs)),
         inside("/ui/runs/{id}", GET, get(runs::run)),
         inside("/ui/log", GET, get(log::log)),
+        inside("/ui/log/csv", GET, get(log::download)),
         inside("/ui/fields", GET, get(fields::fields)),
         inside("/ui/settings", GET, get(settings::settings)),
     ]

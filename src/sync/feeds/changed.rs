@@ -19,7 +19,7 @@ use crate::feed::{Cursor, Feed, Lane, RunReason, Walk};
 use crate::keap::{self, Newest, Row, Show};
 use crate::outcome::RunFailure;
 use crate::remote::Failure;
-use crate::store::NewRun;
+use crate::store::{NewRun, Tally};
 use crate::sync::context::{Context, Opened};
 use crate::sync::page::Page;
 use crate::sync::result::Halt;
@@ -343,7 +343,7 @@ impl ChangedFeed {
             // place may have changed without a cursor that would show it.
             let everything = backfill::beginning(None, run_id);
             let cursors = [(Feed::Changed, &cursor), (Feed::Backfill, &everything)];
-            store.put_cursors(&fence, &cursors).await?;
+            store.put_cursors(&fence, &cursors, &Tally::default()).await?;
             return Ok(cursor);
         }
         let (id, reason) = (Uuid::new_v4(), RunReason::FirstRun);
@@ -359,8 +359,13 @@ impl ChangedFeed {
 
     async fn put(&self, cursor: &Cursor) -> Result<(), Halt> {
         let fence = self.context.fence()?;
-        self.context.store.put_cursors(&fence, &[(Feed::Changed, cursor)]).await?;
-        Ok(())
+        let calls = self.context.take_calls();
+        let cursors = [(Feed::Changed, cursor)];
+        let stored = self.context.store.put_cursors(&fence, &cursors, &calls.tally()).await;
+        if stored.is_err() {
+            self.context.give_calls_back(calls);
+        }
+        Ok(stored?)
     }
 
     /// The newest update stamps in Keap, and Keap's clock.

@@ -5,6 +5,7 @@ mod both;
 mod chosen;
 mod circle;
 mod conflict;
+mod field_tally;
 mod foresee;
 mod keap;
 mod keap_intent;

@@ -24,13 +24,13 @@ pub(super) struct LeftOut {
     /// The first refusal.
     why: Option<String>,
     /// Fields whose place is gone: they are left out for every contact.
-    gone: Vec<FieldName>,
+    pub(super) gone: Vec<FieldName>,
     /// What the owners of the mapping decide, once that is known of an Intercom contact.
     merge: Option<(IntercomId, Merge)>,
     /// The tags and the company that were written to Intercom, with what Keap shows of them.
-    related: Vec<(FieldName, Reading)>,
+    pub(super) related: Vec<(FieldName, Reading)>,
     /// What came of the writes to Keap, once they were made.
-    in_keap: Option<InKeap>,
+    pub(super) in_keap: Option<InKeap>,
 }
 
 impl LeftOut {
@@ -75,6 +75,8 @@ impl LeftOut {
         replaced: bool,
     ) -> Outcome {
         let both = target.context.policy.direction.to_keap.then(|| self.both(target, &done));
+        let wrote_intercom = both.as_ref().is_none_or(|both| both.wrote_intercom);
+        let fields = self.tally(target, &done.id, wrote_intercom);
         let merge = self.merge.take().map(|(_, merge)| merge).unwrap_or_default();
         let action = match (&both, action) {
             (Some(both), Action::Updated) if !both.wrote_intercom && both.keap.is_none() => {
@@ -94,6 +96,7 @@ impl LeftOut {
             replaced,
             left_out: self.fields(),
             conflicts: merge.conflicts,
+            fields,
             both: both.map(Box::new),
         }
     }
@@ -195,6 +198,7 @@ impl LeftOut {
             replaced: false,
             left_out: Vec::new(),
             conflicts: Vec::new(),
+            fields: self.tally_of_relations(),
             both: both.map(Box::new),
         }
     }

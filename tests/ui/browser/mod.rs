@@ -74,6 +74,8 @@ async fn every_page_fits_three_widths_in_light_and_in_dark_and_axe_finds_nothing
     loop {
         for path in &all {
             browser.goto(&url(&daemon, path)).await;
+            // What is folded away must fit, too.
+            browser.run("document.querySelectorAll('details').forEach(it => it.open = true)").await;
             for (width, is_dark) in LOOKS {
                 let look = Look { width, height: HEIGHT, is_dark };
                 browser.look(look).await;
@@ -94,6 +96,8 @@ async fn every_page_fits_three_widths_in_light_and_in_dark_and_axe_finds_nothing
         let held = ids[ids.len() - 1];
         all.push(format!("/ui/held/contact?id={held}"));
         all.push(format!("/ui/contacts/erase?id={held}"));
+        all.push(format!("/ui/contacts/fields?id={held}"));
+        all.push(format!("/ui/contacts/fields?id={}", ids[0]));
     }
 
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -273,6 +277,76 @@ async fn each_decision_has_its_effect_and_every_name_stays_text(pool: PgPool) {
     click(&browser, &format!("{} button", form_of(ids[3]))).await;
     until("it is held again", async || world.held().await.len() == 1).await;
 
+    assert_eq!(browser.console().await, Vec::<String>::new());
+    browser.end().await;
+    daemon.stop().await.1.unwrap();
+}
+
+/// Names of many scripts: right to left, without spaces, with marks that stand above others.
+const SCRIPTS: [&str; 20] = [
+    "Ζωή Παπά",
+    "Юлия Ёлкина",
+    "محمد علي",
+    "שרה כהן",
+    "李雷",
+    "田中 小百合",
+    "김민수",
+    "สมชาย ใจดี",
+    "नीला शर्मा",
+    "রহিম উদ্দিন",
+    "தமிழ் செல்வி",
+    "ሰላም በቀለ",
+    "Անի Հայ",
+    "ნინო ბ",
+    "Nguyễn Thị Hồng",
+    "Þóra Ægisdóttir",
+    "İpek Şahin",
+    "Z̷̢a͠l̡g̸o͞",
+    "👩‍👩‍👧 Family",
+    "Wolfeschlegelsteinhausenbergerdorffwelchevoralternwaren",
+];
+const MARKUP: &str = "<b id=bold>x</b><img src=x onerror=\"alert(1)\">";
+
+#[sqlx::test]
+#[ignore = "needs Chromium: tests/browser.test runs this"]
+async fn a_hundred_held_people_of_all_scripts_stay_text(pool: PgPool) {
+    let world = world(pool).await;
+    let daemon = started(&world).await;
+    let ids = hold(&world, &daemon, 100).await;
+    let name_of = |at: usize| SCRIPTS[at % SCRIPTS.len()];
+    for (at, id) in ids.iter().enumerate() {
+        world.keap.edit(*id, |person| {
+            person.given_name = Some(name_of(at).to_owned());
+            person.family_name = Some(MARKUP.to_owned());
+        });
+    }
+    for held in world.held().await {
+        let at = ids.iter().position(|id| *id == held.keap_contact_id).unwrap();
+        for twin in &held.candidates {
+            world.intercom.edit(twin, |user| user.name = Some(format!("{} {MARKUP}", name_of(at))));
+        }
+    }
+    let browser = Chromium::start().await;
+    signed_in(&browser, &daemon).await;
+    browser.look(Look { width: 360, height: HEIGHT, is_dark: true }).await;
+
+    for (at, id) in ids.iter().enumerate().take(SCRIPTS.len()) {
+        for path in ["/ui/held/contact", "/ui/contacts/fields"] {
+            browser.goto(&url(&daemon, &format!("{path}?id={id}"))).await;
+            let shown = browser.run("return document.querySelector('main').textContent").await;
+            let shown = shown.as_str().unwrap();
+            assert!(shown.contains(name_of(at)), "{path} {}: {shown}", name_of(at));
+            assert!(shown.contains(MARKUP), "{path}: {shown}");
+            let injected =
+                "return document.querySelectorAll('#bold, main img, main script').length";
+            assert_eq!(browser.run(injected).await, 0, "{path}");
+            let wide = browser.run("return document.documentElement.scrollWidth").await;
+            assert!(wide.as_u64() <= Some(360), "{path} {}: {wide} pixels", name_of(at));
+        }
+    }
+    browser.goto(&url(&daemon, "/ui/held?reason=several_users")).await;
+    let all = browser.client.source().await.unwrap();
+    assert!(all.contains("several_users: 100 contacts"), "{all}");
     assert_eq!(browser.console().await, Vec::<String>::new());
     browser.end().await;
     daemon.stop().await.1.unwrap();
