@@ -20,6 +20,7 @@ mod lease;
 mod loopback_proxy;
 mod mapping;
 mod matching;
+mod notify;
 mod on_call;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod our_clock;

@@ -24,6 +24,7 @@ pub mod log;
 mod look;
 pub mod migrate;
 mod missing_tags;
+pub mod notify;
 pub mod open;
 pub mod pause;
 pub mod run;

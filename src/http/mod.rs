@@ -19,6 +19,7 @@ mod log;
 mod metrics;
 mod middleware;
 mod newcomer;
+mod notify;
 mod openapi;
 mod overview;
 mod page;

@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 use super::guard::{Guard, Who, guard};
 use super::state::HttpState;
 use super::{
-    batch, decide, decisions, docs, erase, erasures, health, held, log, metrics, openapi, pause,
-    ready, root, runs, status, sync, webhook, webhook_intercom,
+    batch, decide, decisions, docs, erase, erasures, health, held, log, metrics, notify, openapi,
+    pause, ready, root, runs, status, sync, webhook, webhook_intercom,
 };
 use crate::bucket::Bucket;
 
@@ -80,6 +80,7 @@ fn rules() -> Vec<Rule> {
         sync(routes!(pause::pauses)),
         sync(routes!(pause::pause)),
         sync(routes!(pause::resume)),
+        Rule { needs_database: false, ..sync(routes!(notify::test)) },
         sync(routes!(erase::erase)),
         sync(routes!(erase::forget)),
         sync(routes!(erasures::erasures)),

@@ -17,6 +17,7 @@ macro_rules! transaction {
     };
 }
 
+mod alarm;
 mod batch;
 mod blocked;
 mod create;
@@ -62,6 +63,7 @@ mod traces;
 mod two_way;
 mod unsynced;
 
+pub use alarm::{Alarm, AlarmMessage, FailingTarget};
 pub use batch::Batch;
 pub use create::Intended;
 pub use decide::{DecidedBy, NewDecision, Taken, Whose};

@@ -82,6 +82,7 @@ fn rules() -> Vec<Rule> {
         inside("/ui/log", GET, get(log::log)),
         inside("/ui/fields", GET, get(fields::fields)),
         inside("/ui/settings", GET, get(settings::settings)),
+        inside("/ui/settings/test-alarms", POST, post(settings::test_alarms)),
     ]
 }
 
