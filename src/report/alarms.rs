@@ -44,6 +44,8 @@ impl Status {
             STAMPS_AHEAD => false,
             // Polls find the changes.
             "webhooks" | "notifications" => false,
+            // A poll repeats itself, and a person who asks for a walk sees what comes of it.
+            "run:changed" | "run:backfill" => false,
             _ => !is_paused && !code.starts_with(LIMITED) && !code.starts_with(UNREACHABLE),
         }
     }

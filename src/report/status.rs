@@ -38,6 +38,8 @@ pub struct Status {
     pub due: i64,
     pub held: i64,
     pub runs: Vec<Run>,
+    /// The last sweep that has ended.
+    pub last_sweep: Option<Run>,
     pub mapping: MappingState,
     /// Erasures that need a person.
     pub erasures: i64,
@@ -75,6 +77,7 @@ impl Status {
             due,
             held,
             runs: store.last_runs(RUNS).await?,
+            last_sweep: store.last_sweep().await?,
             mapping: store.mapping_state().await?.unwrap_or_default(),
             erasures: store.waiting_erasures().await?,
             leaving: store.leaving().await?,

@@ -113,7 +113,7 @@ impl Status {
 
     /// Whether the newest runs show the audit, so that its failure is told already.
     fn names_the_audit(&self) -> bool {
-        self.runs.iter().any(|run| run.feed == Feed::Audit.as_str())
+        self.runs.iter().any(|run| run.feed == Feed::Audit.as_str() && run.has_ended())
     }
 
     fn notification_trouble(&self, two_way: &TwoWay) -> Option<Trouble> {

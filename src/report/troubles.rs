@@ -202,11 +202,13 @@ impl Status {
         ))
     }
 
-    /// Each feed whose last run has failed.
+    /// Each feed whose last run that has ended has failed. A sweep is told until the next one, however
+    /// many polls come between.
     fn run_troubles(&self) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         let mut looked_at = Vec::new();
-        for run in &self.runs {
+        let ended = self.runs.iter().filter(|run| run.has_ended());
+        for run in ended.chain(&self.last_sweep) {
             if !looked_at.contains(&run.feed.as_str()) {
                 looked_at.push(&run.feed);
                 if run.state == RunState::Failed {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keap_intercom_sync::app;
+use keap_intercom_sync::feed::{Feed, RunReason};
 use keap_intercom_sync::report::{PartStates, Status};
 use keap_intercom_sync::store::Alarm;
 use serde_json::json;
@@ -11,6 +12,7 @@ use wiremock::ResponseTemplate;
 
 use super::{Hook, telling};
 use crate::http::{self, get, post, started};
+use crate::sim::Seed;
 use crate::world::{World, until};
 
 /// Several looks of a daemon that tells at once.
@@ -220,4 +222,44 @@ async fn pauses_between_attempts_grow(pool: PgPool) {
         world.store().note_alarms(&fence, &[alarm("a")], Duration::ZERO, &["json"]).await.is_err()
     );
     assert!(world.store().alarms_delivered(&fence, "json", &[]).await.is_err());
+}
+
+#[sqlx::test]
+async fn a_braked_sweep_is_told_until_the_next_sweep_and_held_contacts_above_a_number(
+    pool: PgPool,
+) {
+    let (mut world, hook) = world(pool).await;
+    world
+        .set("NOTIFY__HELD_ABOVE", 1)
+        .set("SWEEP__BRAKE_CONTACTS", 0)
+        .set("POLL__FIRST_RUN", "everything");
+    let people = world.keap.add_many(6, crate::process::canary);
+    for id in &people[..2] {
+        let email = world.keap.person(*id).unwrap().first_email().unwrap().to_owned();
+        for _ in 0..2 {
+            world.intercom.add_user(Seed::with_email(&email));
+        }
+    }
+    let daemon = started(&world).await;
+    until_told(&hook, &["begun held"]).await;
+    assert_eq!(hook.bodies().await[0]["troubles"][0]["what"], "2 contacts need a person");
+
+    world.keap.delete(people[5]);
+    post(&daemon, "/sync/run", &json!({ "feed": "sweep" })).await;
+    until_told(&hook, &["begun held", "begun run:sweep"]).await;
+    // Other runs push it out of the last five.
+    let store = world.store();
+    for _ in 0..6 {
+        let run = store.request_run(Feed::Changed, RunReason::Manual, None).await.unwrap();
+        post(&daemon, "/sync/run", &json!({ "feed": "changed" })).await;
+        until("the poll has ended", async || store.run(run).await.unwrap().unwrap().has_ended())
+            .await;
+    }
+    tokio::time::sleep(LOOKS).await;
+    assert_eq!(hook.told().await, ["begun held", "begun run:sweep"]);
+
+    store.request_run(Feed::Sweep, RunReason::Forced, None).await.unwrap();
+    post(&daemon, "/sync/run", &json!({ "feed": "changed" })).await;
+    until_told(&hook, &["begun held", "begun run:sweep", "over run:sweep"]).await;
+    daemon.stop().await.1.unwrap();
 }
