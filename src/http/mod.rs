@@ -3,6 +3,7 @@
 
 mod batch;
 mod code;
+mod cursor;
 mod decide;
 mod decisions;
 mod docs;
