@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::pedantic)]
 
 mod accounts;
+mod by_hand;
 mod canary;
 mod catalogue;
 mod checker;

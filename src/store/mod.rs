@@ -66,7 +66,7 @@ mod unsynced;
 pub use alarm::{Alarm, AlarmMessage, FailingTarget};
 pub use batch::Batch;
 pub use create::Intended;
-pub use decide::{DecidedBy, NewDecision, Taken, Whose};
+pub use decide::{DecidedBy, HeldFilter, NewDecision, Taken, Whose};
 pub use decision::StoredDecision;
 pub use due::{ChangedInIntercom, DueRow, DueTicket, RetryRow, Takes, Waiting};
 pub use erasure::{Door, Erased, Erasure, OpenErasure};
