@@ -253,6 +253,7 @@ fn proxy_to(address: &Url, settings: &Settings) -> Option<Proxy> {
 
 /// Who is told of troubles; nobody is called yet.
 pub fn notifier(settings: &Settings) -> Result<Notifier, SettingsError> {
+    settings.check_alarms()?;
     Notifier::new(settings, |address| proxy_to(address, settings)).map_err(SettingsError::refused)
 }
 

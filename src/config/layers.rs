@@ -344,6 +344,5 @@ fn check_together(
     if to_keap.archived == Archived::Tag && to_keap.archived_tag.is_none() {
         problems.push(missing("intercom_to_keap.archived_tag"));
     }
-    problems.extend(super::notify::check(&settings.notify, |path| name(path).unwrap_or_default()));
     SettingsError::unless_empty(problems)
 }

@@ -3,10 +3,12 @@
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use super::error::{Problem, missing};
+use super::error::{Problem, SettingsError, missing};
 use super::forms::Form;
+use super::keys;
 use super::notify_forms::{HookUrl, MailAddress};
-use super::settings::{Notify, SmtpTls};
+use super::origin::Origin;
+use super::settings::{Notify, Settings, SmtpTls};
 
 /// A webhook that takes alarms.
 #[derive(Debug, Clone)]
@@ -48,8 +50,21 @@ impl Notify {
     }
 }
 
-/// What is wrong with the settings of alarms. `name`: how the person has named a key.
-pub(super) fn check(notify: &Notify, name: impl Fn(&str) -> String) -> Vec<Problem> {
+impl Settings {
+    /// Checks what the settings of alarms mean together. They are checked where somebody is to be
+    /// told, so that a single one of them is no mistake.
+    pub fn check_alarms(&self) -> Result<(), SettingsError> {
+        let name = |path: &str| {
+            let key = keys::at(path)?;
+            Some(self.origins.get(path).unwrap_or(&Origin::Defaults).name(key))
+        };
+        let problems = problems(&self.notify, |path| name(path).unwrap_or_default());
+        SettingsError::unless_empty(problems)
+    }
+}
+
+/// `name`: how the person has named a key.
+fn problems(notify: &Notify, name: impl Fn(&str) -> String) -> Vec<Problem> {
     let mut problems = Vec::new();
     for hook in notify.hooks() {
         let is_plain = hook.address().is_some_and(|url| url.scheme() == "http" && !is_here(&url));

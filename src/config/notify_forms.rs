@@ -36,7 +36,7 @@ fn web_address(text: &str) -> Option<Url> {
     let known = matches!(url.scheme(), "https" | "http");
     let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     // The parser forgives blanks and line ends; a person who wrote one made a mistake.
-    let clean = !text.chars().any(|c| c.is_whitespace() || c.is_control());
+    let clean = !text.chars().any(|c| c.is_whitespace() || c.is_control() || "\"'".contains(c));
     (known && bare && clean && url.host().is_some()).then_some(url)
 }
 
@@ -103,10 +103,12 @@ pub enum MailPassword {}
 impl Form for MailPassword {
     type Value = String;
     const EXPECTED: &'static str =
-        "the password alone, in one line, without blanks around it, and no placeholder";
+        "the password alone, in one line, without blanks or quotes around it";
 
     fn parse(text: &str) -> Option<String> {
-        one_line(text).filter(|text| text != "…")
+        // A quote at one end only is a mistake of copying.
+        let is_quoted = text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']);
+        one_line(text).filter(|text| text != "…" && !is_quoted)
     }
 }
 

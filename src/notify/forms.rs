@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use super::message::{Message, rfc3339};
+use super::message::{LONGEST_CHARS, Message, rfc3339, shortened};
 
 /// Slack advises at most 4,000 characters in a text.
 const SLACK_CHARS: usize = 4000;
@@ -25,7 +25,7 @@ fn own(message: &Message) -> Value {
     let troubles = message.news.iter().map(|one| {
         json!({
             "code": one.code, "state": if one.over_at.is_some() { "over" } else { "begun" },
-            "what": one.what, "todo": one.todo, "stops": one.stops,
+            "what": shortened(&one.what, LONGEST_CHARS), "todo": shortened(&one.todo, LONGEST_CHARS), "stops": one.stops,
             "since": rfc3339(one.since), "until": one.over_at.map(rfc3339),
         })
     });

@@ -8,7 +8,7 @@ use crate::store::AlarmMessage;
 /// Troubles that one message names. The page shows the others.
 const MOST_NAMED: usize = 10;
 /// The longest text of one trouble.
-const LONGEST_CHARS: usize = 500;
+pub(super) const LONGEST_CHARS: usize = 500;
 
 /// What a target is told at once.
 #[derive(Debug, Clone)]

@@ -51,6 +51,7 @@ pub(super) fn pages(ids: &[i64]) -> Vec<String> {
         "/ui/contacts?id=999999",
         "/ui/contacts?nobody=1",
         "/ui/held?reason=several_users&decided=1&decision=retry",
+        "/ui/held/retry?reason=several_users&until=2999-01-01",
         "/ui/settings?changed=1",
     ];
     fixed.chain(contacts).chain(further.map(str::to_owned)).collect()

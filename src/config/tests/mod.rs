@@ -204,6 +204,8 @@ fn valid(key: &kinds::Key) -> String {
         kinds::Kind::Text(_) => match load(&Sources::default()).unwrap().values.text(&key.path) {
             Some(default) => default.into(),
             None if key.path.ends_with("listen") => "[::1]:1".into(),
+            None if key.path == "notify.smtp_server" => "smtp.example.com".into(),
+            None if key.path == "notify.mail_from" => "alarms@example.com".into(),
             None => "https://other.example.com/base".into(),
         },
     }
