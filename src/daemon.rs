@@ -18,8 +18,9 @@ use crate::config::{IntercomToKeap, Migrate, Settings};
 use crate::feed::Feed;
 use crate::http::{self, HttpParts, Keys, PageOf, RemoteStanding, ShownParts};
 use crate::mapping::Fitted;
+use crate::notify::Watch;
 use crate::remote::{Remote, Standing};
-use crate::report::MappedFields;
+use crate::report::{MappedFields, PartStates, Status};
 use crate::schedule::{self, Line};
 use crate::store::{HeldLease, Lease, Store, StoreError};
 use crate::sync::{self, Bulk, Context, Doubt, LOG_AGAIN_AFTER, Urgent, lanes};
@@ -134,7 +135,39 @@ impl Daemon<'_> {
             self.tasks.spawn(serve(listener, open_router));
         }
         self.tasks.spawn(http::gather(self.cancel.clone()));
+        self.tasks.spawn(self.alarms().run());
         Ok(())
+    }
+
+    /// Tells people what is wrong. It begins before the database is there, because its absence is
+    /// told too.
+    fn alarms(&self) -> Watch {
+        let (store, prepared) = (self.parts.store.clone(), self.prepared.subscribe());
+        let (keap, intercom) = (Arc::clone(&self.parts.keap), Arc::clone(&self.parts.intercom));
+        let poll_age_limit = self.settings.http.ready_poll_age;
+        let second = app::second_direction(self.settings);
+        let started = self.started.subscribe();
+        Watch {
+            notifier: Arc::clone(&self.parts.notifier),
+            store: self.parts.store.clone(),
+            status: Box::new(move || {
+                let (store, is_prepared) = (store.clone(), *prepared.borrow());
+                let state = |name, remote| Some(standing(name, remote).state.to_owned());
+                let parts = PartStates {
+                    keap: state("Keap", keap.remote()),
+                    intercom: state("Intercom", intercom.remote()),
+                    ..PartStates::default()
+                };
+                Box::pin(async move {
+                    if !is_prepared {
+                        return store.is_read_only().await.map(|_| None);
+                    }
+                    Status::take(&store, parts, poll_age_limit, second).await.map(Some)
+                })
+            }),
+            lease: Box::new(move || started.borrow().as_ref().map(|lanes| lanes.lease.clone())),
+            cancel: self.cancel.clone(),
+        }
     }
 
     fn http_parts(&self) -> HttpParts {
@@ -147,6 +180,7 @@ impl Daemon<'_> {
             keys: Keys::new(settings.http.api_token.as_ref(), &settings.keap.webhook_secrets())
                 .with_client_secret(settings.intercom.client_secret.as_ref())
                 .with_ui_password(settings.http.ui_password.as_ref()),
+            notifier: Arc::clone(&parts.notifier),
             store: parts.store.clone(),
             urgent: Arc::clone(&self.urgent),
             bulk: Arc::clone(&self.bulk),

@@ -20,8 +20,9 @@
 //! | [`sync`] | feeds, one pass on one screen, two lanes | `config`, `contact`, `outcome`, `feed`, `pause`, `bucket`, `trigger`, `memory`, `remote`, `keap`, `intercom`, `store` |
 //! | [`tasks`] | background work beside the passes | `contact`, `feed`, `pause`, `trigger`, `remote`, `keap`, `store`, `sync` |
 //! | [`report`] | what people read: the status, runs and the story of a contact, in words | `contact`, `feed`, `outcome`, `pause`, `store`, `tasks` |
+//! | [`notify`] | alarms: who is told of what is wrong, by webhook and by mail | `config`, `remote`, `report`, `store` |
 //! | [`schedule`] | cron lines that fire triggers | `trigger` |
-//! | [`http`] | the HTTP surface | `contact`, `outcome`, `feed`, `pause`, `bucket`, `trigger`, `config`, `store`, `report` |
+//! | [`http`] | the HTTP surface | `contact`, `outcome`, `feed`, `pause`, `bucket`, `trigger`, `config`, `store`, `report`, `notify` |
 //! | [`systemd`] | ready, alive, reloading, stopping | `feed`, `remote`, `store`, `sync` |
 //! | [`logs`] | log lines | `config` |
 //! | [`app`], [`daemon`], [`commands`] | where the parts meet | everything |
@@ -48,6 +49,7 @@ pub mod keap;
 pub mod logs;
 pub mod mapping;
 pub mod memory;
+pub mod notify;
 pub mod outcome;
 pub mod pause;
 pub mod remote;

@@ -98,6 +98,16 @@ enum Command {
     Pause(commands::pause::PauseArgs),
     /// End the pauses, or one of them. What has waited is synced at once.
     Resume(commands::pause::ScopeArgs),
+    /// Show how far each feed has come, or set the cursor of the polls by hand.
+    Cursor {
+        #[command(subcommand)]
+        command: commands::cursor::CursorCommand,
+    },
+    /// Test the alarms: whether each target of [notify] takes a message.
+    Notify {
+        #[command(subcommand)]
+        command: commands::notify::NotifyCommand,
+    },
     /// Erase a person for good: in Intercom and in every table here. Print what proves it.
     Erase(commands::erase::EraseArgs),
     /// List the last polls and walks with their counts, show one, or follow one to its end.
@@ -214,6 +224,8 @@ fn start(cli: Cli) -> Ended {
             Command::Decide(args) => commands::decide::run(&settings, args).await,
             Command::Pause(args) => commands::pause::pause(&settings, args).await,
             Command::Resume(args) => commands::pause::resume(&settings, args).await,
+            Command::Cursor { command } => commands::cursor::run(&settings, command).await,
+            Command::Notify { command } => commands::notify::run(&settings, command).await,
             Command::Erase(args) => commands::erase::run(&settings, args).await,
             Command::Runs(args) => commands::runs::run(&settings, args).await,
             Command::Log(args) => commands::log::run(&settings, args).await,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::pedantic)]
 
 mod accounts;
+mod by_hand;
 mod canary;
 mod catalogue;
 mod checker;
@@ -20,6 +21,7 @@ mod lease;
 mod loopback_proxy;
 mod mapping;
 mod matching;
+mod notify;
 mod on_call;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod our_clock;

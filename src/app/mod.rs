@@ -27,6 +27,7 @@ use crate::config::{self, Migrate, Needed, Settings, SettingsError};
 use crate::intercom::IntercomClient;
 use crate::keap::KeapClient;
 use crate::mapping::{Fitted, Mapping};
+use crate::notify::Notifier;
 use crate::pause;
 use crate::remote::{Closed, Credential, Failure, Guard, Proxy, Standing};
 use crate::report::{Rates, SecondDirection};
@@ -70,6 +71,7 @@ pub struct Parts {
     pub keap: Arc<KeapClient>,
     pub intercom: Arc<IntercomClient>,
     pub fitting: Fitting,
+    pub notifier: Arc<Notifier>,
     policy: Policy,
     /// Writes to Keap that nobody waits for.
     writes_per_minute: u32,
@@ -104,6 +106,7 @@ impl Parts {
         };
         Ok(Self {
             store,
+            notifier: Arc::new(notifier(settings)?),
             keap: Arc::clone(&fitting.keap),
             intercom: Arc::clone(&fitting.intercom),
             fitting,
@@ -247,6 +250,12 @@ fn intercom_client(settings: &Settings, mapping: &Fitted) -> anyhow::Result<Inte
 fn proxy_to(address: &Url, settings: &Settings) -> Option<Proxy> {
     let named = settings.proxy()?;
     Proxy::on_the_way_to(address, &named.url, named.name, named.is_own, &named.except)
+}
+
+/// Who is told of troubles; nobody is called yet.
+pub fn notifier(settings: &Settings) -> Result<Notifier, SettingsError> {
+    settings.check_alarms()?;
+    Notifier::new(settings, |address| proxy_to(address, settings)).map_err(SettingsError::refused)
 }
 
 /// The pool; the first connection is made when it is needed.

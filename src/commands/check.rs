@@ -12,6 +12,7 @@ use crate::contact::{Candidate, Contact};
 use crate::feed::Feed;
 use crate::intercom::Wanted;
 use crate::keap::{HookState, PageQuery, Place, Row, Show};
+use crate::notify::Notifier;
 use crate::remote::{Failure, Lane, Remote};
 use crate::store::SchemaState;
 use crate::tasks::hooks::{HookError, Hooks};
@@ -51,7 +52,8 @@ pub async fn run(settings: &Settings) -> Ended {
     };
     let more =
         [("consent", Ok(fields.consent)), ("direction", Ok(fields.direction)), ("rights", to_keap)];
-    let fields = fields.lines.into_iter().map(|line| ("field", line)).chain(more);
+    let alarms = alarms(&parts.notifier).into_iter().map(|line| ("alarms", Ok(line)));
+    let fields = fields.lines.into_iter().map(|line| ("field", line)).chain(more).chain(alarms);
     for (what, finding) in checks.into_iter().chain(fields) {
         match finding {
             Ok(text) => outln!("{} {what:<9}  {text}", mark(true)),
@@ -66,6 +68,21 @@ pub async fn run(settings: &Settings) -> Ended {
         (false, true) => SOME_FAILED,
         (false, false) => WELL,
     })
+}
+
+/// Who is told of troubles. Nobody is called: `notify test` does that.
+fn alarms(notifier: &Notifier) -> Vec<String> {
+    let targets = notifier.targets();
+    if targets.is_empty() {
+        return vec!["nobody is told of troubles, because [notify] names no target".into()];
+    }
+    let link = match notifier.page() {
+        Some(page) => format!("messages lead to {page}"),
+        None => "messages have no link, because neither notify.page_url nor HTTP_PUBLIC_URL is set"
+            .into(),
+    };
+    let each = targets.iter().map(|target| format!("{} at {}", target.name(), target.place()));
+    each.chain([format!("{link}; `keap-intercom-sync notify test` tests each target")]).collect()
 }
 
 const NOT_CHECKED: &str = "not checked, because one side does not answer";

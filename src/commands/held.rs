@@ -2,16 +2,20 @@
 
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::confirm::confirmed;
 use super::look::{self, STRONG, count, styled};
-use super::{Ended, SOME_FAILED, WELL, database, exit};
+use super::{Ended, NOTHING_DONE, SOME_FAILED, WELL, database, exit, since};
 use crate::config::Settings;
 use crate::contact::{IntercomId, KeapId, NotAKeapId};
 use crate::outcome::{Decided, HoldReason};
-use crate::store::{DecidedBy, Held, HeldNewcomer, NewDecision, Store, StoreError, Whose};
+use crate::store::{
+    DecidedBy, Held, HeldFilter, HeldNewcomer, NewDecision, Store, StoreError, Whose,
+};
 
 #[derive(Debug, Args)]
 pub struct HeldArgs {
@@ -33,7 +37,7 @@ pub enum HeldCommand {
     /// Make held contacts due again. The daemon, or the next `sync`, looks at them.
     Retry {
         /// Keap contact ids, or ids of Intercom users without a contact in Keap.
-        #[arg(required_unless_present_any = ["all", "reason"])]
+        #[arg(required_unless_present_any = ["all", "reason", "since", "until"])]
         ids: Vec<HeldId>,
         /// Retry every held contact.
         #[arg(long, conflicts_with = "ids")]
@@ -41,7 +45,28 @@ pub enum HeldCommand {
         /// Retry every contact that is held for this reason.
         #[arg(long, value_name = "CODE", conflicts_with_all = ["ids", "all"])]
         reason: Option<String>,
+        #[command(flatten)]
+        range: RangeArgs,
     },
+}
+
+/// Since when contacts are held.
+#[derive(Debug, Default, Args)]
+pub struct RangeArgs {
+    /// Only contacts that are held since this time or later: a date (2026-01-31), a time
+    /// (2026-01-31T09:30, in UTC unless a zone follows), or how long ago (2h, 3d). First says how many
+    /// there are, and asks.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["ids", "all"], value_parser = since::parse)]
+    since: Option<DateTime<Utc>>,
+    /// Only contacts that are held since this time or earlier.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["ids", "all"], value_parser = since::parse)]
+    until: Option<DateTime<Utc>>,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    /// Only say how many there are.
+    #[arg(long, conflicts_with = "ids")]
+    dry_run: bool,
 }
 
 /// Who is held: a contact of Keap, or a user of Intercom without one.
@@ -82,8 +107,26 @@ pub async fn run(settings: &Settings, args: HeldArgs) -> Ended {
     let store = database::open(settings).await?;
     let reason = args.reason.as_deref();
     match args.command {
-        Some(HeldCommand::Retry { ids, reason: only, .. }) => {
-            retry(&store, &ids, only.as_deref().or(reason), args.json).await
+        Some(HeldCommand::Retry { ids, reason: only, range, .. }) => {
+            let reason = only.as_deref().or(reason);
+            let filter = HeldFilter { reason, since: range.since, until: range.until };
+            if range.dry_run || filter.since.is_some() || filter.until.is_some() {
+                let (contacts, users) =
+                    (store.count_held(filter).await?, store.count_held_newcomers(filter).await?);
+                if range.dry_run && args.json {
+                    out!("{}\n", json!({ "dryRun": true, "contacts": contacts, "users": users }));
+                    return exit(WELL);
+                }
+                let question = format!("{} held so.", held_count(contacts, users));
+                if range.dry_run || contacts + users == 0 {
+                    outln!("{question}");
+                    return exit(WELL);
+                }
+                if !range.yes && !confirmed(&format!("{question} Try them again?"))? {
+                    return exit(NOTHING_DONE);
+                }
+            }
+            retry(&store, &ids, filter, args.json).await
         }
         None if args.json => {
             let contacts = store.held_after(reason, None, args.limit).await?;
@@ -100,8 +143,17 @@ pub async fn run(settings: &Settings, args: HeldArgs) -> Ended {
     }
 }
 
-/// Makes the contacts due again, or all that are held for `reason` if no contact is named.
-async fn retry(store: &Store, ids: &[HeldId], reason: Option<&str>, json: bool) -> Ended {
+/// How many contacts and users are held, as the beginning of a sentence.
+fn held_count(contacts: i64, users: i64) -> String {
+    let are = if contacts + users == 1 { "is" } else { "are" };
+    match users {
+        0 => format!("{} {are}", count(contacts, "contact")),
+        users => format!("{} and {} {are}", count(contacts, "contact"), count(users, "user")),
+    }
+}
+
+/// Makes the contacts due again, or all that the filter names if no contact is named.
+async fn retry(store: &Store, ids: &[HeldId], filter: HeldFilter<'_>, json: bool) -> Ended {
     let (mut of_keap, mut of_intercom) = (Vec::new(), Vec::new());
     for id in ids {
         match id {
@@ -110,15 +162,11 @@ async fn retry(store: &Store, ids: &[HeldId], reason: Option<&str>, json: bool) 
         }
     }
     let is_named = !ids.is_empty();
-    let whose = match reason {
-        _ if is_named => Whose::These(&of_keap),
-        Some(reason) => Whose::Reason(reason),
-        None => Whose::All,
-    };
+    let whose = if is_named { Whose::These(&of_keap) } else { Whose::Held(filter) };
     let by = DecidedBy::Command;
     let retry = NewDecision { whose, decided: Decided::Retry, intercom: None, by };
     let contacts = store.decide(&retry).await?.decided;
-    let users = store.retry_newcomers(is_named.then_some(&of_intercom), reason).await?;
+    let users = store.retry_newcomers(is_named.then_some(&of_intercom), filter).await?;
     let ids = of_keap.iter().map(|id| json!(id.get()));
     let ids: Vec<Value> = ids.chain(of_intercom.iter().map(|id| json!(id.as_str()))).collect();
     let revived = contacts.iter().map(|id| json!(id.get()));

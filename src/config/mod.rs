@@ -18,6 +18,8 @@ mod kinds;
 mod layers;
 mod mapped;
 mod needed;
+mod notify;
+mod notify_forms;
 mod origin;
 mod proxy;
 mod settings;
@@ -31,10 +33,13 @@ pub use error::{EXIT_STATUS, SettingsError};
 pub use in_force::InForce;
 pub use layers::{DEFAULTS, load};
 pub use mapped::{FieldClears, FieldOwner, FieldTable, FieldTooLong, TagTable};
+pub use notify::Hook;
+pub use notify_forms::MailServer;
 pub use proxy::ProxySetting;
 pub use settings::{
     Archived, Company, Consent, CreateInKeap, Database, Deleted, Erase, EraseMode, Filter,
     FirstRun, Hooks, Http, Intercom, IntercomToKeap, Keap, Lease, Left, Log, LogFormat, Mapping,
-    Match, Migrate, Needed, Network, OptOut, Poll, Region, Retention, Settings, Sweep, Sync,
+    Match, Migrate, Needed, Network, Notify, OptOut, Poll, Region, Retention, Settings, SmtpTls,
+    Sweep, Sync,
 };
 pub use sources::Sources;

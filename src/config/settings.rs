@@ -17,6 +17,7 @@ use super::kinds::{
     Text, Texts, Whole, read,
 };
 use super::mapped::{FieldTable, TagTable};
+use super::notify_forms::{HookUrl, MailAddress, MailPassword, MailServer, MailUser, PageUrl};
 use super::origin::Origin;
 use super::values::Values;
 
@@ -271,6 +272,41 @@ settings! {
         run: DaysOrForever<36_500>;
     }
 
+    /// Alarms: who is told of what is wrong.
+    notify: Notify {
+        /// Takes our own JSON.
+        json_url: Secret<HookUrl>;
+        /// An incoming webhook of Slack.
+        slack_url: Secret<HookUrl>;
+        /// A workflow of Microsoft Teams.
+        teams_url: Secret<HookUrl>;
+        /// A webhook of Discord.
+        discord_url: Secret<HookUrl>;
+        /// The server that takes mail.
+        smtp_server: OptionalText<MailServer>;
+        /// How the way to it is encrypted.
+        smtp_tls: Choice<SmtpTls>;
+        /// The account at the server.
+        smtp_user: OptionalText<MailUser>;
+        smtp_password: Secret<MailPassword>;
+        /// The sender.
+        mail_from: OptionalText<MailAddress>;
+        /// The recipients.
+        mail_to: Texts;
+        /// The address of the operator's page, for links; without one, `public_url` leads there.
+        page_url: OptionalText<PageUrl>;
+        /// Whether targets beyond this machine may be reached without TLS.
+        allow_plain: Flag;
+        /// A trouble is told when it has lasted this long, and its end as well.
+        after: Seconds<0, DAY>;
+        /// Contacts that may wait for a person before that is told.
+        held_above: Whole<i64, 0, 1_000_000>;
+        /// A pause that is longer than this is told.
+        paused_after: Seconds<0, { 31 * DAY }>;
+        /// How long one attempt may take.
+        timeout: Wait;
+    }
+
     /// What is logged, and how.
     log: Log {
         /// The form of a log line.
@@ -374,6 +410,18 @@ choice! {
         ToKeap = "to_keap",
         /// Until the program can write to Keap, the same as `to_intercom`.
         Both = "both",
+    }
+}
+
+choice! {
+    /// How the way to the mail server is encrypted.
+    SmtpTls {
+        /// The connection begins plain, and must turn to TLS.
+        StartTls = "starttls",
+        /// TLS from the first byte.
+        Implicit = "implicit",
+        /// Not at all.
+        Off = "off",
     }
 }
 

@@ -75,6 +75,8 @@ codes! {
     UnknownFeed = "unknown_feed", UNPROCESSABLE_ENTITY;
     /// `since` goes with the feed backfill only.
     SinceNotAllowed = "since_not_allowed", UNPROCESSABLE_ENTITY;
+    /// The cursor of the polls cannot be set to this time.
+    CursorRefused = "cursor_refused", UNPROCESSABLE_ENTITY;
     /// The Idempotency-Key stands for another body.
     KeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY;
     /// The contact cannot be synced, for example because it has no e-mail.

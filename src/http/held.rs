@@ -23,7 +23,7 @@ use super::problem::{Problem, ProblemBody};
 use super::state::HttpState;
 use crate::contact::{IntercomId, KeapId};
 use crate::outcome::Decided;
-use crate::store::{DecidedBy, Held, HeldNewcomer, NewDecision, Whose};
+use crate::store::{DecidedBy, Held, HeldFilter, HeldNewcomer, NewDecision, Whose};
 
 /// Which held contacts are listed.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -211,9 +211,21 @@ pub(super) struct RetryRequest {
     /// Every held contact and user.
     #[serde(default)]
     all: Option<bool>,
+    /// Only those that are held since this time or later. Alone, with `reason` or with `until`.
+    #[serde(default)]
+    since: Option<DateTime<Utc>>,
+    /// Only those that are held since this time or earlier.
+    #[serde(default)]
+    until: Option<DateTime<Utc>>,
+    /// Only counts them.
+    #[serde(default)]
+    dry_run: Option<bool>,
 }
 
-const RETRY_FIELDS: [Field; 4] = [
+const RETRY_FIELDS: [Field; 7] = [
+    Field { name: "since", former: None },
+    Field { name: "until", former: None },
+    Field { name: "dryRun", former: None },
     Field { name: "intercomContactIds", former: None },
     Field { name: "keapContactIds", former: Some("keap_contact_ids") },
     Field { name: "reason", former: None },
@@ -221,10 +233,16 @@ const RETRY_FIELDS: [Field; 4] = [
 ];
 
 /// What was made due again.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RetryReply {
     success: bool,
+    /// They were only counted.
+    dry_run: bool,
+    /// How many contacts are due again, or would be.
+    contacts: i64,
+    /// The same for users of Intercom without a contact in Keap.
+    users: i64,
     /// The contacts that are due again.
     retried: Vec<i64>,
     /// The named contacts that are not held.
@@ -242,7 +260,8 @@ pub(super) struct RetryReply {
 #[utoipa::path(post, path = "/sync/held/retry", tag = "held", operation_id = "retryHeld",
     request_body(content = RetryRequest, example = json!({ "keapContactIds": [1000] })), security(("apiToken" = [])),
     responses(
-        (status = 202, description = "The contacts are due again", body = RetryReply, example = json!({ "success": true, "retried": [1000], "notHeld": [], "retriedUsers": [], "usersNotHeld": [] })),
+        (status = 200, description = "They were only counted (`dryRun`)", body = RetryReply, example = json!({ "success": true, "dryRun": true, "contacts": 12, "users": 0, "retried": [], "notHeld": [], "retriedUsers": [], "usersNotHeld": [] })),
+        (status = 202, description = "The contacts are due again", body = RetryReply, example = json!({ "success": true, "dryRun": false, "contacts": 1, "users": 0, "retried": [1000], "notHeld": [], "retriedUsers": [], "usersNotHeld": [] })),
         (status = 400, description = "The body is not understood", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "The token is missing or wrong", body = ProblemBody, content_type = "application/problem+json"),
         (status = 408, description = "The body did not come in time", body = ProblemBody, content_type = "application/problem+json"),
@@ -254,32 +273,50 @@ pub(super) async fn retry(
     State(state): State<Arc<HttpState>>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<RetryReply>), Problem> {
-    let expected = "{\"keapContactIds\": [12345]}, {\"intercomContactIds\": […]}, {\"reason\": \"several_users\"}, or {\"all\": true}";
+    let expected = "{\"keapContactIds\": [12345]}, {\"intercomContactIds\": […]}, {\"reason\": \"several_users\"} with or without since and until, or {\"all\": true}";
     let body: RetryRequest = json::body(&body, &RETRY_FIELDS, expected)?;
-    let named = match (&body.reason, body.all, Named::of(&body)?) {
-        (None, None, Some(named)) => Some(named),
-        (Some(_), None, None) | (None, Some(true), None) => None,
+    let filter =
+        HeldFilter { reason: body.reason.as_deref(), since: body.since, until: body.until };
+    let is_filter = body.reason.is_some() || body.since.is_some() || body.until.is_some();
+    let is_dry = body.dry_run == Some(true);
+    let named = match (is_filter, body.all, Named::of(&body)?) {
+        (false, None, Some(named)) if !is_dry => Some(named),
+        (true, None, None) | (false, Some(true), None) => None,
         _ => {
             let why = format!("the body names no contacts, or in two ways; expected {expected}");
             return Err(Problem::new(Code::InvalidBody, why));
         }
     };
+    if is_dry {
+        let contacts = state.store.count_held(filter).await?;
+        let users = state.store.count_held_newcomers(filter).await?;
+        let reply =
+            RetryReply { success: true, dry_run: true, contacts, users, ..RetryReply::default() };
+        return Ok((StatusCode::OK, Json(reply)));
+    }
     let is_named = named.is_some();
-    let (named, reason) = (named.unwrap_or_default(), body.reason.as_deref());
+    let named = named.unwrap_or_default();
     let users = is_named.then_some(named.users.as_slice());
-    let retried_users = state.store.retry_newcomers(users, reason).await?;
-    let whose = match (is_named, reason) {
-        (true, _) => Whose::These(&named.contacts),
-        (false, Some(reason)) => Whose::Reason(reason),
-        (false, None) => Whose::All,
-    };
+    let retried_users = state.store.retry_newcomers(users, filter).await?;
+    let whose = if is_named { Whose::These(&named.contacts) } else { Whose::Held(filter) };
     let retry = NewDecision { whose, decided: Decided::Retry, intercom: None, by: DecidedBy::Http };
     let taken = decide::take(&state, &retry).await?;
-    let numbers = |ids: Vec<KeapId>| ids.iter().map(|id| id.get()).collect();
+    let numbers = |ids: Vec<KeapId>| ids.iter().map(|id| id.get()).collect::<Vec<_>>();
     let (retried, not_held) = (numbers(taken.decided), numbers(taken.not_held));
     let users_not_held = named.users.iter().map(ToString::to_string);
     let users_not_held = users_not_held.filter(|id| !retried_users.contains(id)).collect();
-    let reply = RetryReply { success: true, retried, not_held, retried_users, users_not_held };
+    let number = |all: usize| i64::try_from(all).unwrap_or(i64::MAX);
+    let (contacts, users) = (number(retried.len()), number(retried_users.len()));
+    let reply = RetryReply {
+        success: true,
+        dry_run: false,
+        contacts,
+        users,
+        retried,
+        not_held,
+        retried_users,
+        users_not_held,
+    };
     Ok((StatusCode::ACCEPTED, Json(reply)))
 }
 

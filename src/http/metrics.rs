@@ -17,6 +17,7 @@ use super::code::Code;
 use super::problem::{Problem, ProblemBody};
 use super::ready::keap_day;
 use super::state::HttpState;
+use crate::notify::KINDS;
 use crate::report::{KeapQueue, misses_notifications};
 use crate::store::TwoWay;
 
@@ -52,6 +53,12 @@ fn recorder() -> Option<&'static PrometheusHandle> {
                     counter!("keap_intercom_sync_notifications_total", "action" => "queued")
                         .increment(0);
                     counter!("keap_intercom_sync_conflicts_total").increment(0);
+                    for target in KINDS {
+                        for class in ["sent", "failed"] {
+                            counter!("keap_intercom_sync_alarms_total", "target" => target, "class" => class)
+                                .increment(0);
+                        }
+                    }
                     for why in ["value", "opt_out", "forbidden"] {
                         counter!("keap_intercom_sync_keap_refusals_total", "why" => why)
                             .increment(0);
@@ -152,7 +159,15 @@ fn describe_pauses() {
     );
 }
 
+fn describe_alarms() {
+    describe_counter!(
+        "keap_intercom_sync_alarms_total",
+        "Messages to the targets of alarms, by target and by what came of them."
+    );
+}
+
 fn describe() {
+    describe_alarms();
     describe_second_direction();
     describe_pauses();
     describe_counter!(

@@ -3,6 +3,7 @@
 
 mod batch;
 mod code;
+mod cursor;
 mod decide;
 mod decisions;
 mod docs;
@@ -20,6 +21,7 @@ mod log_csv;
 mod metrics;
 mod middleware;
 mod newcomer;
+mod notify;
 mod openapi;
 mod overview;
 mod page;

@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 use super::guard::{Guard, Who, guard};
 use super::state::HttpState;
 use super::{
-    batch, decide, decisions, docs, erase, erasures, health, held, log, metrics, openapi, pause,
-    ready, root, runs, side_by_side, status, sync, webhook, webhook_intercom,
+    batch, cursor, decide, decisions, docs, erase, erasures, health, held, log, metrics, notify,
+    openapi, pause, ready, root, runs, side_by_side, status, sync, webhook, webhook_intercom,
 };
 use crate::bucket::Bucket;
 
@@ -69,6 +69,8 @@ fn rules() -> Vec<Rule> {
         sync(routes!(sync::contact)),
         sync(routes!(batch::batch)),
         sync(routes!(status::ask_run)),
+        sync(routes!(cursor::cursor)),
+        sync(routes!(cursor::set_cursor)),
         sync(routes!(runs::runs)),
         sync(routes!(runs::run)),
         sync(routes!(status::contact)),
@@ -81,6 +83,7 @@ fn rules() -> Vec<Rule> {
         sync(routes!(pause::pauses)),
         sync(routes!(pause::pause)),
         sync(routes!(pause::resume)),
+        Rule { needs_database: false, ..sync(routes!(notify::test)) },
         sync(routes!(erase::erase)),
         sync(routes!(erase::forget)),
         sync(routes!(erasures::erasures)),

@@ -16,6 +16,7 @@ use super::waits::Waits;
 use crate::bucket::Bucket;
 use crate::config::InForce;
 use crate::contact::{IntercomId, KeapId};
+use crate::notify::Notifier;
 use crate::report::{MappedFields, People, SecondDirection, SideBySide};
 use crate::store::{Store, StoreError};
 use crate::trigger::Trigger;
@@ -86,6 +87,7 @@ pub struct RemoteStanding {
 pub struct HttpParts {
     pub environment: String,
     pub keys: Keys,
+    pub notifier: Arc<Notifier>,
     pub store: Store,
     /// Wakes the urgent lane.
     pub urgent: Arc<Trigger>,
@@ -121,6 +123,7 @@ pub struct HttpParts {
 pub(super) struct HttpState {
     pub environment: String,
     pub keys: Keys,
+    pub notifier: Arc<Notifier>,
     pub store: Store,
     pub urgent: Arc<Trigger>,
     pub bulk: Arc<Trigger>,
@@ -152,6 +155,7 @@ impl HttpState {
         Self {
             environment: parts.environment,
             keys: parts.keys,
+            notifier: parts.notifier,
             start: Start::new(parts.prepared, parts.start_limit, parts.cancel.clone()),
             waits: Waits::new(store.clone(), parts.cancel),
             overview: OverviewCache::new(store.clone(), parts.second.enabled),

@@ -59,6 +59,13 @@ pub(super) struct AskedRun {
     status_url: String,
 }
 
+impl AskedRun {
+    pub(super) fn queued(run_id: Uuid) -> Self {
+        let status_url = format!("/sync/runs/{run_id}");
+        Self { success: true, action: "queued", run_id, status_url }
+    }
+}
+
 /// Asks for a walk over Keap's contacts
 #[utoipa::path(post, path = "/sync/run", tag = "walks", operation_id = "askForRun",
     request_body(content = RunRequest, example = json!({ "feed": "backfill", "since": "2026-08-01T00:00:00Z" })), security(("apiToken" = [])),
@@ -107,13 +114,7 @@ pub(super) async fn ask_run(
     let run_id = state.store.request_run(feed, RunReason::Manual, body.since).await?;
     state.bulk.fire("run");
     tracing::info!(run.id = %run_id, feed = feed.as_str(), "A caller asks for a walk.");
-    let reply = AskedRun {
-        success: true,
-        action: "queued",
-        run_id,
-        status_url: format!("/sync/runs/{run_id}"),
-    };
-    Ok((StatusCode::ACCEPTED, Json(reply)))
+    Ok((StatusCode::ACCEPTED, Json(AskedRun::queued(run_id))))
 }
 
 /// What is known of a contact: ids, stamps and reasons.

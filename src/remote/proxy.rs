@@ -54,7 +54,7 @@ impl Proxy {
     }
 
     /// The rule for the HTTP client.
-    pub(super) fn rule(&self) -> Result<reqwest::Proxy, BuildError> {
+    pub fn rule(&self) -> Result<reqwest::Proxy, BuildError> {
         // The library's own text may quote the URL.
         reqwest::Proxy::all(self.url.expose_secret()).map_err(|_| BuildError::Proxy(self.setting))
     }

@@ -1,6 +1,7 @@
 //! What people read: how the installation stands, what came of a run, and the story of a contact.
 //! The commands print it and the pages show it, so each sentence stands once.
 
+mod alarms;
 mod contact;
 pub mod csv;
 mod decision;
@@ -19,6 +20,7 @@ mod to_keap;
 mod troubles;
 pub mod words;
 
+pub use alarms::{AlarmRules, DatabaseTrouble};
 pub use contact::{Fact, Story};
 pub use decision::decision_in_words;
 pub use erasure::{erasure_lines, erasure_next, erasure_verdict};

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::keap_queue::{DayQuota, SecondDirection};
 use crate::feed::{Cursor, Feed, Phase};
 use crate::pause::Pauses;
-use crate::store::{LeaseHolder, Leaving, MappingState, Run, Store, StoreError, TwoWay};
+use crate::store::{
+    FailingTarget, LeaseHolder, Leaving, MappingState, Run, Store, StoreError, TwoWay,
+};
 use crate::tasks::lease;
 
 /// Runs that are shown, newest first.
@@ -36,6 +38,8 @@ pub struct Status {
     pub due: i64,
     pub held: i64,
     pub runs: Vec<Run>,
+    /// The last sweep that has ended.
+    pub last_sweep: Option<Run>,
     pub mapping: MappingState,
     /// Erasures that need a person.
     pub erasures: i64,
@@ -43,6 +47,8 @@ pub struct Status {
     pub leaving: Option<Leaving>,
     /// What a person has paused.
     pub pauses: Pauses,
+    /// Targets of alarms that cannot be reached.
+    pub unreachable: Vec<FailingTarget>,
     pub parts: PartStates,
     /// The last successful poll is late when it is older than this.
     pub poll_age_limit: Duration,
@@ -71,10 +77,12 @@ impl Status {
             due,
             held,
             runs: store.last_runs(RUNS).await?,
+            last_sweep: store.last_sweep().await?,
             mapping: store.mapping_state().await?.unwrap_or_default(),
             erasures: store.waiting_erasures().await?,
             leaving: store.leaving().await?,
             pauses: store.pauses().await?,
+            unreachable: store.failing_targets().await?,
             parts,
             poll_age_limit,
             second,

@@ -97,6 +97,7 @@ impl Status {
         let is_late = |age: &Duration| !is_paused && *age > self.poll_age_limit;
         let late = two_way.read_age.filter(is_late).map(|age| {
             Trouble::new(
+                "list_late",
                 true,
                 format!("Intercom's list of changes was last read {} ago", span(age)),
                 "the daemon's log says why: `journalctl -u keap-intercom-sync -p warning`",
@@ -104,14 +105,15 @@ impl Status {
         });
         let audit = two_way.audit.as_ref().filter(|_| !self.names_the_audit());
         let audit = audit.and_then(|audit| audit.failure.as_ref()).map(|why| {
-            Trouble::new(false, format!("the last audit has failed: {why}"), why.remedy())
+            let what = format!("the last audit has failed: {why}");
+            Trouble::new(format!("run:{}", Feed::Audit), false, what, why.remedy())
         });
         late.into_iter().chain(audit).chain(self.notification_trouble(two_way)).collect()
     }
 
     /// Whether the newest runs show the audit, so that its failure is told already.
     fn names_the_audit(&self) -> bool {
-        self.runs.iter().any(|run| run.feed == Feed::Audit.as_str())
+        self.runs.iter().any(|run| run.feed == Feed::Audit.as_str() && run.has_ended())
     }
 
     fn notification_trouble(&self, two_way: &TwoWay) -> Option<Trouble> {
@@ -120,6 +122,7 @@ impl Status {
         }
         let time = span(two_way.missed_for?);
         Some(Trouble::new(
+            "notifications",
             false,
             format!(
                 "for {time}, polls have found changes in Intercom, and no notification has come"

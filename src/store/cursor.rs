@@ -99,6 +99,27 @@ impl Store {
             tally::put(tx, std::iter::once(tally)).await
         })
     }
+
+    /// Moves the cursor of the polls to a time that a person has chosen. A walk under way ends here:
+    /// the next poll begins at that time. It is no poll, so the age of the last one stays. False if
+    /// the feed has never begun.
+    pub async fn move_cursor(&self, fence: &Fence, to: DateTime<Utc>) -> Result<bool> {
+        transaction!(self, tx, {
+            fence.check(tx).await?;
+            let moved = sqlx::query(
+                "update sync_cursor
+                    set position = $2, settled = $2, settling = $2, settling_since = now(), walking = false, window_start = null,
+                        window_end = null, last_id = null, page_token = null, run_id = null,
+                        ahead_contacts = null, ahead_example = null, ahead_until = null, updated_at = now()
+                  where feed = $1",
+            )
+            .bind(Feed::Changed.as_str())
+            .bind(to)
+            .execute(&mut **tx)
+            .await?;
+            Ok(moved.rows_affected() == 1)
+        })
+    }
 }
 
 /// Stores a cursor. A cursor without a walk says that a whole poll has succeeded now.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
 use super::due::put_requests;
@@ -35,7 +36,19 @@ pub enum Whose<'a> {
     These(&'a [KeapId]),
     /// All that are held for this reason, by its stored word.
     Reason(&'a str),
+    /// All that are held for a reason, within a time.
+    Held(HeldFilter<'a>),
     All,
+}
+
+/// Which held contacts, and users of Intercom without a contact in Keap: those of a reason, and those
+/// that are held since some time. An empty filter is all of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HeldFilter<'a> {
+    /// The reason's stored word.
+    pub reason: Option<&'a str>,
+    pub since: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
 }
 
 impl<'a> Whose<'a> {
@@ -49,7 +62,16 @@ impl<'a> Whose<'a> {
     fn reason(self) -> Option<&'a str> {
         match self {
             Self::Reason(code) => Some(code),
+            Self::Held(filter) => filter.reason,
             _ => None,
+        }
+    }
+
+    /// Since when they are held.
+    fn time(self) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+        match self {
+            Self::Held(filter) => (filter.since, filter.until),
+            _ => (None, None),
         }
     }
 
@@ -119,6 +141,14 @@ impl Store {
         })
     }
 
+    /// How many contacts are held that a filter names.
+    pub async fn count_held(&self, filter: HeldFilter<'_>) -> Result<i64> {
+        transaction!(self, tx, {
+            let held = held(tx, Whose::Held(filter)).await?;
+            Ok(i64::try_from(held.len()).unwrap_or(i64::MAX))
+        })
+    }
+
     /// Takes back the decisions in force about these contacts. What was not carried out yet is
     /// looked at again.
     pub async fn take_back(&self, whose: Whose<'_>, by: DecidedBy) -> Result<Taken> {
@@ -163,10 +193,13 @@ async fn held(tx: &mut Transaction, whose: Whose<'_>) -> Result<Vec<HeldRow>> {
                 recheck_at is null as is_final
            from contact_held held
           where ($1::bigint[] is null or keap_contact_id = any($1)) and ($2::text is null or code = $2)
+            and ($3::timestamptz is null or held_at >= $3) and ($4::timestamptz is null or held_at <= $4)
           order by keap_contact_id",
     )
     .bind(whose.ids())
     .bind(whose.reason())
+    .bind(whose.time().0)
+    .bind(whose.time().1)
     .fetch_all(&mut **tx)
     .await?)
 }

@@ -4,6 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::decide::HeldFilter;
 use super::listen::{Request, announce};
 use super::newcomer::{IN_KEAP, NOT_TAGGED, STANDING, StandingRow};
 use super::{Result, Store};
@@ -81,12 +82,30 @@ impl Store {
         })
     }
 
-    /// Makes newcomers that wait for a person due again: these, or all, or all of one reason.
-    /// Returns the ids of those that waited.
+    /// How many newcomers wait for a person that a filter names.
+    pub async fn count_held_newcomers(&self, filter: HeldFilter<'_>) -> Result<i64> {
+        transaction!(self, tx, {
+            Ok(sqlx::query_scalar(
+                "select count(*) from intercom_due due
+                  where code <> all($1) and ($2::text is null or code = $2)
+                    and ($3::timestamptz is null or coalesce(waits_since, created_at) >= $3)
+                    and ($4::timestamptz is null or coalesce(waits_since, created_at) <= $4)",
+            )
+            .bind(&OTHERS[..])
+            .bind(filter.reason)
+            .bind(filter.since)
+            .bind(filter.until)
+            .fetch_one(&mut **tx)
+            .await?)
+        })
+    }
+
+    /// Makes newcomers that wait for a person due again: these, or all that a filter names. Returns
+    /// the ids of those that waited.
     pub async fn retry_newcomers(
         &self,
         ids: Option<&[IntercomId]>,
-        code: Option<&str>,
+        filter: HeldFilter<'_>,
     ) -> Result<Vec<String>> {
         let ids: Option<Vec<&str>> = ids.map(|ids| ids.iter().map(IntercomId::as_str).collect());
         transaction!(self, tx, {
@@ -95,13 +114,17 @@ impl Store {
                     set reason = $3, priority = $4, version = version + 1, attempts = 0, not_before = now(), code = null, about = null,
                         detail = null, updated_at = now()
                   where code <> all($5) and ($1::text[] is null or intercom_contact_id = any($1)) and ($2::text is null or code = $2)
+                    and ($6::timestamptz is null or coalesce(waits_since, created_at) >= $6)
+                    and ($7::timestamptz is null or coalesce(waits_since, created_at) <= $7)
               returning intercom_contact_id",
             )
             .bind(ids)
-            .bind(code)
+            .bind(filter.reason)
             .bind(DueReason::Retry.as_str())
             .bind(DueReason::Manual.priority())
             .bind(&OTHERS[..])
+            .bind(filter.since)
+            .bind(filter.until)
             .fetch_all(&mut **tx)
             .await?;
             announce(tx, Request::Due).await?;

@@ -17,6 +17,7 @@ macro_rules! transaction {
     };
 }
 
+mod alarm;
 mod batch;
 mod blocked;
 mod create;
@@ -63,9 +64,10 @@ mod traces;
 mod two_way;
 mod unsynced;
 
+pub use alarm::{Alarm, AlarmMessage, FailingTarget};
 pub use batch::Batch;
 pub use create::Intended;
-pub use decide::{DecidedBy, NewDecision, Taken, Whose};
+pub use decide::{DecidedBy, HeldFilter, NewDecision, Taken, Whose};
 pub use decision::StoredDecision;
 pub use due::{ChangedInIntercom, DueRow, DueTicket, RetryRow, Takes, Waiting};
 pub use erasure::{Door, Erased, Erasure, OpenErasure};

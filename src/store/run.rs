@@ -61,6 +61,12 @@ pub struct NewRun {
     pub since: Option<DateTime<Utc>>,
 }
 
+impl Run {
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, RunState::Done | RunState::Failed)
+    }
+}
+
 fn in_words<S: serde::Serializer>(
     failure: &Option<RunFailure>,
     out: S,
@@ -266,6 +272,18 @@ impl Store {
             .bind(request.id)
             .bind(request.created_at)
             .bind(request.finished_at)
+            .fetch_optional(&mut **tx)
+            .await?)
+        })?;
+        row.map(RunRow::run).transpose()
+    }
+
+    /// The last sweep that has ended.
+    pub async fn last_sweep(&self) -> Result<Option<Run>> {
+        let row: Option<RunRow> = transaction!(self, tx, {
+            Ok(sqlx::query_as(select_runs!(
+                "where feed = 'sweep' and finished_at is not null order by finished_at desc limit 1"
+            ))
             .fetch_optional(&mut **tx)
             .await?)
         })?;

@@ -27,7 +27,7 @@ const MIGRATIONS_TABLE: &str = "create table if not exists _sqlx_migrations (
 )";
 
 /// The tables that passes write.
-const WRITTEN: [&str; 24] = [
+const WRITTEN: [&str; 27] = [
     "keap_intercom_sync_logs",
     "contact_link",
     "contact_due",
@@ -52,6 +52,9 @@ const WRITTEN: [&str; 24] = [
     "sweep_candidate",
     "scope_brake",
     "sync_pause",
+    "alarm",
+    "alarm_message",
+    "alarm_target",
 ];
 
 /// The tables and views that passes read only.

@@ -412,6 +412,10 @@ impl Bulk {
             }
         }
         for run in requested {
+            // Such a poll begins at a time that a person has chosen.
+            if let Some(to) = run.since {
+                self.changed.set_cursor(to).await?;
+            }
             self.changed.ask(run.id).await?;
         }
         self.poll = true;

@@ -44,6 +44,7 @@ async fn a_closed_pipe_ends_the_output_of_every_command_quietly(pool: PgPool) {
         ("runs", "0"),
         ("pause", "0"),
         ("resume", "0"),
+        ("cursor show", "0"),
         ("log", "0"),
         ("config", "0"),
         ("migrate", "0"),

@@ -135,7 +135,7 @@ async fn held_contacts_are_retried_over_http(pool: PgPool) {
         (reply.status, reply.json()),
         (
             202,
-            json!({ "success": true, "retried": [one], "notHeld": [77], "retriedUsers": [], "usersNotHeld": [] })
+            json!({ "success": true, "dryRun": false, "contacts": 1, "users": 0, "retried": [one], "notHeld": [77], "retriedUsers": [], "usersNotHeld": [] })
         )
     );
     until("it is linked", async || world.last_action(one).await == "linked").await;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use keap_intercom_sync::app;
 use keap_intercom_sync::http::{self, HttpParts, Keys, ShownParts};
 use keap_intercom_sync::trigger::Trigger;
 use serde_json::{Value, json};
@@ -138,6 +139,7 @@ async fn a_start_that_takes_too_long_is_named_in_the_answer(pool: PgPool) {
     let [router, _] = http::routers(HttpParts {
         people: Box::new(|_, _| unreachable!("no page is read")),
         both_sides: Box::new(|_, _| unreachable!("no page is read")),
+        notifier: Arc::new(app::notifier(&world.settings()).unwrap()),
         environment: "test".into(),
         keys: Keys::new(Some(&TOKEN.into()), &[OLD_SECRET.into()]),
         store: world.store(),

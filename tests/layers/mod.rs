@@ -12,7 +12,8 @@ use imports::{Imports, cycle};
 const LIVES_IN: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("axum", &["http"]),
-    ("reqwest", &["remote", "keap", "intercom", "commands"]),
+    ("reqwest", &["remote", "keap", "intercom", "notify", "commands"]),
+    ("lettre", &["notify"]),
     ("tokio_cron_scheduler", &["schedule", "config"]),
     ("sd_notify", &["systemd"]),
     ("listenfd", &["systemd"]),

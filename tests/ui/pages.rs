@@ -52,6 +52,7 @@ pub(super) fn pages(ids: &[i64]) -> Vec<String> {
         "/ui/contacts?id=999999",
         "/ui/contacts?nobody=1",
         "/ui/held?reason=several_users&decided=1&decision=retry",
+        "/ui/held/retry?reason=several_users&until=2999-01-01",
         "/ui/settings?changed=1",
         "/ui/fields?days=30",
         "/ui/log?status=failed&direction=keap_to_intercom&within=day",

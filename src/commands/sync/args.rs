@@ -1,5 +1,7 @@
 //! The arguments of `sync`.
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, Utc};
 use clap::{ArgGroup, Args};
 
@@ -7,11 +9,14 @@ use crate::commands::since;
 use crate::contact::KeapId;
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("scope").required(true).multiple(false).args(["ids", "changed", "all", "since", "sweep", "audit"]))]
+#[command(group = ArgGroup::new("scope").required(true).multiple(false).args(["ids", "changed", "all", "since", "sweep", "audit", "tag", "ids_file"]))]
 #[command(after_help = "Examples:
   keap-intercom-sync sync 12345 67890          two contacts
   keap-intercom-sync sync --changed            what has changed since the stored cursor
   keap-intercom-sync sync --since 3d           what has changed in the last three days
+  keap-intercom-sync sync --since 2026-01-01 --until 2026-01-31
+  keap-intercom-sync sync --tag Customer       everybody with a tag of Keap
+  keap-intercom-sync sync --ids-file ids.csv   a list: one id on a line, or a CSV with a column `id`
   keap-intercom-sync sync --all --dry-run      what a full sync would do, without doing it
   INTERCOM_TO_KEAP__ENABLED=true keap-intercom-sync sync --all --dry-run
                                                what switching the second direction on would write
@@ -35,6 +40,17 @@ pub struct SyncArgs {
     /// (2026-01-31T09:30, in UTC unless a zone follows), or how long ago (2h, 3d).
     #[arg(long, value_name = "TIME", value_parser = since::parse)]
     pub since: Option<DateTime<Utc>>,
+    /// With --since: only contacts whose last change is no later than this. A contact that has changed
+    /// again later is left out.
+    #[arg(long, value_name = "TIME", requires = "since", value_parser = since::parse)]
+    pub until: Option<DateTime<Utc>>,
+    /// Sync everybody who has this tag of Keap now, by its name or its id.
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
+    /// Sync the contacts of a file (`-`: of the standard input): one Keap id on a line, with # for
+    /// comments, or a CSV with a heading and a column `id`, `Keap id` or `Contact Id`.
+    #[arg(long, value_name = "FILE")]
+    pub ids_file: Option<PathBuf>,
     /// Find linked contacts that were deleted or merged in Keap, and treat them as sweep.deleted
     /// says.
     #[arg(long, group = "braked")]
@@ -51,7 +67,7 @@ pub struct SyncArgs {
     /// however many contacts. With --audit --repair: let the users of Intercom that wait into Keap,
     /// however many they are. First read why the brake stopped the run.
     // A conflict with the others would else hide that --sweep, --all or --repair is missing.
-    #[arg(long, requires = "braked", conflicts_with_all = ["ids", "changed", "since"])]
+    #[arg(long, requires = "braked", conflicts_with_all = ["ids", "changed", "since", "tag", "ids_file"])]
     pub force: bool,
     /// Decide and print; write nothing anywhere. Where both directions are on, it also counts the
     /// writes to Keap, and the days that Keap's quota makes of them.

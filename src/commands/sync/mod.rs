@@ -7,6 +7,7 @@ mod bar;
 mod dry_run;
 mod mapping;
 mod other_process;
+mod part;
 mod previews;
 mod report;
 mod requested;
@@ -36,7 +37,7 @@ use crate::tasks::lease;
 const AUDIT_NEEDS_BOTH: &str = "Stopped: an audit needs intercom_to_keap.enabled = true: only then it is remembered what Intercom shows.";
 const UNKNOWN_FIELDS: &str = "the fields of the mapping cannot be read";
 
-pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
+pub async fn run(settings: &Settings, mut args: SyncArgs) -> Ended {
     settings.require(&[Needed::DatabaseUrl, Needed::KeapApiKey, Needed::IntercomAccessToken])?;
     let parts = Parts::build(settings)?;
     let cancel = CancellationToken::new();
@@ -45,6 +46,7 @@ pub async fn run(settings: &Settings, args: SyncArgs) -> Ended {
         errln!("{AUDIT_NEEDS_BOTH}");
         return exit(NOTHING_DONE);
     }
+    part::find(&parts, settings, &mut args).await?;
     if args.dry_run || (args.audit && !args.repair) {
         return look(&parts, settings, &args, &cancel).await;
     }

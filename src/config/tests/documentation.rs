@@ -99,6 +99,8 @@ fn every_documented_name_works_and_fits_its_type() {
                     | "intercom_to_keap.audit_schedule" => "5 * * * * *",
                     "hooks.events" => "contact.edit,contactGroup.applied",
                     "log.filter" => "debug",
+                    "notify.smtp_server" => "smtp.example.com:2525",
+                    "notify.smtp_user" | "notify.mail_from" => "other@example.com",
                     _ => "https://other.example.com/base",
                 }
                 .to_owned(),

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::keys::{self, KEYS};
 use super::*;
 
-const SECRETS: [(&str, &str); 8] = [
+const SECRETS: [(&str, &str); 13] = [
     ("DATABASE_URL", "postgres://app:canary-db@db/app"),
     ("KEAP_API_KEY", "canary-keap"),
     ("KEAP_WEBHOOK_SECRET", "canary-hook-one-0123456789,canary-hook-two-0123456789"),
@@ -23,6 +23,11 @@ const SECRETS: [(&str, &str); 8] = [
     ("NETWORK__PROXY", "http://canary:canary-proxy@proxy:3128"),
     ("API_TOKEN", "canary-api-0123456789"),
     ("UI_PASSWORD", "canary page word"),
+    ("NOTIFY__JSON_URL", "https://alarms.example.com/canary-json"),
+    ("NOTIFY__SLACK_URL", "https://slack.example.com/canary-slack"),
+    ("NOTIFY__TEAMS_URL", "https://teams.example.com/?sig=canary-teams"),
+    ("NOTIFY__DISCORD_URL", "https://discord.example.com/canary-discord"),
+    ("NOTIFY__SMTP_PASSWORD", "canary mail word"),
 ];
 
 fn env(pairs: &[(&str, &str)]) -> Sources {
@@ -56,6 +61,11 @@ fn secret(settings: &Settings, name: &str) -> Option<String> {
         "NETWORK__PROXY" => &settings.network.proxy,
         "API_TOKEN" => &settings.http.api_token,
         "UI_PASSWORD" => &settings.http.ui_password,
+        "NOTIFY__JSON_URL" => &settings.notify.json_url,
+        "NOTIFY__SLACK_URL" => &settings.notify.slack_url,
+        "NOTIFY__TEAMS_URL" => &settings.notify.teams_url,
+        "NOTIFY__DISCORD_URL" => &settings.notify.discord_url,
+        "NOTIFY__SMTP_PASSWORD" => &settings.notify.smtp_password,
         other => panic!("{other} is no secret"),
     };
     value.as_ref().map(|value| value.expose_secret().to_owned())
@@ -194,6 +204,8 @@ fn valid(key: &kinds::Key) -> String {
         kinds::Kind::Text(_) => match load(&Sources::default()).unwrap().values.text(&key.path) {
             Some(default) => default.into(),
             None if key.path.ends_with("listen") => "[::1]:1".into(),
+            None if key.path == "notify.smtp_server" => "smtp.example.com".into(),
+            None if key.path == "notify.mail_from" => "alarms@example.com".into(),
             None => "https://other.example.com/base".into(),
         },
     }

@@ -22,7 +22,7 @@ use crate::http::state::HttpState;
 use crate::outcome::{Decided, HoldReason, offered};
 use crate::report::words::{count, stamp};
 use crate::report::{People, Shown, decision_in_words};
-use crate::store::{DecidedBy, Explained};
+use crate::store::{DecidedBy, Explained, HeldFilter};
 
 /// A button that decides.
 pub(super) struct Button {
@@ -183,7 +183,10 @@ pub(super) async fn decide(
     let reason = fields.word("reason")?;
     let is_retry_of_all = id.is_none() && word == Decided::Retry.code();
     let users = match reason.filter(|_| is_retry_of_all) {
-        Some(reason) => state.store.retry_newcomers(None, Some(reason)).await?.len(),
+        Some(reason) => {
+            let filter = HeldFilter { reason: Some(reason), ..HeldFilter::default() };
+            state.store.retry_newcomers(None, filter).await?.len()
+        }
         None => 0,
     };
     let asked = Asked {
@@ -214,7 +217,11 @@ async fn retry_user(state: &HttpState, word: &str, user: &IntercomId) -> Result<
         let why = "a user of Intercom without a contact in Keap can only be tried again";
         return Err(Problem::new(Code::InvalidBody, why));
     }
-    let retried = state.store.retry_newcomers(Some(std::slice::from_ref(user)), None).await?.len();
+    let retried = state
+        .store
+        .retry_newcomers(Some(std::slice::from_ref(user)), HeldFilter::default())
+        .await?
+        .len();
     state.urgent.fire("decision");
     Ok(see_other(&format!("/ui/held?decided={retried}&decision={word}")))
 }

@@ -38,7 +38,7 @@ struct ToDo {
 
 impl From<&Trouble> for ToDo {
     fn from(trouble: &Trouble) -> Self {
-        let Trouble { what, todo, stops } = trouble;
+        let Trouble { what, todo, stops, .. } = trouble;
         Self { stops: *stops, what: pieces(what), todo: pieces(todo) }
     }
 }

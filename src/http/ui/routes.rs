@@ -11,8 +11,8 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::door::{as_page, see_other, signed_in};
 use super::{
-    contact, decide, elsewhere, erase, fields, held, ignored, log, overview, pause, runs, settings,
-    side_by_side, sign_in,
+    contact, decide, elsewhere, erase, fields, held, ignored, log, overview, pause, retry, runs,
+    settings, side_by_side, sign_in,
 };
 use crate::bucket::Bucket;
 use crate::http::guard::{Guard, Who, guard};
@@ -67,6 +67,8 @@ fn rules() -> Vec<Rule> {
         inside("/ui/held", GET, get(held::held)),
         inside("/ui/held/contact", GET, get(decide::show)),
         inside("/ui/held/ignored", GET, get(ignored::ignored)),
+        inside("/ui/held/retry", GET, get(retry::show)),
+        inside("/ui/held/retry/now", POST, post(retry::retry)),
         inside("/ui/held/decide", POST, post(decide::decide)),
         inside("/ui/contacts", GET, get(contact::contact)),
         inside("/ui/contacts/find", POST, post(contact::search)),
@@ -84,6 +86,7 @@ fn rules() -> Vec<Rule> {
         inside("/ui/log/csv", GET, get(log::download)),
         inside("/ui/fields", GET, get(fields::fields)),
         inside("/ui/settings", GET, get(settings::settings)),
+        inside("/ui/settings/test-alarms", POST, post(settings::test_alarms)),
     ]
 }
 

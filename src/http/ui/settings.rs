@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::body::Bytes;
 use axum::extract::{Extension, RawQuery, State};
 use axum::response::Response;
 
@@ -26,6 +27,13 @@ impl From<&InForce> for SettingRow {
     }
 }
 
+/// The targets of alarms, and what they have answered to a test.
+struct Alarms {
+    targets: Vec<(&'static str, String)>,
+    /// Whether each has taken it, and its answer in words. Empty: nobody has asked.
+    answers: Vec<(&'static str, bool, String)>,
+}
+
 /// The settings of one section of a settings file.
 struct Section {
     name: &'static str,
@@ -36,6 +44,7 @@ struct Section {
 #[template(path = "settings.html", config = "src/http/ui/templates/askama.toml")]
 struct SettingsPage {
     frame: Frame,
+    alarms: Alarms,
     facts: Vec<(&'static str, String)>,
     only_changed: bool,
     sections: Vec<Section>,
@@ -47,12 +56,35 @@ pub(super) async fn settings(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Fields::read(query.unwrap_or_default().as_bytes());
-    let only_changed = query.get("changed").is_some();
+    shown(&state, session, query.get("changed").is_some(), Vec::new()).await
+}
+
+/// Sends a test message to each target of alarms, and shows the page with the answers.
+pub(super) async fn test_alarms(
+    State(state): State<Arc<HttpState>>,
+    Extension(session): Extension<Session>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    Fields::of_session(&state.entrance, session, &body)?;
+    let answers = state.notifier.test().await.into_iter();
+    let answers =
+        answers.map(|one| (one.name, one.said.is_ok(), one.said.unwrap_or_else(|why| why)));
+    shown(&state, session, true, answers.collect()).await
+}
+
+async fn shown(
+    state: &HttpState,
+    session: Session,
+    only_changed: bool,
+    answers: Vec<(&'static str, bool, String)>,
+) -> Result<Response, Problem> {
+    let targets = state.notifier.targets().iter().map(|one| (one.name(), one.place())).collect();
     let holder = state.store.lease_holder().await?.filter(|holder| holder.live);
     let listening = state.store.listening().await?;
     let this = if (state.holds_lease)() { "runs passes" } else { "stands by" };
     page(&SettingsPage {
-        frame: Frame::new(&state, session, Place::Settings, "Settings in force"),
+        frame: Frame::new(state, session, Place::Settings, "Settings in force"),
+        alarms: Alarms { targets, answers },
         facts: vec![
             ("Version", env!("CARGO_PKG_VERSION").to_owned()),
             ("Schema of the database", schema_line(&state.store.schema_state().await?)),

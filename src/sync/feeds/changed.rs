@@ -84,6 +84,19 @@ impl ChangedFeed {
         self.polls.ask(run_id).await
     }
 
+    /// Moves the cursor to a time that a person has chosen. What this process remembers of former
+    /// polls is about another place.
+    pub(crate) async fn set_cursor(&mut self, to: DateTime<Utc>) -> Result<(), Halt> {
+        // Whether Keap's bound includes its own instant is unknown, and stamps are rounded.
+        let to = to - TimeDelta::seconds(1);
+        if self.context.store.move_cursor(&self.context.fence()?, to).await? {
+            self.memory = Memory::default();
+            self.ahead = Watch::default();
+            tracing::info!(position = %to, "The cursor of the polls is set by hand.");
+        }
+        Ok(())
+    }
+
     /// Whether a poll of this process has this run. A poll that another process began has a window
     /// that ends before this poll was asked for.
     pub(crate) fn is_own(&self, run_id: Option<Uuid>) -> bool {

@@ -124,7 +124,7 @@ async fn users_that_need_a_person_stand_in_the_api_and_are_tried_again_by_it(poo
     world.intercom.edit(&users[0], |user| user.external_id = None);
     let unknown = "0123456789abcdef01234567";
     let reply = retry(json!({ "intercomContactIds": [users[0], unknown] })).await;
-    let expected = json!({ "success": true, "retried": [], "notHeld": [], "retriedUsers": [users[0]], "usersNotHeld": [unknown] });
+    let expected = json!({ "success": true, "dryRun": false, "contacts": 0, "users": 1, "retried": [], "notHeld": [], "retriedUsers": [users[0]], "usersNotHeld": [unknown] });
     assert_eq!((reply.status, reply.json()), (202, expected));
     until("it is created and linked", async || {
         world.intercom.contact(&users[0]).unwrap().external_id.is_some()
