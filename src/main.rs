@@ -98,6 +98,8 @@ enum Command {
     Pause(commands::pause::PauseArgs),
     /// End the pauses, or one of them. What has waited is synced at once.
     Resume(commands::pause::ScopeArgs),
+    /// Look at what would be written and store it as a plan; show plans; carry one out, or drop it.
+    Plan(commands::plan::PlanArgs),
     /// Erase a person for good: in Intercom and in every table here. Print what proves it.
     Erase(commands::erase::EraseArgs),
     /// List the last polls and walks with their counts, show one, or follow one to its end.
@@ -214,6 +216,7 @@ fn start(cli: Cli) -> Ended {
             Command::Decide(args) => commands::decide::run(&settings, args).await,
             Command::Pause(args) => commands::pause::pause(&settings, args).await,
             Command::Resume(args) => commands::pause::resume(&settings, args).await,
+            Command::Plan(args) => commands::plan::run(&settings, args).await,
             Command::Erase(args) => commands::erase::run(&settings, args).await,
             Command::Runs(args) => commands::runs::run(&settings, args).await,
             Command::Log(args) => commands::log::run(&settings, args).await,

@@ -26,6 +26,7 @@ pub mod migrate;
 mod missing_tags;
 pub mod open;
 pub mod pause;
+pub mod plan;
 pub mod run;
 pub mod runs;
 mod since;

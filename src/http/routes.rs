@@ -10,7 +10,7 @@ use super::guard::{Guard, Who, guard};
 use super::state::HttpState;
 use super::{
     batch, decide, decisions, docs, erase, erasures, health, held, log, metrics, openapi, pause,
-    ready, root, runs, status, sync, webhook, webhook_intercom,
+    plans, ready, root, runs, status, sync, webhook, webhook_intercom,
 };
 use crate::bucket::Bucket;
 
@@ -77,6 +77,10 @@ fn rules() -> Vec<Rule> {
         sync(routes!(held::retry)),
         sync(routes!(decide::decide)),
         sync(routes!(decisions::decisions)),
+        sync(routes!(plans::ask, plans::plans)),
+        sync(routes!(plans::plan)),
+        sync(routes!(plans::approve)),
+        sync(routes!(plans::drop)),
         sync(routes!(pause::pauses)),
         sync(routes!(pause::pause)),
         sync(routes!(pause::resume)),

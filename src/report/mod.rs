@@ -10,6 +10,7 @@ mod lines;
 pub mod pages;
 mod pauses;
 mod people;
+mod plan;
 mod run;
 mod status;
 mod to_keap;
@@ -27,6 +28,10 @@ pub use keap_queue::{
 pub use lines::{lease_line, schema_line, standby_line};
 pub use pauses::{END_OF_PAUSE, capital, paused, resumed};
 pub use people::{People, Shown};
+pub use plan::{
+    action_word, plan_actions, plan_changed, plan_facts, plan_line, plan_refusal, plan_scope,
+    plan_standing,
+};
 pub use run::{came_of, outcomes_of, scope_of};
 pub use status::{PartStates, Status, is_counted, lag_seconds};
 pub use to_keap::misses_notifications;

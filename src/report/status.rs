@@ -5,11 +5,14 @@ use std::time::Duration;
 use super::keap_queue::{DayQuota, SecondDirection};
 use crate::feed::{Cursor, Feed, Phase};
 use crate::pause::Pauses;
-use crate::store::{LeaseHolder, Leaving, MappingState, Run, Store, StoreError, TwoWay};
+use crate::store::{LeaseHolder, Leaving, MappingState, Plan, Run, Store, StoreError, TwoWay};
 use crate::tasks::lease;
 
 /// Runs that are shown, newest first.
 const RUNS: i64 = 5;
+
+/// Waiting plans that are shown, newest first.
+const PLANS: i64 = 20;
 
 /// The parts that only the daemon knows, in its words. `None`: nobody could be asked.
 #[derive(Debug, Clone, Default)]
@@ -39,6 +42,8 @@ pub struct Status {
     pub mapping: MappingState,
     /// Erasures that need a person.
     pub erasures: i64,
+    /// Plans that wait for a person.
+    pub plans: Vec<Plan>,
     /// Contacts that have left the scope and wait for a person.
     pub leaving: Option<Leaving>,
     /// What a person has paused.
@@ -73,6 +78,7 @@ impl Status {
             runs: store.last_runs(RUNS).await?,
             mapping: store.mapping_state().await?.unwrap_or_default(),
             erasures: store.waiting_erasures().await?,
+            plans: store.plans(true, None, PLANS).await?,
             leaving: store.leaving().await?,
             pauses: store.pauses().await?,
             parts,

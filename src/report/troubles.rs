@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use serde::Serialize;
 
 use super::pauses::END_OF_PAUSE;
+use super::plan::plan_line;
 use super::status::{Status, lag_seconds};
 use super::words::{count, span};
 use crate::feed::{Ahead, Feed, stands_still};
-use crate::outcome::RunFailure;
+use crate::outcome::{PLAN_REMEDY, RunFailure};
 use crate::store::{Leaving, MappingState, RunState, StoreError};
 
 /// Something that is wrong, and what to do.
@@ -88,6 +90,10 @@ impl Status {
             ));
         }
         troubles.extend(self.mapping_troubles());
+        let now = Utc::now();
+        troubles.extend(self.plans.iter().map(|plan| {
+            Trouble::new(false, format!("a plan waits: {}", plan_line(plan, now)), PLAN_REMEDY)
+        }));
         if self.parts.webhooks.as_deref() == Some("incomplete") {
             troubles.push(Trouble::new(
                 false,

@@ -14,6 +14,8 @@ pub enum Old {
     LogRows,
     /// Runs that have ended.
     Runs,
+    /// Plans with their contacts, whether somebody has decided about them or not.
+    Plans,
 }
 
 /// What one transaction deleted.
@@ -42,6 +44,7 @@ impl Store {
         let (table, stamp) = match old {
             Old::LogRows => ("keap_intercom_sync_logs", "created_at"),
             Old::Runs => ("sync_run", "finished_at"),
+            Old::Plans => ("sync_plan", "made_at"),
         };
         // One index finds the rows by their age, and their place deletes them: no other index is
         // read. The age is checked again, because a place may hold another row by then. Rows that

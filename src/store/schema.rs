@@ -27,7 +27,7 @@ const MIGRATIONS_TABLE: &str = "create table if not exists _sqlx_migrations (
 )";
 
 /// The tables that passes write.
-const WRITTEN: [&str; 23] = [
+const WRITTEN: [&str; 26] = [
     "keap_intercom_sync_logs",
     "contact_link",
     "contact_due",
@@ -51,6 +51,9 @@ const WRITTEN: [&str; 23] = [
     "sweep_candidate",
     "scope_brake",
     "sync_pause",
+    "sync_plan",
+    "plan_contact",
+    "plan_count",
 ];
 
 /// The tables and views that passes read only.

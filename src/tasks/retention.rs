@@ -69,6 +69,7 @@ pub async fn delete_old(
 ) -> Result<(u64, u64), StoreError> {
     let log_rows = delete(keep.log_rows, Old::LogRows, store, lease).await?;
     let runs = delete(keep.runs, Old::Runs, store, lease).await?;
+    delete(keep.runs, Old::Plans, store, lease).await?;
     Ok((log_rows, runs))
 }
 

@@ -17,6 +17,7 @@ mod ignored;
 mod log;
 mod overview;
 mod pause;
+mod plans;
 mod routes;
 mod runs;
 mod sessions;
