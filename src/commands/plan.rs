@@ -33,7 +33,7 @@ const SHOWN: i64 = 20;
   keap-intercom-sync plan --all        look at every contact, and store what would be written
   keap-intercom-sync plan list         the plans, the newest first
   keap-intercom-sync plan show         the plan that waits, with its contacts
-  keap-intercom-sync plan approve      carry it out; contacts that have changed since are decided afresh
+  keap-intercom-sync plan approve      carry it out; who has changed since is decided afresh
 
 Exit status: 0 all well; 1 some contacts failed or are held; 2 nothing could be done; 78 a setting is wrong.")]
 pub struct PlanArgs {

@@ -129,14 +129,16 @@ async fn a_stop_in_the_middle_of_a_page_takes_nobody_for_changed(pool: PgPool) {
         .fetch_one(&world.pool)
         .await
         .unwrap();
-    assert_eq!(left, 2, "who is written is recorded with the plan");
+    // The third one may have been written, for all that is known: it is due by itself now.
+    assert!((1..=2).contains(&left), "who is written is recorded with the plan: {left} are left");
     let worker = world.worker().await;
     clear(&world);
     until("Intercom is called again", async || worker.syncer.bulk_step(&mut false).await.is_ok())
         .await;
     let run = ended(&worker, run).await;
 
-    assert_eq!((run.state, run.counts.updated, world.writes()), (RunState::Done, 4, 2));
+    worker.work_off().await;
+    assert_eq!((run.state, world.writes()), (RunState::Done, 2));
     assert_eq!(stored(&world, id).await.changed, 0);
     world.assert_agrees();
 }
