@@ -28,7 +28,7 @@ use crate::systemd::{self, Reporter};
 use crate::tasks::hooks::Hooks;
 use crate::tasks::mapping::{self, Wanted};
 use crate::tasks::retention::{self, Keep};
-use crate::tasks::{lease, pauses, requests, tags, users, walk_schedule};
+use crate::tasks::{lease, pauses, plans, requests, tags, users, walk_schedule};
 use crate::trigger::Trigger;
 
 /// The time that the parts get to stop. The next start repeats what is not recorded by then.
@@ -332,6 +332,7 @@ impl Daemon<'_> {
         self.tasks.spawn(hearing);
         self.tasks.spawn(pauses::follow(Arc::clone(&context)));
         self.tasks.spawn(mapping::bring(Arc::clone(&context), wanted));
+        self.tasks.spawn(plans::make(Arc::clone(&context)));
         if let Some(trigger) = tags {
             self.tasks.spawn(tags::poll(Arc::clone(&context), tag_ids, trigger));
         }

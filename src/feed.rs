@@ -22,11 +22,14 @@ pub enum Feed {
     Audit,
     /// Requests and retries. It has no cursor: its rows are its place.
     Due,
+    /// The contacts of a plan that a person has approved. Its rows are its place, too.
+    Plan,
 }
 
 impl Feed {
     /// Every feed.
-    pub const ALL: [Self; 5] = [Self::Changed, Self::Backfill, Self::Sweep, Self::Audit, Self::Due];
+    pub const ALL: [Self; 6] =
+        [Self::Changed, Self::Backfill, Self::Sweep, Self::Audit, Self::Due, Self::Plan];
 
     /// The feed's name in tables, URLs and logs.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +39,7 @@ impl Feed {
             Self::Sweep => "sweep",
             Self::Audit => "audit",
             Self::Due => "due",
+            Self::Plan => "plan",
         }
     }
 
@@ -43,7 +47,7 @@ impl Feed {
     pub fn lane(self) -> Lane {
         match self {
             Self::Due => Lane::Urgent,
-            Self::Changed | Self::Backfill | Self::Sweep | Self::Audit => Lane::Bulk,
+            Self::Changed | Self::Backfill | Self::Sweep | Self::Audit | Self::Plan => Lane::Bulk,
         }
     }
 

@@ -98,6 +98,8 @@ enum Command {
     Pause(commands::pause::PauseArgs),
     /// End the pauses, or one of them. What has waited is synced at once.
     Resume(commands::pause::ScopeArgs),
+    /// Look at what would be written and store it as a plan; show plans; carry one out, or drop it.
+    Plan(commands::plan::PlanArgs),
     /// Show how far each feed has come, or set the cursor of the polls by hand.
     Cursor {
         #[command(subcommand)]
@@ -224,6 +226,7 @@ fn start(cli: Cli) -> Ended {
             Command::Decide(args) => commands::decide::run(&settings, args).await,
             Command::Pause(args) => commands::pause::pause(&settings, args).await,
             Command::Resume(args) => commands::pause::resume(&settings, args).await,
+            Command::Plan(args) => commands::plan::run(&settings, args).await,
             Command::Cursor { command } => commands::cursor::run(&settings, command).await,
             Command::Notify { command } => commands::notify::run(&settings, command).await,
             Command::Erase(args) => commands::erase::run(&settings, args).await,

@@ -33,7 +33,7 @@ impl Direction {
         match feed {
             Feed::Changed | Feed::Backfill | Feed::Sweep => Some(Self::KeapToIntercom),
             Feed::Audit => Some(Self::IntercomToKeap),
-            Feed::Due => None,
+            Feed::Due | Feed::Plan => None,
         }
     }
 }
@@ -229,7 +229,7 @@ mod tests {
         }
         assert_eq!("Changed".parse::<PauseScope>(), Err(UnknownScope));
         for (scope, stopped) in [
-            ("all", vec![Feed::Changed, Feed::Backfill, Feed::Sweep, Feed::Audit, Feed::Due]),
+            ("all", Feed::ALL.to_vec()),
             ("sweep", vec![Feed::Sweep]),
             ("due", vec![Feed::Due]),
             ("keap_to_intercom", vec![Feed::Changed, Feed::Backfill, Feed::Sweep]),

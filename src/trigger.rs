@@ -37,6 +37,8 @@ pub struct Requests {
     pub runs: Trigger,
     /// Something was paused or resumed.
     pub pauses: Trigger,
+    /// Plans are asked for.
+    pub plans: Trigger,
     listening: AtomicBool,
 }
 
@@ -62,6 +64,7 @@ impl Requests {
         self.due.fire("listening");
         self.runs.fire("listening");
         self.pauses.fire("listening");
+        self.plans.fire("listening");
     }
 }
 

@@ -29,6 +29,7 @@ mod outcomes;
 mod passes;
 mod pauses;
 mod people;
+mod plans;
 mod pooler;
 mod postgres_proxy;
 mod postgres_wire;

@@ -167,7 +167,7 @@ async fn a_role_without_ddl_rights_is_enough_after_the_migrations(pool: PgPool) 
         "create role {role} login;
          revoke create on schema public from public;
          grant usage on schema public to {role};
-         grant select, insert, update, delete on keap_intercom_sync_logs, contact_link, contact_due, sync_cursor, sync_run, sync_lease, sync_batch, keap_hook, sweep_candidate, contact_hold, former_link, sync_mapping, contact_intent, mapping_state, tag_cursor, intercom_cursor, scope_brake, intercom_due, create_brake, contact_decision, sync_pause, sync_tally, erasure, erased_email, alarm, alarm_message, alarm_target to {role};
+         grant select, insert, update, delete on keap_intercom_sync_logs, contact_link, contact_due, sync_cursor, sync_run, sync_lease, sync_batch, keap_hook, sweep_candidate, contact_hold, former_link, sync_mapping, contact_intent, mapping_state, tag_cursor, intercom_cursor, scope_brake, intercom_due, create_brake, contact_decision, sync_pause, sync_tally, erasure, erased_email, alarm, alarm_message, alarm_target, sync_plan, plan_contact, plan_count to {role};
          grant select on _sqlx_migrations, contact_held to {role};"
     );
     sqlx::raw_sql(AssertSqlSafe(grants)).execute(&world.pool).await.unwrap();

@@ -28,6 +28,7 @@ mod missing_tags;
 pub mod notify;
 pub mod open;
 pub mod pause;
+pub mod plan;
 pub mod run;
 pub mod runs;
 mod since;

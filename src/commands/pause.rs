@@ -13,8 +13,8 @@ use crate::report;
 /// What is paused or resumed.
 #[derive(Debug, Args)]
 pub struct ScopeArgs {
-    /// Only this feed: changed (polls), backfill, sweep, audit (of Intercom) or due (requests and
-    /// retries).
+    /// Only this feed: changed (polls), backfill, sweep, audit (of Intercom), due (requests and
+    /// retries) or plan (approved plans).
     #[arg(long, value_parser = feed, conflicts_with = "direction")]
     pub feed: Option<Feed>,
     /// Only this direction: keap_to_intercom or intercom_to_keap.

@@ -230,6 +230,9 @@ settings! {
 
     /// How contacts are written to Intercom.
     sync: Sync {
+        /// If a run that nobody asked for would write a larger share of the links although nothing
+        /// in Keap has changed, these writes wait for a person. 0 switches the brake off.
+        brake_percent: Whole<i64, 0, 100>;
         /// Contacts in work at the same time.
         concurrency: Whole<usize, 1, 512>;
         /// Whether an Intercom lead with the same e-mail address becomes a user.

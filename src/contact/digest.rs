@@ -99,6 +99,11 @@ impl DigestKey {
         self.digest("newcomer/1", [Some(email.folded()), external_id, at])
     }
 
+    /// What a plan says: of a contact, of all of them, or of the accounts that it is for.
+    pub fn plan<'a>(&self, parts: impl IntoIterator<Item = Option<&'a str>>) -> Digest {
+        self.digest("plan/1", parts)
+    }
+
     /// The length of each part goes in with it, so that two different lists never give one input.
     pub(super) fn digest<'a>(
         &self,

@@ -59,6 +59,8 @@ codes! {
     NoRoute = "no_such_route", NOT_FOUND;
     /// There is no such run.
     NoRun = "no_such_run", NOT_FOUND;
+    /// There is no such plan.
+    NoPlan = "no_such_plan", NOT_FOUND;
     /// Nothing is known of this contact.
     UnknownContact = "unknown_contact", NOT_FOUND;
     /// This contact is not erased.
@@ -85,6 +87,8 @@ codes! {
     ContactHeld = "contact_held", UNPROCESSABLE_ENTITY;
     /// The contact waits for a person for a reason that this decision does not settle.
     DecisionRefused = "decision_refused", UNPROCESSABLE_ENTITY;
+    /// The plan does not wait for a person: it is carried out, dropped or replaced.
+    PlanOver = "plan_over", UNPROCESSABLE_ENTITY;
     /// The erasure waits for a person.
     ErasureWaits = "erasure_waits", UNPROCESSABLE_ENTITY;
     /// Too many requests: call again after `Retry-After` seconds.

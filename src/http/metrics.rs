@@ -218,6 +218,7 @@ fn describe() {
     );
     describe_gauge!("keap_intercom_sync_due", "Contacts that are due now or wait for a retry.");
     describe_gauge!("keap_intercom_sync_held", "Contacts and users that wait for a person.");
+    describe_gauge!("keap_intercom_sync_plans_waiting", "Plans that wait for a person.");
     describe_gauge!("keap_intercom_sync_lease_held", "1 in the process that runs passes.");
     describe_gauge!("keap_intercom_sync_database_up", "1 while the database answers.");
     describe_gauge!("keap_intercom_sync_hooks", "Our subscriptions in Keap, by state.");
@@ -280,6 +281,7 @@ async fn set_gauges(state: &HttpState) {
     let Some(overview) = overview else { return };
     gauge!("keap_intercom_sync_due").set(float(overview.due));
     gauge!("keap_intercom_sync_held").set(float(overview.held));
+    gauge!("keap_intercom_sync_plans_waiting").set(float(overview.plans_waiting));
     // Prometheus sees an end only if the value goes back to 0.
     let now = Utc::now();
     let paused = |scope: &'static str, since: Option<DateTime<Utc>>| {

@@ -26,6 +26,7 @@ mod openapi;
 mod overview;
 mod page;
 mod pause;
+mod plans;
 mod problem;
 mod ready;
 mod requests;

@@ -10,10 +10,11 @@ use super::code::Code;
 use super::page::page;
 
 /// The groups of routes, in the order in which a caller wants them.
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("contacts", "Sync contacts, and see what is known of them."),
     ("walks", "Ask for walks over Keap's contacts, and follow them."),
     ("held", "The contacts that need a person."),
+    ("plans", "Look at what would be written, and approve it."),
     ("erasure", "Delete a person for good, with a proof."),
     ("watch", "Whether it is alive, whether contacts flow, and numbers."),
     ("webhook", "What Keap and Intercom call."),

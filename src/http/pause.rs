@@ -63,7 +63,9 @@ fn text_or_null() -> SchemaType {
 fn scope_schema() -> Object {
     Object::builder()
         .schema_type(text_or_null())
-        .pattern(Some("^(all|changed|backfill|sweep|audit|due|keap_to_intercom|intercom_to_keap)$"))
+        .pattern(Some(
+            "^(all|changed|backfill|sweep|audit|due|plan|keap_to_intercom|intercom_to_keap)$",
+        ))
         .examples(["sweep"])
         .build()
 }

@@ -46,6 +46,9 @@ pub(super) struct Checks {
     intercom: Check,
     /// `off`, `ok`, or `incomplete`. Polls find every change without webhooks.
     webhooks: WebhookCheck,
+    /// `ok`, or `waiting`: plans wait for a person. `keap-intercom-sync plan show` shows them, and
+    /// `keap-intercom-sync plan approve` carries one out.
+    plans: PlansCheck,
     /// `off`, or `paused`: a person has paused something. Nothing is lost meanwhile.
     pause: PauseCheck,
     /// `ok`, `fields_held` (some fields are held for every contact), or `waits` (a changed mapping
@@ -211,6 +214,26 @@ fn list_check(state: &HttpState, overview: Option<&Overview>) -> PollCheck {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PlansCheck {
+    #[schema(value_type = String, example = "ok")]
+    state: &'static str,
+    /// Plans that wait for a person.
+    waiting: i64,
+}
+
+impl PlansCheck {
+    fn of(overview: Option<&Overview>) -> Self {
+        let waiting = overview.map_or(0, |overview| overview.plans_waiting);
+        let state = match overview {
+            None => "unknown",
+            Some(_) if waiting > 0 => "waiting",
+            Some(_) => "ok",
+        };
+        Self { state, waiting }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PauseCheck {
     #[schema(value_type = String, example = "off")]
     state: &'static str,
@@ -256,13 +279,13 @@ impl MappingCheck {
     (status = 200, description = "Contacts flow", body = Ready, example = json!({
         "status": "ready", "timestamp": "2026-11-25T04:05:54.285Z", "environment": "production", "version": "0.1.0",
         "checks": { "database": { "state": "ok" }, "lease": { "state": "holder" }, "poll": { "state": "ok", "ageSeconds": 2, "limitSeconds": 900 }, "walks": { "state": "ok" },
-            "keap": { "state": "ok" }, "intercom": { "state": "ok" }, "webhooks": { "state": "ok", "subscriptions": 3, "verified": 3 }, "pause": { "state": "off", "pauses": [] }, "mapping": { "state": "ok", "heldFields": 0 },
+            "keap": { "state": "ok" }, "intercom": { "state": "ok" }, "webhooks": { "state": "ok", "subscriptions": 3, "verified": 3 }, "plans": { "state": "ok", "waiting": 0 }, "pause": { "state": "off", "pauses": [] }, "mapping": { "state": "ok", "heldFields": 0 },
             "intercomList": { "state": "ok", "ageSeconds": 20, "limitSeconds": 900 }, "audit": { "state": "ok", "ageSeconds": 3600 },
             "keapQueue": { "state": "waiting", "waiting": 1, "paced": 120, "emptyInSeconds": 120, "callsADay": 30000, "callsLeft": 21000 } } })),
     (status = 503, description = "Contacts do not flow: a check says why", body = Ready, example = json!({
         "status": "not_ready", "timestamp": "2026-11-25T04:05:54.285Z", "environment": "production", "version": "0.1.0",
         "checks": { "database": { "state": "ok" }, "lease": { "state": "free" }, "poll": { "state": "late", "ageSeconds": 4000, "limitSeconds": 900 }, "walks": { "state": "ok" },
-            "keap": { "state": "ok" }, "intercom": { "state": "ok" }, "webhooks": { "state": "ok", "subscriptions": 3, "verified": 3 }, "mapping": { "state": "ok", "heldFields": 0 },
+            "keap": { "state": "ok" }, "intercom": { "state": "ok" }, "webhooks": { "state": "ok", "subscriptions": 3, "verified": 3 }, "plans": { "state": "ok", "waiting": 0 }, "pause": { "state": "off", "pauses": [] }, "mapping": { "state": "ok", "heldFields": 0 },
             "intercomList": { "state": "ok", "ageSeconds": 20, "limitSeconds": 900 }, "audit": { "state": "ok", "ageSeconds": 3600 },
             "keapQueue": { "state": "waiting", "waiting": 1, "paced": 120, "emptyInSeconds": 120, "callsADay": 30000, "callsLeft": 21000 } } }))))]
 pub(super) async fn ready(State(state): State<Arc<HttpState>>) -> (StatusCode, Json<Ready>) {
@@ -322,6 +345,7 @@ fn checks(state: &HttpState, overview: Option<&Overview>) -> (Checks, bool) {
         walks,
         keap: remote("Keap"),
         intercom: remote("Intercom"),
+        plans: PlansCheck::of(overview),
         pause: PauseCheck::of(overview),
         webhooks: WebhookCheck::of(overview),
         mapping: MappingCheck::of(overview),

@@ -10,7 +10,8 @@ use super::guard::{Guard, Who, guard};
 use super::state::HttpState;
 use super::{
     batch, cursor, decide, decisions, docs, erase, erasures, health, held, log, metrics, notify,
-    openapi, pause, ready, root, runs, side_by_side, status, sync, webhook, webhook_intercom,
+    openapi, pause, plans, ready, root, runs, side_by_side, status, sync, webhook,
+    webhook_intercom,
 };
 use crate::bucket::Bucket;
 
@@ -80,6 +81,10 @@ fn rules() -> Vec<Rule> {
         sync(routes!(held::retry)),
         sync(routes!(decide::decide)),
         sync(routes!(decisions::decisions)),
+        sync(routes!(plans::ask, plans::plans)),
+        sync(routes!(plans::plan)),
+        sync(routes!(plans::approve)),
+        sync(routes!(plans::drop)),
         sync(routes!(pause::pauses)),
         sync(routes!(pause::pause)),
         sync(routes!(pause::resume)),

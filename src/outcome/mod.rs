@@ -7,6 +7,7 @@
 mod action;
 mod decided;
 mod hold;
+mod plan;
 mod proof;
 mod run;
 mod skip;
@@ -14,6 +15,7 @@ mod skip;
 pub use action::{Action, SyncStatus};
 pub use decided::{Decided, Fate, InForce, offered, refusal};
 pub use hold::{EMAIL_IN_KEAP, HoldReason, PING_PONG};
+pub use plan::{PLAN_REMEDY, PlanAction, PlanKind, PlanState};
 pub use proof::Proof;
 pub use run::{AUDIT_BRAKE, BRAKE, CREATE_BRAKE_REMEDY, RunFailure};
 pub use skip::SkipReason;
@@ -93,6 +95,7 @@ impl Reason {
                 SkipReason::NotInKeap,
                 SkipReason::OutOfScope,
                 SkipReason::GoneInIntercom,
+                SkipReason::PlanWaits,
                 SkipReason::Ignored,
                 SkipReason::Erased,
                 SkipReason::ErasedAddress { logged: true },

@@ -40,10 +40,10 @@ impl RunFailure {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Brake(_) => {
-                "see who deletes in Keap; if it is meant, `keap-intercom-sync sync --sweep --force`"
+                "see who deletes in Keap; `keap-intercom-sync plan show` lists them; if it is meant, `keap-intercom-sync plan approve`, or lift the brake once with `keap-intercom-sync sync --sweep --force`"
             }
             Self::AuditBrake(_) => {
-                "`keap-intercom-sync sync --audit` lists them; if it is meant, `keap-intercom-sync sync --audit --repair`"
+                "`keap-intercom-sync plan show` lists them; if it is meant, `keap-intercom-sync plan approve`, or compare all once more with `keap-intercom-sync sync --audit --repair`"
             }
             Self::CreateBrake(_) => CREATE_BRAKE_REMEDY,
             Self::Other(_) => {
@@ -63,7 +63,7 @@ pub const AUDIT_BRAKE: &str = "audit_brake";
 const CREATE_BRAKE: &str = "create_brake";
 
 /// What a person can do about the brake on creates in Keap.
-pub const CREATE_BRAKE_REMEDY: &str = "see who the new users are; if they all belong in Keap, `keap-intercom-sync sync --audit --repair --force`";
+pub const CREATE_BRAKE_REMEDY: &str = "`keap-intercom-sync plan show` lists the users; if they all belong in Keap, `keap-intercom-sync plan approve`, or lift the brake once with `keap-intercom-sync sync --audit --repair --force`";
 
 impl fmt::Display for RunFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

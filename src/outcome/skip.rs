@@ -20,6 +20,8 @@ pub enum SkipReason {
     OutOfScope,
     /// Its Intercom contact was archived or deleted there.
     GoneInIntercom,
+    /// A brake has stopped its write, which waits in a plan.
+    PlanWaits,
     /// A person has decided to ignore it.
     Ignored,
     /// It was erased, or is about to be.
@@ -51,6 +53,7 @@ impl SkipReason {
             Self::NotInKeap => "not_in_keap",
             Self::OutOfScope => "out_of_scope",
             Self::GoneInIntercom => "gone_in_intercom",
+            Self::PlanWaits => "plan_waits",
             Self::Ignored => "ignored",
             Self::Erased => "erased",
             Self::ErasedAddress { .. } => "erased_address",
@@ -72,6 +75,9 @@ impl SkipReason {
             }
             Self::GoneInIntercom => {
                 "Nothing has to be done; the next change in Keap brings it back if sync.unarchive is on."
+            }
+            Self::PlanWaits => {
+                "`keap-intercom-sync plan show` lists what waits; `keap-intercom-sync plan approve` carries it out."
             }
             Self::Ignored => {
                 "Nothing has to be done; to sync it after all, take the decision back: `keap-intercom-sync decide take-back <keap id>`."
@@ -97,6 +103,7 @@ impl fmt::Display for SkipReason {
             Self::GoneInIntercom => {
                 "gone_in_intercom: the Intercom contact was archived or deleted there"
             }
+            Self::PlanWaits => "plan_waits: a brake has stopped its write, which waits in a plan",
             Self::Ignored => "ignored: a person has decided to ignore this contact",
             Self::Erased => "erased: the contact was erased, and nobody brings it back",
             Self::ErasedAddress { .. } => {

@@ -12,6 +12,7 @@ mod lines;
 pub mod pages;
 mod pauses;
 mod people;
+mod plan;
 mod progress;
 mod run;
 mod side_by_side;
@@ -32,6 +33,10 @@ pub use keap_queue::{
 pub use lines::{lease_line, schema_line, standby_line};
 pub use pauses::{END_OF_PAUSE, capital, paused, resumed};
 pub use people::{People, Shown};
+pub use plan::{
+    action_word, plan_actions, plan_changed, plan_facts, plan_line, plan_refusal, plan_scope,
+    plan_standing,
+};
 pub use progress::Progress;
 pub use run::{came_of, outcomes_of, scope_of};
 pub use side_by_side::{ComparedField, SideBySide, SideShown};

@@ -36,6 +36,7 @@ impl Progress {
             Some(Feed::Sweep) => "Search for deleted contacts",
             Some(Feed::Audit) => "Comparison of both sides",
             Some(Feed::Changed) => "Poll of Keap",
+            Some(Feed::Plan) => "Approved plan",
             Some(Feed::Due) | None => "Walk",
         };
         let Some(total) = total else {

@@ -50,6 +50,7 @@ pub fn scope_of(run: &Run) -> String {
     match (Feed::parse(&run.feed), since) {
         (_, Some(since)) => since,
         (Some(Feed::Changed), None) => "what has changed since the stored cursor".to_owned(),
+        (Some(Feed::Plan), None) => "the contacts of an approved plan".to_owned(),
         (_, None) => "every contact in Keap".to_owned(),
     }
 }

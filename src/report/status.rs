@@ -6,12 +6,15 @@ use super::keap_queue::{DayQuota, SecondDirection};
 use crate::feed::{Cursor, Feed, Phase};
 use crate::pause::Pauses;
 use crate::store::{
-    FailingTarget, LeaseHolder, Leaving, MappingState, Run, Store, StoreError, TwoWay,
+    FailingTarget, LeaseHolder, Leaving, MappingState, Plan, Run, Store, StoreError, TwoWay,
 };
 use crate::tasks::lease;
 
 /// Runs that are shown, newest first.
 const RUNS: i64 = 5;
+
+/// Waiting plans that are shown, newest first.
+const PLANS: i64 = 20;
 
 /// The parts that only the daemon knows, in its words. `None`: nobody could be asked.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +46,8 @@ pub struct Status {
     pub mapping: MappingState,
     /// Erasures that need a person.
     pub erasures: i64,
+    /// Plans that wait for a person.
+    pub plans: Vec<Plan>,
     /// Contacts that have left the scope and wait for a person.
     pub leaving: Option<Leaving>,
     /// What a person has paused.
@@ -80,6 +85,7 @@ impl Status {
             last_sweep: store.last_sweep().await?,
             mapping: store.mapping_state().await?.unwrap_or_default(),
             erasures: store.waiting_erasures().await?,
+            plans: store.plans(true, None, PLANS).await?,
             leaving: store.leaving().await?,
             pauses: store.pauses().await?,
             unreachable: store.failing_targets().await?,

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use serde::Serialize;
 
 use super::pauses::END_OF_PAUSE;
+use super::plan::plan_line;
 use super::status::{Status, lag_seconds};
 use super::words::{count, span};
 use crate::feed::{Ahead, Feed, stands_still};
-use crate::outcome::RunFailure;
+use crate::outcome::{PLAN_REMEDY, RunFailure};
 use crate::pause::Pause;
 use crate::store::{FailingTarget, Leaving, MappingState, RunState, StoreError};
 
@@ -16,6 +18,8 @@ use crate::store::{FailingTarget, Leaving, MappingState, RunState, StoreError};
 pub(super) const HELD: &str = "held";
 pub(super) const STAMPS_AHEAD: &str = "stamps_ahead";
 pub(super) const LIMITED: &str = "limited:";
+/// The id of the plan follows.
+const PLAN: &str = "plan:";
 /// Such a trouble cannot be told, at least not to that target.
 pub(super) const UNREACHABLE: &str = "unreachable:";
 
@@ -106,6 +110,11 @@ impl Status {
         }
         troubles.extend(self.mapping_troubles());
         troubles.extend(self.unreachable.iter().map(unreachable));
+        let now = Utc::now();
+        troubles.extend(self.plans.iter().map(|plan| {
+            let what = format!("a plan waits: {}", plan_line(plan, now));
+            Trouble::new(format!("{PLAN}{}", plan.id), false, what, PLAN_REMEDY)
+        }));
         if self.parts.webhooks.as_deref() == Some("incomplete") {
             troubles.push(Trouble::new(
                 "webhooks",

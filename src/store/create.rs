@@ -10,9 +10,10 @@ use super::log::LogRow;
 use super::newcomer::{self, Newcomer, Settlement};
 use super::open_create::found;
 use super::{
-    Counted, Fence, IntentSide, Result, Store, Tally, Transaction, intent, log, run, tally,
+    Counted, Fence, IntentSide, Result, Store, Tally, Transaction, intent, log, plan, run, tally,
 };
 use crate::contact::{Digest, IntercomId, KeapId};
+use crate::outcome::PlanKind;
 
 /// What came of the intent of a create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,6 +185,20 @@ impl Store {
         })
     }
 
+    /// The users that wait because the brake stops creates.
+    pub async fn braked_newcomers(&self) -> Result<Vec<IntercomId>> {
+        let ids: Vec<String> = transaction!(self, tx, {
+            Ok(sqlx::query_scalar(
+                "select intercom_contact_id from intercom_due
+                  where code is null and not released and exists (select from create_brake where braked_at is not null)
+                  order by 1",
+            )
+            .fetch_all(&mut **tx)
+            .await?)
+        })?;
+        Ok(ids.into_iter().filter_map(IntercomId::new).collect())
+    }
+
     /// A person lifts the brake once: the users that wait now may all be brought into Keap.
     pub async fn lift_create_brake(&self) -> Result<()> {
         transaction!(self, tx, {
@@ -193,7 +208,7 @@ impl Store {
             .execute(&mut **tx)
             .await?;
             sqlx::query("update intercom_due set released = true").execute(&mut **tx).await?;
-            Ok(())
+            plan::outdate(tx, PlanKind::Create).await
         })
     }
 }

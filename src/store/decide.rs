@@ -21,7 +21,7 @@ pub enum DecidedBy {
 
 impl DecidedBy {
     /// The stored word.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Page => "page",
             Self::Http => "http",

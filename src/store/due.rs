@@ -75,6 +75,11 @@ impl ChangedInIntercom {
         self.len() == 0
     }
 
+    /// All of them.
+    pub fn ids(&self) -> impl Iterator<Item = KeapId> {
+        self.consent.iter().chain(&self.now).chain(&self.paced).copied()
+    }
+
     /// Takes others in.
     pub fn extend(&mut self, others: Self) {
         self.consent.extend(others.consent);

@@ -51,6 +51,7 @@ async fn remove_own(tx: &mut Transaction, keap: KeapId, intercom: &[&str]) -> Re
         ("contact_decision", "keap_contact_id = $1"),
         ("contact_intent", "keap_contact_id = $1 or keap_id_made = $1"),
         ("intercom_due", "about = $1"),
+        ("plan_contact", "keap_contact_id = $1"),
     ] {
         let sql = format!("delete from {table} where {own} or intercom_contact_id = any($2)");
         sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -92,6 +93,7 @@ async fn clean_texts(tx: &mut Transaction, keap: KeapId, intercom: &[&str]) -> R
         ("contact_hold", "detail"),
         ("intercom_due", "detail"),
         ("sync_run", "error"),
+        ("sync_plan", "why"),
         ("erasure", "last_error"),
     ] {
         let sql = format!("update {table} set {column} = $2 where {column} like any($1)");

@@ -31,6 +31,8 @@ pub enum Request {
     Run,
     /// Something was paused or resumed.
     Pause,
+    /// A plan is asked for.
+    Plan,
 }
 
 impl Request {
@@ -39,6 +41,7 @@ impl Request {
             Self::Due => "due",
             Self::Run => "run",
             Self::Pause => "pause",
+            Self::Plan => "plan",
         }
     }
 }
@@ -129,7 +132,7 @@ impl Listener {
                 continue;
             };
             let payload = payload?;
-            let known = [Request::Due, Request::Run, Request::Pause];
+            let known = [Request::Due, Request::Run, Request::Pause, Request::Plan];
             if let Some(request) = known.into_iter().find(|request| request.as_str() == payload) {
                 return Ok(request);
             }

@@ -5,8 +5,9 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::listen::{Request, announce};
-use super::{Fence, Result, Store, Transaction, run};
+use super::{Fence, NewPlan, Result, Store, Transaction, plan, run};
 use crate::feed::{Feed, RunReason};
+use crate::outcome::PlanKind;
 
 /// How far a changed mapping has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq, FromRow)]
@@ -41,7 +42,7 @@ impl MappingState {
     }
 
     /// What a person can do about it.
-    pub const REMEDY: &str = "look at `keap-intercom-sync sync --all --dry-run`, then let it go on with `keap-intercom-sync sync --all --force`";
+    pub const REMEDY: &str = "`keap-intercom-sync plan show` lists them; let it go on with `keap-intercom-sync plan approve`, or with `keap-intercom-sync sync --all --force`";
 }
 
 impl Store {
@@ -76,7 +77,7 @@ impl Store {
             .bind(walked)
             .execute(&mut **tx)
             .await?;
-            Ok(())
+            plan::outdate(tx, PlanKind::Mapping).await
         })
     }
 
@@ -98,9 +99,11 @@ impl Store {
         fence: &Fence,
         state: &MappingState,
         (would_rewrite, links): (i64, i64),
+        plan: &NewPlan,
     ) -> Result<()> {
         transaction!(self, tx, {
             fence.check(tx).await?;
+            plan::put_of_brake(tx, plan, None).await?;
             sqlx::query(
                 "insert into mapping_state as state (walked, target, would_rewrite, links) values ($1, $2, $3, $4)
                  on conflict (id) do update set walked = excluded.walked, target = excluded.target, run_id = null,
@@ -132,6 +135,7 @@ impl Store {
         transaction!(self, tx, {
             let run = run::request(tx, Feed::Backfill, RunReason::Forced, None).await?;
             under_way(tx, state, run).await?;
+            plan::outdate(tx, PlanKind::Mapping).await?;
             sqlx::query("update mapping_state set forced = true").execute(&mut **tx).await?;
             announce(tx, Request::Run).await?;
             Ok(run)

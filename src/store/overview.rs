@@ -26,6 +26,8 @@ pub struct Overview {
     pub held_fields: i64,
     /// A changed mapping waits for a person.
     pub mapping_waits: bool,
+    /// Plans that wait for a person.
+    pub plans_waiting: i64,
     /// What a person has paused.
     pub pauses: Pauses,
     /// The database takes no writes now.
@@ -75,6 +77,7 @@ struct OverviewRow {
     sweep_braked: bool,
     held_fields: i64,
     mapping_waits: bool,
+    plans_waiting: i64,
 }
 
 #[derive(FromRow)]
@@ -102,7 +105,8 @@ impl Store {
                         coalesce((select error_code = $2 from sync_run where feed = 'sweep' and finished_at is not null
                                    order by finished_at desc limit 1), false) as sweep_braked,
                         coalesce((select cardinality(unfit) from mapping_state), 0)::bigint as held_fields,
-                        coalesce((select would_rewrite is not null and not forced from mapping_state), false) as mapping_waits
+                        coalesce((select would_rewrite is not null and not forced from mapping_state), false) as mapping_waits,
+                        (select count(*) from sync_plan where state = 'waiting') as plans_waiting
                    from (select count(*) as hooks, count(*) filter (where state = 'verified') as hooks_verified from keap_hook) hook",
             )
             .bind(lease::NAME)
@@ -141,6 +145,7 @@ impl Store {
             sweep_braked: row.sweep_braked,
             held_fields: row.held_fields,
             mapping_waits: row.mapping_waits,
+            plans_waiting: row.plans_waiting,
             pauses,
             read_only,
             two_way: None,

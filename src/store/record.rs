@@ -12,12 +12,12 @@ use super::link::{LinkRow, Restamp};
 use super::log::LogRow;
 use super::pause::PausedRow;
 use super::{
-    Fence, Result, Store, Tally, cursor, decision, due, former_link, gone, hold, intent, link, log,
-    pause, run, sweep, tally,
+    Fence, PlanPart, Result, Store, Tally, cursor, decision, due, former_link, gone, hold, intent,
+    link, log, pause, plan, plan_work, run, sweep, tally,
 };
 use crate::contact::KeapId;
 use crate::feed::{Counts, Cursor, Feed};
-use crate::outcome::Fate;
+use crate::outcome::{Fate, PlanKind};
 
 /// The rows of one contact's outcome.
 #[derive(Debug)]
@@ -107,6 +107,8 @@ pub struct Group {
     pub cursor: Option<(Feed, Cursor)>,
     /// Intents of writes that never began.
     pub unsent: Vec<Uuid>,
+    /// The approved plan that the outcomes belong to.
+    pub plan: Option<PlanPart>,
     /// When a contact with a kept intent is read again.
     pub recheck_after: Duration,
     /// What the charts count beside the outcomes.
@@ -124,6 +126,7 @@ impl Group {
             ends_run: false,
             cursor: None,
             unsent: Vec::new(),
+            plan: None,
             recheck_after: Duration::ZERO,
             tally: Tally::default(),
         }
@@ -186,6 +189,9 @@ impl Store {
             let waiting = group.intents(|outcome| &outcome.waiting_intents);
             intent::keep(tx, &waiting, None).await?;
             sweep::remove(tx, &group.ids(|outcome| outcome.swept)).await?;
+            if let Some(part) = &group.plan {
+                plan_work::settle(tx, part, &group.ids(|_| true)).await?;
+            }
             if let Some(id) = &group.run {
                 run::count(tx, *id, group.id, &group.counts(), group.ends_run).await?;
                 if group.cursor.is_none() {
@@ -196,6 +202,7 @@ impl Store {
                 cursor::put(tx, *feed, cursor).await?;
                 if *feed == Feed::Sweep && cursor.is_at_rest() {
                     sweep::remove_all(tx).await?;
+                    plan::outdate(tx, PlanKind::Sweep).await?;
                 }
             }
             let is_repeated =

@@ -16,6 +16,8 @@ pub enum Old {
     Runs,
     /// Decisions that have ended. One that is in force stays.
     Decisions,
+    /// Plans with their contacts, whether somebody has decided about them or not.
+    Plans,
 }
 
 /// What one transaction deleted.
@@ -45,6 +47,7 @@ impl Store {
             Old::LogRows => ("keap_intercom_sync_logs", "created_at"),
             Old::Runs => ("sync_run", "finished_at"),
             Old::Decisions => ("contact_decision", "ended_at"),
+            Old::Plans => ("sync_plan", "made_at"),
         };
         // One index finds the rows by their age, and their place deletes them: no other index is
         // read. The age is checked again, because a place may hold another row by then. Rows that

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::listen::{Request, announce};
-use super::{Fence, Result, Store, StoreError, Transaction, cursor};
+use super::{Fence, NewPlan, Result, Store, StoreError, Transaction, cursor, plan};
 use crate::contact::{IntercomId, KeapId};
 use crate::feed::{Counts, Cursor, Feed, RunReason};
 use crate::outcome::{BRAKE, RunFailure};
@@ -217,6 +217,21 @@ impl Store {
     pub async fn refuse_run(&self, fence: &Fence, id: Uuid, why: &RunFailure) -> Result<()> {
         transaction!(self, tx, {
             fence.check(tx).await?;
+            end(tx, &[id], Some(why)).await
+        })
+    }
+
+    /// Ends a run that a brake has stopped. The plan waits for a person.
+    pub async fn brake_run(
+        &self,
+        fence: &Fence,
+        id: Uuid,
+        why: &RunFailure,
+        plan: &NewPlan,
+    ) -> Result<()> {
+        transaction!(self, tx, {
+            fence.check(tx).await?;
+            plan::put_of_brake(tx, plan, Some(id)).await?;
             end(tx, &[id], Some(why)).await
         })
     }

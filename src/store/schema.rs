@@ -27,7 +27,7 @@ const MIGRATIONS_TABLE: &str = "create table if not exists _sqlx_migrations (
 )";
 
 /// The tables that passes write.
-const WRITTEN: [&str; 27] = [
+const WRITTEN: [&str; 30] = [
     "keap_intercom_sync_logs",
     "contact_link",
     "contact_due",
@@ -55,6 +55,9 @@ const WRITTEN: [&str; 27] = [
     "alarm",
     "alarm_message",
     "alarm_target",
+    "sync_plan",
+    "plan_contact",
+    "plan_count",
 ];
 
 /// The tables and views that passes read only.

@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::{Fence, Result, Store, Transaction};
+use super::{Fence, Result, Store, Transaction, plan};
 use crate::contact::KeapId;
+use crate::outcome::PlanKind;
 
 /// So few contacts are never a mass leaving.
 const FEW: i64 = 100;
@@ -27,7 +28,7 @@ impl Leaving {
     }
 
     /// What a person can do about it.
-    pub const REMEDY: &str = "give them their tags back in Keap, or archive them with `keap-intercom-sync sync --all --force`";
+    pub const REMEDY: &str = "give them their tags back in Keap, or archive them: `keap-intercom-sync plan show` lists them, `keap-intercom-sync plan approve` carries it out, and so does `keap-intercom-sync sync --all --force`";
 }
 
 #[derive(FromRow)]
@@ -92,7 +93,7 @@ impl Store {
             )
             .execute(&mut **tx)
             .await?;
-            Ok(())
+            plan::outdate(tx, PlanKind::Leaving).await
         })
     }
 }

@@ -7,10 +7,13 @@ use uuid::Uuid;
 
 use super::listen::{Request, announce};
 use super::run::NewRun;
-use super::{Fence, Result, Store, Transaction, blocked, cursor, due, erased, keap_ids, run};
-use crate::contact::KeapId;
+use super::{
+    Fence, NewPlan, Result, Store, StoreError, Transaction, blocked, cursor, due, erased, keap_id,
+    keap_ids, plan, run,
+};
+use crate::contact::{IntercomId, KeapId};
 use crate::feed::{Counts, Cursor, Feed, RunReason};
-use crate::outcome::RunFailure;
+use crate::outcome::{PlanKind, RunFailure};
 
 /// What a page of the sweep's walk found.
 #[derive(Debug)]
@@ -144,6 +147,24 @@ impl Store {
         keap_ids(rows)
     }
 
+    /// All candidates with their Intercom contacts, confirmed or not.
+    pub async fn linked_candidates(&self) -> Result<Vec<(KeapId, IntercomId)>> {
+        let rows: Vec<(i64, String)> = transaction!(self, tx, {
+            Ok(sqlx::query_as(
+                "select candidate.keap_contact_id, link.intercom_contact_id
+                   from sweep_candidate candidate join contact_link link using (keap_contact_id)
+                  where link.state = 'linked' and link.intercom_contact_id is not null order by 1",
+            )
+            .fetch_all(&mut **tx)
+            .await?)
+        })?;
+        let linked = rows.into_iter().map(|(id, intercom)| {
+            let intercom = IntercomId::new(intercom).ok_or(StoreError::BadRow("contact_link"))?;
+            Ok((keap_id(id)?, intercom))
+        });
+        linked.collect()
+    }
+
     /// Stores what Keap answered for single candidates. Some are gone, the others exist.
     pub async fn judge_candidates(
         &self,
@@ -172,15 +193,22 @@ impl Store {
     }
 
     /// Ends a sweep that does nothing to its candidates. With a `failure`, it is not a success.
+    /// `plan`: what a person may approve then.
     pub async fn end_sweep(
         &self,
         fence: &Fence,
         run_id: Uuid,
         counts: &Counts,
-        failure: Option<&RunFailure>,
+        end: (Option<&RunFailure>, Option<&NewPlan>),
     ) -> Result<()> {
+        let (failure, plan) = end;
         transaction!(self, tx, {
             fence.check(tx).await?;
+            match plan {
+                Some(plan) => plan::put_of_brake(tx, plan, Some(run_id)).await?,
+                None if failure.is_none() => plan::outdate(tx, PlanKind::Sweep).await?,
+                None => {}
+            }
             remove_all(tx).await?;
             sqlx::query(
                 "update sync_cursor set walking = false, last_id = null, page_token = null, run_id = null, updated_at = now(),

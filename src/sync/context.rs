@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OnceCell, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -18,8 +18,9 @@ use super::pause_board::PauseBoard;
 use super::result::Halt;
 use super::search_lag::SearchLag;
 use super::under_way::UnderWay;
+use super::unexplained_counts::UnexplainedCounts;
 use crate::config::{self, FirstRun};
-use crate::contact::{DigestKey, FieldOrder};
+use crate::contact::{Digest, DigestKey, FieldOrder};
 use crate::feed::{Counts, Feed, Lane, kept_for_opt_outs};
 use crate::intercom::IntercomClient;
 use crate::keap::KeapClient;
@@ -94,6 +95,10 @@ pub struct Board {
     /// Locked while Intercom's list of changes is read: its place moves by one poll at a time.
     pub intercom_poll: Mutex<()>,
     pub pauses: Arc<PauseBoard>,
+    /// The mark of plans, once it was needed.
+    pub mark: OnceCell<Digest>,
+    /// What the runs under way have met that no change in Keap explains.
+    pub unexplained: UnexplainedCounts,
     /// Wakes the lanes for requests that other processes store.
     pub requests: Arc<Requests>,
     /// What came of everything since the start, as it is recorded.
@@ -114,6 +119,8 @@ impl Default for Board {
             search_lag: SearchLag::default(),
             intercom_poll: Mutex::default(),
             pauses: Arc::default(),
+            mark: OnceCell::new(),
+            unexplained: UnexplainedCounts::default(),
             requests: Arc::default(),
             progress: watch::Sender::new(Counts::default()),
             counted_calls: std::sync::Mutex::default(),

@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 
 use super::context::Context;
 use super::decide::Decision;
 use super::dry_users::Users;
 use super::feeds::by_id;
+use super::feeds::missing;
 use super::feeds::walk::{Walker, sorted};
 use super::page::Rows;
 use super::plan::{Planned, Planner};
@@ -41,6 +42,8 @@ pub struct Foretold {
     pub counts: Counts,
     /// The users that would get a contact in Keap. `None`: nobody looked, or nobody is created.
     pub created: Option<Vec<IntercomId>>,
+    /// Of an audit: the linked contacts that Intercom's list misses.
+    pub missing: Vec<KeapId>,
 }
 
 /// The same, until `show` returns false. `compare`: also reads what Intercom shows of each contact
@@ -52,12 +55,19 @@ pub async fn run_while(
     mut show: impl FnMut(Preview) -> bool,
 ) -> Result<Foretold, Halt> {
     let mut total = Counts::default();
-    let only = |counts| Foretold { counts, created: None };
+    let only = |counts| Foretold { counts, ..Foretold::default() };
+    let began = Utc::now();
     let mut users = Users::of(context, &scope).await?;
     let start = match scope {
         Scope::Ids(ids) => {
             preview_ids(context, &ids, (compare, &mut users), &mut total, &mut show).await?;
             return Ok(only(total));
+        }
+        Scope::Audit => {
+            let rest = users.rest();
+            preview_ids(context, &rest, (compare, &mut users), &mut total, &mut show).await?;
+            let missing = missing(context, &users.seen(), began).await?;
+            return Ok(Foretold { missing, ..only(total) });
         }
         Scope::Changed => match context.store.cursor(Feed::Changed).await? {
             Some(cursor) => Some(cursor.settled + TimeDelta::milliseconds(1)),
@@ -87,7 +97,7 @@ pub async fn run_while(
     let created = users.created(context).await?;
     let number = created.as_ref().map_or(0, Vec::len);
     total.created_in_keap = i64::try_from(number).unwrap_or(i64::MAX);
-    Ok(Foretold { counts: total, created })
+    Ok(Foretold { created, ..only(total) })
 }
 
 /// False: nobody looks at the previews any more.
@@ -183,7 +193,8 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-fn preview(context: &Context, planned: &Planned) -> Preview {
+/// What is decided for a contact.
+pub(super) fn preview(context: &Context, planned: &Planned) -> Preview {
     let id = planned.contact.id;
     if let Some((why, _)) = &planned.search_failed {
         return Preview::of(id, Action::Failed, Some(why.clone()));

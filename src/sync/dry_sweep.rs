@@ -21,6 +21,17 @@ use crate::store::SweepStanding;
 /// Links that are read from the database at once.
 const LINKS_AT_ONCE: i64 = 10_000;
 
+/// What the brake does to a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SweepBrake {
+    /// It ends the look, as it would end the sweep.
+    On,
+    /// A person would lift it.
+    Lifted,
+    /// A person looks at all of them first.
+    Shown,
+}
+
 /// What a sweep would find.
 pub struct DrySweep {
     pub counts: Counts,
@@ -28,11 +39,10 @@ pub struct DrySweep {
     pub stopped: Option<RunFailure>,
 }
 
-/// Finds the linked contacts that Keap no longer has, and hands each to `show`. `forced`: the brake
-/// would not apply.
+/// Finds the linked contacts that Keap no longer has, and hands each to `show`.
 pub async fn run(
     context: &Context,
-    forced: bool,
+    brake: SweepBrake,
     mut show: impl FnMut(Preview),
 ) -> Result<DrySweep, Halt> {
     let listed = listed(context).await?;
@@ -46,7 +56,7 @@ pub async fn run(
         Deleted::Archive => Action::Archived,
         Deleted::Unlink => Action::Unlinked,
     };
-    let (gone, stopped) = gone(context, &candidates, linked, forced).await?;
+    let (gone, stopped) = gone(context, &candidates, linked, brake).await?;
     let ids: Vec<KeapId> = gone.iter().copied().collect();
     let new_owners = context.store.new_owners(&ids).await?;
     for (id, intercom) in candidates.into_iter().filter(|(id, _)| gone.contains(id)) {
@@ -104,7 +114,7 @@ async fn gone(
     context: &Context,
     candidates: &[(KeapId, IntercomId)],
     linked: i64,
-    forced: bool,
+    mode: SweepBrake,
 ) -> Result<(HashSet<KeapId>, Option<RunFailure>), Halt> {
     let brake = Brake::of(&context.policy.sweep);
     let ids: Vec<KeapId> = candidates.iter().map(|(id, _)| *id).collect();
@@ -120,13 +130,16 @@ async fn gone(
                 unconfirmed: count(ids.len() - gone.len()),
                 confirmed: count(gone.len()),
                 linked,
-                forced,
+                forced: mode != SweepBrake::On,
             };
             if let Some(why) = brake.stops(standing) {
                 return Ok((gone, Some(why)));
             }
             let is_broken = shown > MAX_UNLISTED && shown * 2 > read;
-            if !forced && is_broken && brake.limit(count(ids.len()), linked).is_some() {
+            if mode != SweepBrake::Lifted
+                && is_broken
+                && brake.limit(count(ids.len()), linked).is_some()
+            {
                 return Ok((gone, Some(unlisted(shown, read, count(ids.len()), linked))));
             }
         }

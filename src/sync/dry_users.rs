@@ -25,6 +25,8 @@ pub(super) struct Users {
     changed: HashMap<KeapId, Candidate>,
     /// Those that would be brought into Keap, as far as all of its contacts are looked at.
     newcomers: Option<newcomers::Expected>,
+    /// The linked contacts that the list has shown.
+    seen: Vec<KeapId>,
     /// Somebody named the contacts: each is read on both sides.
     are_named: bool,
 }
@@ -37,25 +39,41 @@ impl Users {
             return Ok(users);
         }
         let since = match scope {
-            Scope::Ids(_) => return Ok(Self { are_named: true, ..users }),
+            Scope::Ids(_) => return Ok(Self::named()),
             Scope::Since(_) => return Ok(users),
-            Scope::All => None,
+            Scope::All | Scope::Audit => None,
             Scope::Changed => match next_poll_begins(context).await? {
                 Some(since) => Some(since),
                 // The first poll compares nobody.
                 None => return Ok(users),
             },
         };
-        if since.is_none() && context.policy.creating.is_on() {
+        if matches!(scope, Scope::All) && context.policy.creating.is_on() {
             users.newcomers = Some(newcomers::Expected::begin(context).await?);
         }
         let note = |user: &Candidate, standing| match (standing, &mut users.newcomers) {
-            (Standing::Differs(keap), _) => drop(users.changed.insert(keap, user.clone())),
+            (Standing::Differs(keap), _) => {
+                users.seen.push(keap);
+                users.changed.insert(keap, user.clone());
+            }
+            (Standing::Same(keap), _) => users.seen.push(keap),
             (Standing::Unlinked, Some(newcomers)) => newcomers.see(context, user),
-            (Standing::Unlinked | Standing::Same(_), _) => {}
+            (Standing::Unlinked, None) => {}
         };
         context.unless_cancelled(compare_all(context, since, note)).await?;
         Ok(users)
+    }
+
+    /// The users of contacts that somebody named.
+    pub(super) fn named() -> Self {
+        Self { are_named: true, ..Self::default() }
+    }
+
+    /// The linked contacts that the list has shown, sorted.
+    pub(super) fn seen(&self) -> Vec<KeapId> {
+        let mut seen = self.seen.clone();
+        seen.sort_unstable();
+        seen
     }
 
     /// The users that would get a contact in Keap, which has shown all of its contacts. `None`:

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::context::Context;
 use super::erasing;
 use super::feeds::{
-    AuditFeed, BackfillFeed, ChangedFeed, DueFeed, PacedFeed, Polled, SweepFeed, Swept,
+    AuditFeed, BackfillFeed, ChangedFeed, DueFeed, PacedFeed, PlanFeed, Polled, SweepFeed, Swept,
 };
 use super::newcomers;
 use super::notice::Notice;
@@ -190,6 +190,7 @@ pub struct Bulk {
     backfill: BackfillFeed,
     sweep: SweepFeed,
     audit: AuditFeed,
+    plans: PlanFeed,
     paced: PacedFeed,
     /// A poll is due: at the start, and whenever the trigger fires. During a backfill it runs
     /// between two pages.
@@ -207,6 +208,7 @@ impl Work for Bulk {
             backfill: BackfillFeed::new(Arc::clone(&context)),
             sweep: SweepFeed::new(Arc::clone(&context)),
             audit: AuditFeed::new(Arc::clone(&context)),
+            plans: PlanFeed::new(Arc::clone(&context)),
             paced: PacedFeed::new(Arc::clone(&context)),
             context,
             poll: true,
@@ -243,12 +245,16 @@ impl Work for Bulk {
         if is_down(&audit) {
             return audit;
         }
+        let plan = Box::pin(self.plan_step()).await;
+        if is_down(&plan) {
+            return plan;
+        }
         let paced = self.paced_step().await;
         if is_down(&paced) {
             return paced;
         }
         let newcomers = Box::pin(newcomers::step(&context, Lane::Bulk)).await;
-        Ok(changed? | backfill? | sweep? | audit? | paced? | newcomers?)
+        Ok(changed? | backfill? | sweep? | audit? | plan? | paced? | newcomers?)
     }
 }
 
@@ -327,6 +333,24 @@ impl Bulk {
         Box::pin(context.unless_cancelled(self.audit.step())).await
     }
 
+    /// A page of an approved plan.
+    async fn plan_step(&mut self) -> Result<bool, Halt> {
+        let context = Arc::clone(&self.context);
+        if self.plans.run().is_none() || context.is_paused(Feed::Plan) {
+            return Ok(false);
+        }
+        let Some(page) = context.unless_cancelled(self.plans.next()).await? else {
+            return Ok(true);
+        };
+        let part = page.approved.as_ref();
+        let part = part.map(|part| (part.plan, part.rows.keys().copied().collect::<Vec<_>>()));
+        Box::pin(pass::run(&context, page)).await?;
+        if let Some((plan, ids)) = part {
+            self.plans.settle(plan, &ids).await?;
+        }
+        Ok(true)
+    }
+
     async fn sweep_step(&mut self) -> Result<bool, Halt> {
         let context = Arc::clone(&self.context);
         if context.is_paused(Feed::Sweep) {
@@ -384,9 +408,11 @@ impl Bulk {
                 Some(Feed::Audit) if self.audit.run().is_none() && !backfill => {
                     self.audit.begin(id, &reason).await?;
                 }
+                Some(Feed::Plan) if self.plans.run().is_none() => {
+                    Box::pin(self.plans.begin(id)).await?
+                }
                 // The walk of a feed that only a newer release knows is left to that release.
-                Some(Feed::Changed | Feed::Backfill | Feed::Sweep | Feed::Audit | Feed::Due)
-                | None => {}
+                Some(_) | None => {}
             }
         }
         Ok(())
@@ -435,7 +461,13 @@ impl Bulk {
     /// process does not carry out, is taken over first: nobody else would ever end it.
     async fn requested_runs(&self) -> Result<Vec<Run>, Halt> {
         let store = &self.context.store;
-        let own: Vec<Uuid> = self.changed.own_runs().into_iter().chain(self.audit.run()).collect();
+        let own: Vec<Uuid> = self
+            .changed
+            .own_runs()
+            .into_iter()
+            .chain(self.audit.run())
+            .chain(self.plans.run())
+            .collect();
         let waiting = store.waiting_runs().await?;
         let is_left = |run: &Run| run.state == RunState::Running && !own.contains(&run.id);
         let waiting = if waiting.iter().any(is_left) {

@@ -9,6 +9,7 @@ use super::context::{Calls, Opened};
 use crate::contact::{Contact, KeapId};
 use crate::feed::{Cursor, Feed, Lane};
 use crate::keap::Row;
+use crate::store::PlanRow;
 
 /// A bounded batch of contacts from one feed, read from Keap.
 pub(super) struct Page {
@@ -29,6 +30,14 @@ pub(super) struct Page {
     pub run_id: Option<Uuid>,
     /// The feed's cursor once every contact of this page is recorded.
     pub cursor: Option<Cursor>,
+    /// A person has approved what is to be done to them.
+    pub approved: Option<Approved>,
+}
+
+/// Contacts of an approved plan, and what it says of each.
+pub(super) struct Approved {
+    pub plan: Uuid,
+    pub rows: HashMap<KeapId, PlanRow>,
 }
 
 impl Page {
@@ -46,6 +55,7 @@ impl Page {
             versions: HashMap::new(),
             run_id: None,
             cursor: None,
+            approved: None,
         }
     }
 

@@ -16,16 +16,19 @@ use super::context::Context;
 use super::decide::Decision;
 use super::intents::Intents;
 use super::leaving;
-use super::page::Page;
+use super::page::{Approved, Page};
 use super::plan::{Planned, Planner};
+use super::plans::compare;
 use super::recorder::{Ended, Gate, Recorder, Written};
 use super::recording::{Recording, Retries};
 use super::result::{Halt, Outcome};
+use super::unexplained;
 use super::vanished;
 use super::write::{Target, carry_out};
 use crate::contact::KeapId;
 use crate::feed::{Counts, Feed, Lane};
 use crate::outcome::SkipReason;
+use crate::store::PlanPart;
 
 /// Carries a page through. On `Err`, what was done is recorded, the cursor has not moved, and the
 /// page is to be taken again.
@@ -41,12 +44,26 @@ pub(super) async fn run(context: &Context, mut page: Page) -> Result<Counts, Hal
     planned.extend(planner.plan_gone(&page.gone).await?);
     let (lost, missing) = planner.plan_missing(missing).await?;
     planned.extend(lost);
+    let changed = match &page.approved {
+        Some(approved) => {
+            let compared = Box::pin(compare::changed(context, approved, &planned));
+            Some(context.unless_cancelled(compared).await?)
+        }
+        None => None,
+    };
     let mut recording = Recording::new(page.feed, page.run_id, Retries::of(&context.policy.sync));
+    let part = |(approved, changed): (&Approved, _)| PlanPart { plan: approved.plan, changed };
+    recording.plan = page.approved.as_ref().zip(changed).map(part);
     add_unseen(&planner, &mut recording, &page.unreadable, &missing).await?;
 
     let looking = Box::pin(vanished::look(context, page.lane, &mut planned));
     context.unless_cancelled(looking).await?;
-    leaving::brake(context, &fence, &mut planned).await?;
+    // A person has seen them.
+    if page.approved.is_none() {
+        Box::pin(leaving::brake(context, &fence, &mut planned)).await?;
+        let walk = (page.feed, page.run_id);
+        Box::pin(unexplained::brake(context, &fence, walk, &mut planned)).await?;
+    }
     let intents = Intents::store(context, &fence, &mut planned).await?;
     let mut recorder = Recorder::new(context, fence, recording, intents);
     let halted = AtomicBool::new(false);
@@ -194,6 +211,7 @@ impl Writer<'_> {
             SkipReason::StillHeld
             | SkipReason::RetryLater
             | SkipReason::NotInKeap
+            | SkipReason::PlanWaits
             | SkipReason::GoneInIntercom => false,
         };
         let skipped = Outcome::Skipped { reason, forget: false };

@@ -240,7 +240,8 @@ impl<'a> Planner<'a> {
 
     /// Whether a walk has met a retry whose time has not come.
     pub(super) fn retry_waits(&self, waiting: &Waiting) -> bool {
-        waiting.later && waiting.reason == DueReason::Retry && self.feed != Feed::Due
+        let is_asked = matches!(self.feed, Feed::Due | Feed::Plan);
+        waiting.later && waiting.reason == DueReason::Retry && !is_asked
     }
 
     fn first_look(
@@ -263,7 +264,8 @@ impl<'a> Planner<'a> {
         let found = of_side(IntentSide::Intercom, &known.intents, contact.id);
         let found_in_keap = of_side(IntentSide::Keap, &known.intents, contact.id);
         let looks_at_intercom = self.context.policy.direction.to_keap
-            && (comes_back(&contact, link.as_ref())
+            && (self.feed == Feed::Plan
+                || comes_back(&contact, link.as_ref())
                 || !found.is_empty()
                 || !found_in_keap.is_empty()
                 || hold.as_ref().is_some_and(KnownHold::is_of_intercom)
@@ -408,30 +410,30 @@ impl<'a> Planner<'a> {
         names.filter_map(|name| fields.rule(name.as_str())).collect()
     }
 
-    /// Of each linked contact that this mapping rewrites and another one had linked: the fields.
+    /// Each linked contact that this mapping rewrites and another one had linked, with the fields.
     /// The contacts that changed in Keap are rewritten anyway.
     pub(super) async fn rewritten(
         &self,
         contacts: Vec<Contact>,
-    ) -> Result<Vec<Vec<FieldName>>, Halt> {
+    ) -> Result<Vec<(Planned, Vec<FieldName>)>, Halt> {
         let ids: Vec<KeapId> = contacts.iter().map(|contact| contact.id).collect();
         let mut known = self.known(&ids).await?;
+        let addresses = self.erased_addresses(&contacts, &known).await?;
         let Context { key, fields, .. } = self.context;
         let each = contacts.into_iter().filter_map(|contact| {
-            let (link, settles) =
-                self.under_this_mapping(&contact, known.links.remove(&contact.id));
-            let link = link.filter(|link| link.intercom().is_some())?;
+            let planned = self.first_look(contact.clone(), &mut known, &addresses);
+            let link = planned.link.as_ref().filter(|link| link.intercom().is_some())?;
             if !contact.in_scope {
                 let acts = self.context.policy.left != Left::Nothing;
-                return acts.then(|| vec![FieldName::from("left")]);
+                return acts.then(|| (planned, vec![FieldName::from("left")]));
             }
-            let before = link.keap_base.unwrap_or_else(Bases::nothing);
+            let before = link.keap_base.clone().unwrap_or_else(Bases::nothing);
             let mut unsettled = key.unsettled_relations(fields, &contact, &before);
-            if settles.is_none() {
+            if planned.settles.is_none() {
                 unsettled.extend(key.unsettled(fields, &contact, &before));
             }
             let is_new = |name: &FieldName| !before.has(name.as_str());
-            unsettled.iter().any(is_new).then_some(unsettled)
+            unsettled.iter().any(is_new).then_some((planned, unsettled))
         });
         Ok(each.collect())
     }

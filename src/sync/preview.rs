@@ -14,6 +14,8 @@ pub enum Scope {
     /// What the next polls would find.
     Changed,
     All,
+    /// What differs in Intercom from what was settled.
+    Audit,
     Since(DateTime<Utc>),
 }
 

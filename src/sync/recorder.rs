@@ -247,13 +247,18 @@ impl Groups<'_> {
 
     /// Finds the outcome that Postgres refuses. It holds that contact, and records the others.
     async fn record_one_by_one(&self, group: Group) -> Result<Counts, Halt> {
-        let Group { outcomes, cost, run, ends_run, cursor, unsent, recheck_after, tally, .. } =
-            group;
+        let Group {
+            outcomes, cost, run, ends_run, cursor, unsent, plan, recheck_after, tally, ..
+        } = group;
         let mut counts = Counts::default();
         for outcome in outcomes {
             let held = refused(&outcome, self.feed, run);
-            let of_one =
-                |outcome: Recorded| Group { run, recheck_after, ..Group::of(vec![outcome]) };
+            let of_one = |outcome: Recorded| Group {
+                run,
+                recheck_after,
+                plan: plan.clone(),
+                ..Group::of(vec![outcome])
+            };
             let single = of_one(outcome);
             let single = match self.record(&single).await {
                 Err(Halt::Store(error)) if error.is_refusal() => {

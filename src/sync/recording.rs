@@ -18,7 +18,7 @@ use crate::contact::{
 use crate::feed::{Counts, Cursor, DueReason, Feed};
 use crate::outcome::{Action, HoldReason, Reason, SkipReason};
 use crate::store::{
-    FormerLink, Group, HoldRow, LinkRow, LogRow, PausedRow, Recorded, Restamp, RetryRow,
+    FormerLink, Group, HoldRow, LinkRow, LogRow, PausedRow, PlanPart, Recorded, Restamp, RetryRow,
 };
 
 /// How failed attempts are spread.
@@ -57,12 +57,15 @@ pub(super) struct Recording {
     pub feed: Feed,
     run_id: Option<Uuid>,
     retries: Retries,
+    /// The approved plan that they belong to.
+    pub plan: Option<PlanPart>,
 }
 
 impl Recording {
     /// An empty recording of a page's outcomes.
     pub(super) fn new(feed: Feed, run_id: Option<Uuid>, retries: Retries) -> Self {
-        Self { outcomes: Vec::new(), unsent: Vec::new(), claims: Vec::new(), feed, run_id, retries }
+        let (outcomes, unsent, claims) = (Vec::new(), Vec::new(), Vec::new());
+        Self { outcomes, unsent, claims, feed, run_id, retries, plan: None }
     }
 
     /// Whether there is nothing to record.
@@ -73,7 +76,7 @@ impl Recording {
     /// Takes out what has gathered. Its claims end when the returned value is dropped.
     pub(super) fn take(&mut self) -> Self {
         let empty = Self::new(self.feed, self.run_id, self.retries);
-        std::mem::replace(self, empty)
+        std::mem::replace(self, Self { plan: self.plan.clone(), ..empty })
     }
 
     /// The group that the outcomes make, and the claims to end once it is recorded.
@@ -84,6 +87,7 @@ impl Recording {
             ends_run: cursor.as_ref().is_some_and(Cursor::is_at_rest),
             cursor: cursor.map(|cursor| (self.feed, cursor)),
             unsent: self.unsent,
+            plan: self.plan,
             recheck_after: self.retries.recheck,
             ..Group::of(self.outcomes)
         };
@@ -502,6 +506,8 @@ impl Entry<'_> {
                 }
                 self.done();
             }
+            // It waits in a plan, and its due row, if it gets one, is not answered by that.
+            SkipReason::PlanWaits => self.count(Action::Skipped),
             SkipReason::StillHeld => self.count(Action::Held),
             SkipReason::RetryLater => self.count(Action::Failed),
             SkipReason::NoEmail { logged: before } => {

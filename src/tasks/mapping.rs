@@ -76,14 +76,22 @@ async fn step(context: &Context, wanted: &Wanted) -> Result<bool, Halt> {
     };
     let links = store.count_linked().await?;
     let most = links * wanted.brake_percent / 100;
-    let found = rewrites(context, most).await?;
+    // All of them: if the brake stops them, a person reads the list.
+    let found = rewrites(context, i64::MAX).await?;
+    let numbers = (found.contacts, links);
     if found.contacts > most && !state.forced {
-        store.brake_mapping(&fence, &state, (found.contacts, links)).await?;
+        let braked = MappingState {
+            would_rewrite: Some(found.contacts),
+            links: Some(links),
+            ..state.clone()
+        };
+        let plan = found.plan(context, braked.braked().unwrap_or_default()).await?;
+        store.brake_mapping(&fence, &state, numbers, &plan).await?;
         store.put_unfit(&fence, &wanted.unfit).await?;
         tracing::warn!(
-            contacts = found.contacts,
+            contacts = numbers.0,
             links,
-            "The changed mapping would rewrite more than mapping.brake_percent allows. It waits for `sync --all --force`."
+            "The changed mapping would rewrite more than mapping.brake_percent allows. It waits for `keap-intercom-sync plan approve`."
         );
         return Ok(false);
     }

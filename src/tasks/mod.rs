@@ -4,6 +4,7 @@ pub mod hooks;
 pub mod lease;
 pub mod mapping;
 pub mod pauses;
+pub mod plans;
 pub mod requests;
 pub mod retention;
 pub mod tags;

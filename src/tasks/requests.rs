@@ -60,6 +60,7 @@ async fn wake_lanes(listener: &mut Listener, requests: &Requests) -> StoreError 
             Ok(Request::Due) => requests.due.fire("request"),
             Ok(Request::Run) => requests.runs.fire("request"),
             Ok(Request::Pause) => requests.pauses.fire("request"),
+            Ok(Request::Plan) => requests.plans.fire("request"),
             Err(error) => return error,
         }
     }

@@ -72,6 +72,7 @@ pub async fn delete_old(
     if let Some(fence) = lease.fence() {
         store.tidy_tallies(&fence).await?;
     }
+    delete(keep.runs, Old::Plans, store, lease).await?;
     Ok(Deleted {
         log_rows: delete(keep.log_rows, Old::LogRows, store, lease).await?,
         runs: delete(keep.runs, Old::Runs, store, lease).await?,

@@ -43,7 +43,7 @@ async fn status_reports_the_state_of_every_part(pool: PgPool) {
     status.as_object_mut().unwrap().remove("troubles");
     assert_eq!(
         status,
-        json!({ "database": "ok", "working": false, "keap": null, "intercom": null, "webhooks": null, "lease": null, "changed": null, "backfill": null, "sweep": null, "due": 0, "held": 0, "linked": 0, "runs": [], "stale": null, "intercomToKeap": null, "pauses": [], "mapping": { "heldFields": [], "waits": null } })
+        json!({ "database": "ok", "working": false, "keap": null, "intercom": null, "webhooks": null, "lease": null, "changed": null, "backfill": null, "sweep": null, "due": 0, "held": 0, "linked": 0, "runs": [], "stale": null, "intercomToKeap": null, "pauses": [], "plans": [], "mapping": { "heldFields": [], "waits": null } })
     );
 
     let no_mail = world.keap.add(Person::named("Canary", "Canarysson"));

@@ -11,11 +11,13 @@ use crate::process::PROGRAM;
 use crate::sim::Seed;
 use crate::world::{World, until};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "status",
     "held",
     "decide list",
     "runs",
+    "plan --all",
+    "plan list",
     "log",
     "erase --list",
     "explain 1",

@@ -2,7 +2,7 @@
 
 mod asked;
 mod consent;
-mod create;
+pub(crate) mod create;
 mod dry_run;
 mod echo;
 mod gone;

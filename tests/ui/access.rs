@@ -15,6 +15,9 @@ fn filled(path: &str) -> String {
 
 const SESSION: &str = "keap_intercom_sync_session";
 
+/// No plan has this id.
+const PLAN: &str = "0d9b4a7e-3c55-4f0e-9a53-5a3c8d3ad7c1";
+
 #[sqlx::test]
 async fn there_is_no_page_without_a_secret_and_each_secret_opens_it(pool: PgPool) {
     let mut world = world(pool).await;
@@ -146,10 +149,13 @@ async fn nothing_changes_without_the_token_of_the_session_or_from_another_site(p
         ("/ui/resume", vec![("scope", "all")]),
         ("/ui/contacts/erase/now", vec![("id", id.as_str()), ("typed", id.as_str())]),
         ("/ui/contacts/erase/forget", vec![("id", id.as_str())]),
+        ("/ui/plans/ask", vec![("kind", "all")]),
+        ("/ui/plans/approve", vec![("id", PLAN)]),
+        ("/ui/plans/drop", vec![("id", PLAN)]),
         ("/ui/sign-out", vec![]),
     ];
     let post_routes = ui_table().into_iter().filter(|(method, ..)| *method == "POST").count();
-    assert_eq!(post_routes, 9, "the sign-in and those above: a new one belongs here");
+    assert_eq!(post_routes, 12, "the sign-in and those above: a new one belongs here");
     for (path, fields) in &bodies {
         let cookie = browser.cookies[SESSION].clone();
         for wrong in ["", "0", &token[1..], &others, &cookie] {

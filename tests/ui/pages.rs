@@ -33,6 +33,13 @@ pub(super) async fn full(pool: PgPool) -> (World, Daemon, Vec<i64>) {
     let run = "insert into sync_run (id, feed, reason, state, seen, finished_at)
                values ('0d9b4a7e-3c55-4f0e-9a53-5a3c8d3ad7c1', 'changed', 'manual', 'done', 5, now())";
     sqlx::query(run).execute(&world.pool).await.unwrap();
+    let plan = "insert into sync_plan (id, kind, asked_by, state, why)
+                values ('0d9b4a7e-3c55-4f0e-9a53-5a3c8d3ad7c1', 'all', 'page', 'waiting', '<b>why</b>')";
+    sqlx::query(plan).execute(&world.pool).await.unwrap();
+    let contact =
+        "insert into plan_contact (plan_id, number, keap_contact_id, intercom_contact_id, action)
+                   values ('0d9b4a7e-3c55-4f0e-9a53-5a3c8d3ad7c1', 1, 1, 'abc', 'updated')";
+    sqlx::query(contact).execute(&world.pool).await.unwrap();
     (world, daemon, people.into_iter().chain(held).collect())
 }
 

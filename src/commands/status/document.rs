@@ -38,7 +38,7 @@ pub(super) fn document(
         "due": status.due, "held": status.held, "linked": linked, "keap": status.parts.keap, "intercom": status.parts.intercom,
         "webhooks": status.parts.webhooks, "runs": status.runs, "stale": stale,
         "intercomToKeap": status.two_way.as_ref().map(|two_way| two_ways(status, two_way)),
-        "pauses": status.pauses.0,
+        "pauses": status.pauses.0, "plans": status.plans,
         "mapping": { "heldFields": status.mapping.unfit, "waits": status.mapping.braked() },
     })
 }

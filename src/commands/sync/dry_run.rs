@@ -9,6 +9,7 @@ use crate::config::Settings;
 use crate::feed::Counts;
 use crate::report::DayQuota;
 use crate::sync::dry_run::Foretold;
+use crate::sync::dry_sweep::SweepBrake;
 use crate::sync::preview::Scope;
 use crate::sync::{Context, dry_run, dry_sweep};
 
@@ -49,7 +50,7 @@ async fn contacts(
     let shown =
         dry_run::run_while(context, scope, args.verbose, |preview| previews.print(&preview));
     match shown.await {
-        Ok(Foretold { counts, created }) => {
+        Ok(Foretold { counts, created, .. }) => {
             if let Some(users) = created {
                 previews.creates(Created { users, brake: context.policy.creating.most });
             }
@@ -64,7 +65,8 @@ async fn sweep(
     args: &SyncArgs,
     previews: &mut Previews,
 ) -> (Counts, Option<String>) {
-    let swept = dry_sweep::run(context, args.force, |preview| {
+    let brake = if args.force { SweepBrake::Lifted } else { SweepBrake::On };
+    let swept = dry_sweep::run(context, brake, |preview| {
         previews.print(&preview);
     });
     match swept.await {

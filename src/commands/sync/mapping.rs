@@ -54,7 +54,7 @@ pub(super) async fn brake(
     let fields: Vec<String> =
         found.by_field.iter().map(|(field, contacts)| format!("{field} in {contacts}")).collect();
     Ok(Brake::Stops(format!(
-        "the changed mapping would rewrite {} of {links} linked contacts ({}), which is more than mapping.brake_percent = {brake_percent} % allows; look at `keap-intercom-sync sync --all --dry-run`, then let it go on with `keap-intercom-sync sync --all --force`",
+        "the changed mapping would rewrite {} of {links} linked contacts ({}), which is more than mapping.brake_percent = {brake_percent} % allows; look at `keap-intercom-sync plan --all`, then let it go on with `keap-intercom-sync plan approve` or `keap-intercom-sync sync --all --force`",
         found.contacts,
         fields.join(", ")
     )))

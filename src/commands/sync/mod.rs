@@ -18,6 +18,7 @@ pub use args::SyncArgs;
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use self::bar::Bar;
 use self::dry_run::dry_run;
@@ -100,6 +101,26 @@ async fn carry_out(work: &Work<'_>, delegated: &Delegated<'_>) -> Ended {
     }
 }
 
+/// Carries an approved plan out, or waits until the holder of the lease has done it.
+pub(super) async fn carry_out_plan(
+    parts: &Parts,
+    settings: &Settings,
+    run: Uuid,
+    json: bool,
+) -> Ended {
+    let cancel = &CancellationToken::new();
+    stop_on_signals(cancel)?;
+    let bar = &Bar::new(json, None, false);
+    let requested = &Requested::Runs(vec![run]);
+    let compares = settings.intercom_to_keap.enabled;
+    let (lease_ttl, is_sweep) = (settings.lease.ttl, false);
+    let work =
+        Work { parts, lease_ttl, requested, until_idle: compares, json, is_sweep, bar, cancel };
+    let store = &parts.store;
+    let delegated = Delegated { store, requested, compares, json, is_sweep, bar, cancel };
+    carry_out(&work, &delegated).await
+}
+
 /// Says once who does the work.
 fn announce(holder: &str, announced: bool) {
     if !announced {
@@ -111,7 +132,7 @@ fn announce(holder: &str, announced: bool) {
 }
 
 /// Whether a pause stops the feed. Says so, because then nothing is asked for.
-async fn is_paused(store: &Store, feed: Feed) -> Result<bool, StoreError> {
+pub(super) async fn is_paused(store: &Store, feed: Feed) -> Result<bool, StoreError> {
     let pauses = store.pauses().await?;
     let Some(pause) = pauses.of_feed(feed, feed == Feed::Due) else {
         return Ok(false);

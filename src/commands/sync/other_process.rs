@@ -185,6 +185,7 @@ impl Delegated<'_> {
             is_sweep: self.is_sweep,
             // The other process counts the calls of a walk, and not those of single contacts.
             knows_calls: !are_named,
+            changed: self.requested.changed(self.store).await?,
             error: error.as_deref(),
         }
         .print();

@@ -6,6 +6,7 @@ use crate::commands::look::{count, number};
 use crate::contact::KeapId;
 use crate::feed::Counts;
 use crate::outcome::Action;
+use crate::report::plan_changed;
 
 /// What came of a contact.
 pub(super) struct ContactOutcome {
@@ -35,6 +36,8 @@ pub(super) struct Summary<'a> {
     pub is_sweep: bool,
     /// The calls were counted.
     pub knows_calls: bool,
+    /// Contacts of an approved plan that were decided afresh.
+    pub changed: i64,
     pub error: Option<&'a str>,
 }
 
@@ -54,6 +57,9 @@ impl Summary<'_> {
             outln!("Not complete: {error}");
         }
         print_counts(&self.counts, self.is_sweep, self.knows_calls);
+        if let Some(changed) = plan_changed(self.changed) {
+            outln!("{changed}.");
+        }
         if self.counts.held > 0 && !self.are_named {
             outln!("`keap-intercom-sync held` says why contacts are held.");
         }
@@ -69,6 +75,9 @@ impl Summary<'_> {
         if !self.knows_calls {
             summary["keapCalls"] = json!(null);
             summary["intercomCalls"] = json!(null);
+        }
+        if self.changed > 0 {
+            summary["changedSincePlan"] = json!(self.changed);
         }
         out!("{}\n", json!({ "summary": summary, "contacts": contacts, "error": self.error }));
     }

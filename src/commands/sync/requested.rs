@@ -103,6 +103,14 @@ impl Requested {
         Ok(unsynced.into_iter().map(ContactOutcome::from).collect())
     }
 
+    /// How many contacts of an approved plan were decided afresh.
+    pub(super) async fn changed(&self, store: &Store) -> Result<i64, StoreError> {
+        match self {
+            Self::Contacts(_) => Ok(0),
+            Self::Runs(ids) => store.changed_since_plan(ids).await,
+        }
+    }
+
     /// Whether the caller named contacts.
     pub(super) fn are_named(&self) -> bool {
         matches!(self, Self::Contacts(_))

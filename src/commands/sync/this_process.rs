@@ -155,6 +155,7 @@ impl Work<'_> {
             are_named,
             is_sweep: self.is_sweep,
             knows_calls: true,
+            changed: self.requested.changed(store).await?,
             error: stopped.as_deref(),
         }
         .print();

@@ -20,6 +20,7 @@ mod log;
 mod log_filter;
 mod overview;
 mod pause;
+mod plans;
 mod retry;
 mod routes;
 mod runs;

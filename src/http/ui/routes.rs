@@ -11,8 +11,8 @@ use axum::routing::{MethodRouter, get, post};
 
 use super::door::{as_page, see_other, signed_in};
 use super::{
-    contact, decide, elsewhere, erase, fields, held, ignored, log, overview, pause, retry, runs,
-    settings, side_by_side, sign_in,
+    contact, decide, elsewhere, erase, fields, held, ignored, log, overview, pause, plans, retry,
+    runs, settings, side_by_side, sign_in,
 };
 use crate::bucket::Bucket;
 use crate::http::guard::{Guard, Who, guard};
@@ -82,6 +82,10 @@ fn rules() -> Vec<Rule> {
         inside("/ui/contacts/erase/forget", POST, post(erase::forget)),
         inside("/ui/runs", GET, get(runs::runs)),
         inside("/ui/runs/{id}", GET, get(runs::run)),
+        inside("/ui/plans/ask", POST, post(plans::ask)),
+        inside("/ui/plans/approve", POST, post(plans::approve)),
+        inside("/ui/plans/drop", POST, post(plans::drop)),
+        inside("/ui/plans/{id}", GET, get(plans::plan)),
         inside("/ui/log", GET, get(log::log)),
         inside("/ui/log/csv", GET, get(log::download)),
         inside("/ui/fields", GET, get(fields::fields)),

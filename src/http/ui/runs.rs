@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::form::Fields;
 use super::frame::{Frame, Piece, Place, page, pieces};
+use super::plans::{self, PlanRow};
 use super::sessions::Session;
 use crate::http::code::Code;
 use crate::http::list::{self, After, DEFAULT_LIMIT};
@@ -54,6 +55,7 @@ pub(super) fn short(id: Uuid) -> String {
 #[template(path = "runs.html", config = "src/http/ui/templates/askama.toml")]
 struct RunsPage {
     frame: Frame,
+    plans: Vec<PlanRow>,
     runs: Vec<RunRow>,
     /// The key of the next page.
     next: Option<String>,
@@ -71,6 +73,7 @@ pub(super) async fn runs(
     let next = list::next(&mut runs, DEFAULT_LIMIT, |run| After::text(run.created_at, &run.id));
     page(&RunsPage {
         frame: Frame::new(&state, session, Place::Runs, "Runs"),
+        plans: plans::waiting(&state).await?,
         runs: runs.iter().map(RunRow::from).collect(),
         next,
     })

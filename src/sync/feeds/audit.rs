@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::contact::KeapId;
 use crate::feed::{Counts, Feed, Lane, RunReason};
-use crate::outcome::RunFailure;
+use crate::outcome::{PlanKind, RunFailure};
 use crate::store::{
     ChangedInIntercom, Fence, Group, IntercomCursor, IntercomFeed, NewRun, SeenUsers,
 };
@@ -16,7 +16,7 @@ use crate::sync::context::Context;
 use crate::sync::feeds::missing::{MOST_READ, missing, welcome_back};
 use crate::sync::result::Halt;
 use crate::sync::users::{WalkedPage, next_page};
-use crate::sync::{newcomers, opt_outs};
+use crate::sync::{newcomers, opt_outs, plans};
 
 /// So few contacts are never a mass change.
 const FEW: usize = 100;
@@ -151,6 +151,7 @@ async fn end(context: &Context, walk: &mut Walk) -> Result<(), Halt> {
     if brakes[0].is_none() {
         make_due(context, &fence, walk.run, &walk.differ).await?;
     }
+    let missing_ids = missing.clone();
     if brakes[1].is_none() {
         let all = missing.len();
         missing.truncate(MOST_READ);
@@ -171,14 +172,25 @@ async fn end(context: &Context, walk: &mut Walk) -> Result<(), Halt> {
     if brakes.iter().all(Option::is_none)
         && let Some(why) = newcomers::braked(context).await?
     {
-        return Ok(store.refuse_run(&fence, walk.run, &RunFailure::CreateBrake(why)).await?);
+        let why = RunFailure::CreateBrake(why);
+        let plan = Box::pin(plans::brakes::creates(context, &why)).await?;
+        return Ok(store.brake_run(&fence, walk.run, &why, &plan).await?);
+    }
+    let mut stopped = Vec::new();
+    if brakes[0].is_some() {
+        stopped.extend(walk.differ.ids());
+    }
+    if brakes[1].is_some() {
+        stopped.extend(missing_ids);
     }
     let why: Vec<String> = brakes.into_iter().flatten().collect();
     if why.is_empty() {
+        store.outdate_plan(PlanKind::Audit).await?;
         return Ok(store.end_runs(&fence, &[walk.run]).await?);
     }
     let why = RunFailure::AuditBrake(format!("{}; none of them is changed", why.join(", and ")));
-    Ok(store.refuse_run(&fence, walk.run, &why).await?)
+    let plan = Box::pin(plans::brakes::audit(context, stopped, &why)).await?;
+    Ok(store.brake_run(&fence, walk.run, &why, &plan).await?)
 }
 
 /// What is wrong if so many linked contacts are a mass change that nobody has asked for.

@@ -41,7 +41,7 @@ impl Brake {
         Some(RunFailure::Brake(format!(
             "brake: Keap answers 404 for {confirmed} of {linked} linked contacts, and {unconfirmed} more that it does not list were not looked at; \
              that is more than {key} = {limit}, so nothing was done to any of them. Look into Keap, and whether KEAP_API_KEY is that of the right \
-             account. If they are meant to be gone: keap-intercom-sync sync --sweep --force, or raise {key}"
+             account. If they are meant to be gone: see them with keap-intercom-sync plan show and carry it out with keap-intercom-sync plan approve, lift the brake with keap-intercom-sync sync --sweep --force, or raise {key}"
         )))
     }
 }

@@ -20,10 +20,11 @@ use crate::contact::{Contact, KeapId};
 use crate::feed::{Counts, Cursor, Feed, Lane, Phase, Walk};
 use crate::keap::Show;
 use crate::outcome::RunFailure;
-use crate::store::{NewRun, StoreError, SweepStanding, SweptPage};
+use crate::store::{NewPlan, NewRun, StoreError, SweepStanding, SweptPage};
 use crate::sync::context::{Calls, Context, Opened};
 use crate::sync::page::{Page, Rows};
 use crate::sync::plan::Planner;
+use crate::sync::plans::brakes;
 use crate::sync::result::Halt;
 
 /// Candidates read singly per step, between two looks at the other feeds.
@@ -260,23 +261,27 @@ impl SweepFeed {
             tracing::info!(run.id = %step.run_id, contacts = skipped, "Keap does not list some linked contacts; sweep.deleted = ignore leaves them as they are.");
         }
         let cost = self.context.calls(Lane::Bulk).since(step.opened.calls);
-        self.end(step.run_id, Counts { skipped, ..cost }, None).await
+        self.end(step.run_id, Counts { skipped, ..cost }, (None, None)).await
     }
 
     /// Ends the sweep without acting on its candidates.
     async fn give_up(&self, run_id: Uuid, calls: Calls, why: &RunFailure) -> Result<Swept, Halt> {
         tracing::error!(run.id = %run_id, %why, "The sweep ends, and nothing was done.");
         let cost = self.context.calls(Lane::Bulk).since(calls);
-        self.end(run_id, cost, Some(why)).await
+        let plan = match why {
+            RunFailure::Brake(_) => Some(Box::pin(brakes::sweep(&self.context, why)).await?),
+            _ => None,
+        };
+        self.end(run_id, cost, (Some(why), plan.as_ref())).await
     }
 
     async fn end(
         &self,
         run_id: Uuid,
         counts: Counts,
-        failure: Option<&RunFailure>,
+        end: (Option<&RunFailure>, Option<&NewPlan>),
     ) -> Result<Swept, Halt> {
-        self.context.store.end_sweep(&self.context.fence()?, run_id, &counts, failure).await?;
+        self.context.store.end_sweep(&self.context.fence()?, run_id, &counts, end).await?;
         self.context.advance(&counts);
         Ok(Swept::Step)
     }

@@ -11,6 +11,7 @@ use crate::feed::{Counts, Feed, RunReason};
 use crate::keap::{Created, NewContact};
 use crate::outcome::{Action, HoldReason, RunFailure};
 use crate::store::{Intended, LogRow, NewRun, Settlement};
+use crate::sync::plans;
 
 /// Another create of the same address is not settled.
 const OTHER_CREATE: Duration = Duration::from_secs(60);
@@ -75,10 +76,10 @@ async fn intend(look: &Look<'_>, digest: Digest) -> Result<Option<Uuid>, End> {
         Intended::Stored => Ok(Some(intent)),
         Intended::Taken => Ok(None),
         Intended::Braked => {
-            fail_a_run(look).await?;
+            Box::pin(fail_a_run(look)).await?;
             tracing::error!(
                 most_per_hour = context.policy.creating.most,
-                "The brake stops creates in Keap. The users wait; `keap-intercom-sync sync --audit --repair --force` lets them through."
+                "The brake stops creates in Keap. The users wait; `keap-intercom-sync plan show` lists them, and `keap-intercom-sync plan approve` lets them through."
             );
             Err(End::Braked)
         }
@@ -116,7 +117,9 @@ async fn fail_a_run(look: &Look<'_>) -> Result<(), End> {
         return Ok(());
     };
     if store.begin_run(&fence, &run, &[], None).await? {
-        store.refuse_run(&fence, run.id, &RunFailure::CreateBrake(why)).await?;
+        let why = RunFailure::CreateBrake(why);
+        let plan = Box::pin(plans::brakes::creates(context, &why)).await?;
+        store.brake_run(&fence, run.id, &why, &plan).await?;
     }
     Ok(())
 }

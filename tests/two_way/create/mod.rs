@@ -24,7 +24,7 @@ pub(super) const BOB: &str = "bob@example.org";
 
 /// Both directions are on, Ann is linked, and all users are brought into Keap. `turn`: what is set
 /// before the first sync.
-pub(super) async fn stage(pool: PgPool, turn: impl FnOnce(&mut World)) -> Stage {
+pub(crate) async fn stage(pool: PgPool, turn: impl FnOnce(&mut World)) -> Stage {
     Stage::with(pool, "newest", |world| {
         world.set(CREATE, "users");
         turn(world);
@@ -43,7 +43,7 @@ impl Stage {
     }
 
     /// A poll of Intercom, and all that follows of it on both sides.
-    async fn bring(&self) {
+    pub(crate) async fn bring(&self) {
         self.poll_intercom().await;
         self.worker.sync().await;
         self.worker.sync().await;
@@ -81,7 +81,7 @@ impl Stage {
     }
 
     /// Users that are looked at in their turn, or wait.
-    async fn waiting(&self) -> i64 {
+    pub(crate) async fn waiting(&self) -> i64 {
         waiting(&self.world).await
     }
 
@@ -92,7 +92,7 @@ impl Stage {
         (held[0].intercom_contact_id.clone(), held[0].code.clone())
     }
 
-    fn creates(&self) -> usize {
+    pub(crate) fn creates(&self) -> usize {
         self.world.keap.count("create")
     }
 
