@@ -175,19 +175,27 @@ fn log_of(settings: &Settings, command: &Command) -> Log {
     log
 }
 
-fn start(cli: Cli) -> Ended {
-    match &cli.command {
+/// The commands that read no settings; `None`: it is another one.
+fn without_settings(command: &Command) -> Option<Ended> {
+    match command {
         Command::Docs { directory } => {
-            return commands::completions::write_all(command_line(), directory);
+            Some(commands::completions::write_all(command_line(), directory))
         }
         Command::Completions { shell } => {
-            return commands::completions::print(command_line(), *shell);
+            Some(commands::completions::print(command_line(), *shell))
         }
         // It makes what the others read.
-        Command::Init(args) => {
-            return app::runtime()?.block_on(commands::init::run(args.clone()));
-        }
-        _ => {}
+        Command::Init(args) => Some(match app::runtime() {
+            Ok(runtime) => runtime.block_on(commands::init::run(args.clone())),
+            Err(error) => Err(error.into()),
+        }),
+        _ => None,
+    }
+}
+
+fn start(cli: Cli) -> Ended {
+    if let Some(ended) = without_settings(&cli.command) {
+        return ended;
     }
     // This must come before any thread: taking the socket changes the environment.
     let passed = match cli.command {

@@ -19,6 +19,14 @@ fn typed(ms: i64) -> String {
     chrono::DateTime::from_timestamp_millis(ms / 1000 * 1000).unwrap().to_rfc3339()
 }
 
+/// Keap rounds the stamps that it shows, so a part of a second may lead to the next one.
+fn in_whole_seconds(world: &World) {
+    for id in world.keap.ids() {
+        let second = world.keap.stamp_ms(id).unwrap() / 1000 * 1000;
+        world.keap.set_stamp_ms(id, Some(second));
+    }
+}
+
 async fn position(world: &World) -> String {
     let cursor = world.store().cursor(Feed::Changed).await.unwrap().unwrap();
     cursor.position.to_rfc3339()
@@ -28,6 +36,7 @@ async fn position(world: &World) -> String {
 async fn the_cursor_goes_back_beside_a_running_daemon(pool: PgPool) {
     let mut world = crate::process::world(pool, 5).await;
     world.set("POLL__SCHEDULE", "0 0 0 1 1 *");
+    in_whole_seconds(&world);
     let daemon = Process::leader(&world).await;
     until("all are synced", async || world.intercom.count("create") == 5).await;
     let idle = async || world.store().waiting_runs().await.unwrap().is_empty();
@@ -163,10 +172,7 @@ async fn a_request_that_nobody_has_taken_up_is_carried_out_by_the_next_daemon(po
 async fn a_part_is_synced_by_tag_by_time_and_by_a_list(pool: PgPool) {
     let world = quiet_world(pool, 6).await;
     let ids = world.keap.ids();
-    for id in &ids {
-        let second = world.keap.stamp_ms(*id).unwrap() / 1000 * 1000;
-        world.keap.set_stamp_ms(*id, Some(second));
-    }
+    in_whole_seconds(&world);
     let tag = world.keap.add_tag("VIP customers");
     world.keap.add_tag("Other");
     for id in &ids[..2] {

@@ -133,10 +133,8 @@ async fn cost(
     to: DateTime<Utc>,
 ) -> Vec<String> {
     let by = span((from - to).abs().to_std().unwrap_or_default());
-    let window = match to < from {
-        true => Window { from: to, until: None },
-        false => Window { from, until: Some(to) },
-    };
+    let window =
+        if to < from { Window { from: to, until: None } } else { Window { from, until: Some(to) } };
     let found = window.read(&parts.keap, settings.keap.page_size, COUNTED_PAGES).await;
     if to < from {
         vec![format!("At {} UTC it moves back by {by}.", stamp(to)), back(settings, &found)]

@@ -67,10 +67,7 @@ impl Status {
                 "see why at the provider of the database (a full disk, a failover); the daemon goes on by itself within a minute after it takes writes again",
             ));
         }
-        troubles.extend(self.pauses.0.iter().map(|pause| {
-            let stops = pause.stops_changes(self.second.enabled);
-            Trouble::new(pause_code(pause), stops, pause.in_words(), END_OF_PAUSE)
-        }));
+        troubles.extend(self.pauses.0.iter().map(|pause| self.pause_trouble(pause)));
         if self.lease.is_none() || self.is_free {
             troubles.push(Trouble::new(
                 "no_daemon",
@@ -124,6 +121,11 @@ impl Status {
             ));
         }
         troubles
+    }
+
+    fn pause_trouble(&self, pause: &Pause) -> Trouble {
+        let stops = pause.stops_changes(self.second.enabled);
+        Trouble::new(pause_code(pause), stops, pause.in_words(), END_OF_PAUSE)
     }
 
     /// A changed mapping that waits, and each field that is held for every contact.

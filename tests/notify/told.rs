@@ -229,7 +229,9 @@ async fn a_braked_sweep_is_told_until_the_next_sweep_and_held_contacts_above_a_n
     pool: PgPool,
 ) {
     let (mut world, hook) = world(pool).await;
+    // Before the first poll, the daemon is not ready.
     world
+        .set("NOTIFY__AFTER_SECONDS", 2)
         .set("NOTIFY__HELD_ABOVE", 1)
         .set("SWEEP__BRAKE_CONTACTS", 0)
         .set("POLL__FIRST_RUN", "everything");
@@ -255,7 +257,7 @@ async fn a_braked_sweep_is_told_until_the_next_sweep_and_held_contacts_above_a_n
         until("the poll has ended", async || store.run(run).await.unwrap().unwrap().has_ended())
             .await;
     }
-    tokio::time::sleep(LOOKS).await;
+    tokio::time::sleep(3 * LOOKS).await;
     assert_eq!(hook.told().await, ["begun held", "begun run:sweep"]);
 
     store.request_run(Feed::Sweep, RunReason::Forced, None).await.unwrap();
