@@ -90,10 +90,7 @@ impl Status {
             ));
         }
         troubles.extend(self.mapping_troubles());
-        let now = Utc::now();
-        troubles.extend(self.plans.iter().map(|plan| {
-            Trouble::new(false, format!("a plan waits: {}", plan_line(plan, now)), PLAN_REMEDY)
-        }));
+        troubles.extend(self.plan_troubles());
         if self.parts.webhooks.as_deref() == Some("incomplete") {
             troubles.push(Trouble::new(
                 false,
@@ -102,6 +99,14 @@ impl Status {
             ));
         }
         troubles
+    }
+
+    /// Each plan that waits for a person.
+    fn plan_troubles(&self) -> impl Iterator<Item = Trouble> {
+        let now = Utc::now();
+        self.plans.iter().map(move |plan| {
+            Trouble::new(false, format!("a plan waits: {}", plan_line(plan, now)), PLAN_REMEDY)
+        })
     }
 
     /// A changed mapping that waits, and each field that is held for every contact.
