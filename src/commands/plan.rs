@@ -183,7 +183,9 @@ async fn the_waiting_one(store: &Store) -> anyhow::Result<Option<Plan>> {
         _ => {
             let now = Utc::now();
             errln!("Several plans wait; name one by its id:");
-            waiting.iter().for_each(|plan| errln!("  {}", plan_line(plan, now)));
+            for plan in &waiting {
+                errln!("  {}", plan_line(plan, now));
+            }
             return Ok(None);
         }
     }

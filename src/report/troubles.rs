@@ -107,11 +107,7 @@ impl Status {
         }
         troubles.extend(self.mapping_troubles());
         troubles.extend(self.unreachable.iter().map(unreachable));
-        let now = Utc::now();
-        troubles.extend(self.plans.iter().map(|plan| {
-            let what = format!("a plan waits: {}", plan_line(plan, now));
-            Trouble::new(format!("{PLAN}{}", plan.id), false, what, PLAN_REMEDY)
-        }));
+        troubles.extend(self.plan_troubles());
         if self.parts.webhooks.as_deref() == Some("incomplete") {
             troubles.push(Trouble::new(
                 "webhooks",
@@ -126,6 +122,15 @@ impl Status {
     fn pause_trouble(&self, pause: &Pause) -> Trouble {
         let stops = pause.stops_changes(self.second.enabled);
         Trouble::new(pause_code(pause), stops, pause.in_words(), END_OF_PAUSE)
+    }
+
+    /// Each plan that waits for a person.
+    fn plan_troubles(&self) -> impl Iterator<Item = Trouble> {
+        let now = Utc::now();
+        self.plans.iter().map(move |plan| {
+            let what = format!("a plan waits: {}", plan_line(plan, now));
+            Trouble::new(format!("{PLAN}{}", plan.id), false, what, PLAN_REMEDY)
+        })
     }
 
     /// A changed mapping that waits, and each field that is held for every contact.

@@ -20,7 +20,7 @@ pub enum Approval {
     /// This run carries the plan out.
     Run(Uuid),
     /// The plan does not wait.
-    No(Plan),
+    No(Box<Plan>),
 }
 
 /// An approved plan that a run carries out.
@@ -84,7 +84,7 @@ impl Store {
             tracing::info!(plan.id = %id, run.id = %run, by, "A plan is approved.");
             return Ok(Some(Approval::Run(run)));
         }
-        Ok(self.plan(id).await?.map(Approval::No))
+        Ok(self.plan(id).await?.map(|plan| Approval::No(Box::new(plan))))
     }
 
     /// A person drops a plan that is not approved. False if it cannot be dropped.

@@ -409,7 +409,7 @@ impl Bulk {
                     self.audit.begin(id, &reason).await?;
                 }
                 Some(Feed::Plan) if self.plans.run().is_none() => {
-                    Box::pin(self.plans.begin(id)).await?
+                    Box::pin(self.plans.begin(id)).await?;
                 }
                 // The walk of a feed that only a newer release knows is left to that release.
                 Some(_) | None => {}

@@ -30,7 +30,9 @@ impl Rewrites {
     /// The plan that waits for a person. `why`: what the brake says.
     pub async fn plan(self, context: &Context, why: String) -> Result<NewPlan, Halt> {
         let mut draft = Draft::new(context);
-        self.rows.into_iter().for_each(|row| draft.add(row));
+        for row in self.rows {
+            draft.add(row);
+        }
         draft.count(self.by_field);
         let counts = Counts { seen: self.contacts, ..Counts::default() };
         Ok(draft.plan(PlanKind::Mapping, mark(context).await?, counts, Some(why)))

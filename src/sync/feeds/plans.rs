@@ -67,10 +67,9 @@ impl PlanFeed {
         let context = &self.context;
         let opened = context.open(Lane::Bulk);
         // What Keap shows is a ground for a write there for some seconds only.
-        let limit = match context.policy.direction.to_keap {
-            true => context.policy.keap.ids_at_once(),
-            false => context.policy.keap.page_size,
-        };
+        let keap = &context.policy.keap;
+        let limit =
+            if context.policy.direction.to_keap { keap.ids_at_once() } else { keap.page_size };
         let rows = context.store.plan_page(plan, limit).await?;
         if rows.is_empty() {
             context.store.end_plan(&context.fence()?, plan, run, None).await?;

@@ -38,7 +38,9 @@ pub(in crate::sync) async fn audit(
     ids.sort_unstable();
     ids.dedup();
     let mut draft = Draft::new(context);
-    ids.iter().for_each(|id| draft.add(look_row(*id)));
+    for id in &ids {
+        draft.add(look_row(*id));
+    }
     finish(context, PlanKind::Audit, draft, ids.len(), why.to_string()).await
 }
 
@@ -46,7 +48,9 @@ pub(in crate::sync) async fn audit(
 pub(in crate::sync) async fn creates(context: &Context, why: &RunFailure) -> Result<NewPlan, Halt> {
     let users = context.store.braked_newcomers().await?;
     let (mut draft, number) = (Draft::new(context), users.len());
-    users.into_iter().for_each(|user| draft.add(create_row(user)));
+    for user in users {
+        draft.add(create_row(user));
+    }
     finish(context, PlanKind::Create, draft, number, why.to_string()).await
 }
 

@@ -39,7 +39,11 @@ pub async fn look(context: &Context, kind: PlanKind) -> Result<NewPlan, Halt> {
     };
     let Foretold { counts, created, missing } =
         dry_run::run_while(context, scope, false, show).await?;
-    created.into_iter().flatten().for_each(|user| draft.add(create_row(user)));
-    missing.into_iter().for_each(|id| draft.add(look_row(id)));
+    for user in created.into_iter().flatten() {
+        draft.add(create_row(user));
+    }
+    for id in missing {
+        draft.add(look_row(id));
+    }
     Ok(draft.plan(kind, mark, counts, None))
 }
