@@ -45,7 +45,7 @@ pub struct LogArgs {
     #[arg(long, value_name = "CODE")]
     pub reason: Option<String>,
     /// Only outcomes of this feed.
-    #[arg(long, value_parser = ["due", "changed", "backfill", "sweep", "audit"])]
+    #[arg(long, value_parser = ["due", "changed", "backfill", "sweep", "audit", "plan"])]
     pub feed: Option<String>,
     /// Only outcomes of this run.
     #[arg(long, value_name = "RUN ID")]

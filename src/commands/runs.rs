@@ -29,7 +29,7 @@ pub struct RunsArgs {
     #[arg(conflicts_with_all = ["feed", "limit"])]
     pub id: Option<String>,
     /// Only runs of this feed: changed (polls), backfill, sweep or audit (of Intercom).
-    #[arg(long, value_parser = ["changed", "backfill", "sweep", "audit"])]
+    #[arg(long, value_parser = ["changed", "backfill", "sweep", "audit", "plan"])]
     pub feed: Option<String>,
     /// The most runs to list.
     #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]

@@ -44,16 +44,14 @@ impl Hook {
         requests.iter().map(|one| serde_json::from_slice(&one.body).unwrap()).collect()
     }
 
-    /// What was told, in order: the state and the code of each trouble.
+    /// What was told, in order: the state and the code of each trouble, without the id of a plan.
     pub(crate) async fn told(&self) -> Vec<String> {
         let mut told = Vec::new();
         for body in self.bodies().await {
             for one in body["troubles"].as_array().unwrap() {
-                told.push(format!(
-                    "{} {}",
-                    one["state"].as_str().unwrap(),
-                    one["code"].as_str().unwrap()
-                ));
+                let code = one["code"].as_str().unwrap();
+                let code = if code.starts_with("plan:") { "plan" } else { code };
+                told.push(format!("{} {code}", one["state"].as_str().unwrap()));
             }
         }
         told
