@@ -127,7 +127,7 @@ impl From<LogEntry> for EntryBody {
     responses(
         (status = 200, description = "A page of outcomes, or all of them as CSV", content((LogReply = "application/json", example = json!({
             "success": true, "next": null, "log": [{ "at": "2026-11-25T04:05:54.313031Z", "keapContactId": 12345, "status": "synced", "action": "created",
-                "intercomContactId": "6762f0dd1bb69f9f00000000", "error": null, "feed": "due", "runId": null, "direction": "keap_to_intercom" }] })), (String = "text/csv"))),
+                "intercomContactId": "6762f0dd1bb69f9f00000000", "error": null, "feed": "due", "runId": null, "direction": "keap_to_intercom" }] })), (String = "text/csv", example = "time,keap_contact_id,intercom_contact_id,status,action,direction,feed,reason,run_id"))),
         (status = 400, description = "The query is not understood", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "The token is missing or wrong", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests", body = ProblemBody, content_type = "application/problem+json"),
