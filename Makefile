@@ -32,8 +32,9 @@ run: rust ## the daemon on your own accounts (keys in the environment), with a d
 test: rust ## all tests, on a private PostgreSQL
 	tests/with-postgres.test
 	cargo test --locked --no-run
-# Six threads even on two cores, because most tests wait rather than compute.
-	exec env RUST_TEST_THREADS="$${RUST_TEST_THREADS:-6}" tests/with-postgres cargo test --locked $(ARGS)
+# Six threads even on two cores, because most tests wait rather than compute. Each gets the stack of a main thread, on which
+# the daemon runs: without optimization, frames are large.
+	exec env RUST_TEST_THREADS="$${RUST_TEST_THREADS:-6}" RUST_MIN_STACK="$${RUST_MIN_STACK:-8388608}" tests/with-postgres cargo test --locked $(ARGS)
 
 soak: rust ## kills and cuts the daemon at every call and commit, and in random worlds; ARGS=kills, ARGS=commits, ARGS="--seed 7 --worlds 20"; WORLDS=100000 is for the merge of both sides
 	$(if $(WORLDS),$(MAKE) --no-print-directory worlds)

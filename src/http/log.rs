@@ -56,6 +56,7 @@ pub(super) struct LogQuery {
     until: Option<DateTime<Utc>>,
     /// `csv`: all outcomes that fit, as a CSV that is streamed. `limit` does not count then. The
     /// header `Accept: text/csv` asks for the same.
+    #[param(inline)]
     #[serde(default)]
     format: Format,
     /// The most outcomes of the page.

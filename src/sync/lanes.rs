@@ -175,7 +175,7 @@ impl Work for Urgent {
         if Box::pin(erasing::step(&self.context)).await? {
             return Ok(true);
         }
-        let Some(page) = self.context.unless_cancelled(self.due.next()).await? else {
+        let Some(page) = self.context.unless_cancelled(Box::pin(self.due.next())).await? else {
             return Box::pin(newcomers::step(&self.context, Lane::Urgent)).await;
         };
         Box::pin(pass::run(&self.context, page)).await?;
@@ -224,7 +224,7 @@ impl Work for Bulk {
     /// none waits for the whole of another.
     async fn step(&mut self) -> Result<bool, Halt> {
         let context = Arc::clone(&self.context);
-        context.unless_cancelled(self.take_requests()).await?;
+        context.unless_cancelled(Box::pin(self.take_requests())).await?;
         context.intercom_is_ready(Lane::Bulk).await?;
         if self.poll && !context.is_paused(Feed::Changed) {
             context.store.recheck_holds(&context.fence()?, HOLDS_PER_POLL).await?;
@@ -280,7 +280,7 @@ impl Bulk {
         if context.is_paused(Feed::Changed) {
             return Ok(false);
         }
-        let page = match context.unless_cancelled(self.changed.next(self.poll)).await? {
+        let page = match context.unless_cancelled(Box::pin(self.changed.next(self.poll))).await? {
             None => return Ok(false),
             Some(Polled::Nothing) => {
                 self.poll = false;
@@ -303,7 +303,7 @@ impl Bulk {
         if context.is_paused(Feed::Backfill) {
             return Ok(false);
         }
-        let Some(page) = context.unless_cancelled(self.backfill.next()).await? else {
+        let Some(page) = context.unless_cancelled(Box::pin(self.backfill.next())).await? else {
             return Ok(false);
         };
         Box::pin(pass::run(&context, page)).await?;
@@ -313,7 +313,7 @@ impl Bulk {
     /// Writes to Keap come last: a walk needs few calls, and each of these needs one.
     async fn paced_step(&mut self) -> Result<bool, Halt> {
         let context = Arc::clone(&self.context);
-        let Some(page) = context.unless_cancelled(self.paced.next()).await? else {
+        let Some(page) = context.unless_cancelled(Box::pin(self.paced.next())).await? else {
             return Ok(false);
         };
         Box::pin(pass::run(&context, page)).await?;
@@ -330,7 +330,7 @@ impl Bulk {
             return Ok(false);
         }
         let context = Arc::clone(&self.context);
-        Box::pin(context.unless_cancelled(self.audit.step())).await
+        context.unless_cancelled(Box::pin(self.audit.step())).await
     }
 
     /// A page of an approved plan.
@@ -339,7 +339,7 @@ impl Bulk {
         if self.plans.run().is_none() || context.is_paused(Feed::Plan) {
             return Ok(false);
         }
-        let Some(page) = context.unless_cancelled(self.plans.next()).await? else {
+        let Some(page) = context.unless_cancelled(Box::pin(self.plans.next())).await? else {
             return Ok(true);
         };
         let part = page.approved.as_ref();
@@ -356,7 +356,7 @@ impl Bulk {
         if context.is_paused(Feed::Sweep) {
             return Ok(false);
         }
-        match context.unless_cancelled(self.sweep.next()).await? {
+        match context.unless_cancelled(Box::pin(self.sweep.next())).await? {
             Swept::Idle => Ok(false),
             Swept::Step => Ok(true),
             Swept::Page(page) => {

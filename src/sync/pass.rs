@@ -40,7 +40,7 @@ pub(super) async fn run(context: &Context, mut page: Page) -> Result<Counts, Hal
     let contacts = std::mem::take(&mut page.contacts);
     let missing = std::mem::take(&mut page.missing);
     let planner = Planner::of(context, &page);
-    let mut planned = context.unless_cancelled(planner.plan(contacts)).await?;
+    let mut planned = context.unless_cancelled(Box::pin(planner.plan(contacts))).await?;
     planned.extend(planner.plan_gone(&page.gone).await?);
     let (lost, missing) = planner.plan_missing(missing).await?;
     planned.extend(lost);
