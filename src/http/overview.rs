@@ -24,7 +24,8 @@ impl OverviewCache {
         Self { store, is_two_way, last: Mutex::default() }
     }
 
-    async fn read(&self) -> Result<Overview, StoreError> {
+    /// Looks now: a person sees what the last button did.
+    pub(super) async fn read(&self) -> Result<Overview, StoreError> {
         let mut overview = self.store.overview().await?;
         if self.is_two_way {
             overview.two_way = Some(self.store.two_way().await?);

@@ -6,7 +6,8 @@ use super::keap_queue::{DayQuota, SecondDirection};
 use crate::feed::{Cursor, Feed, Phase};
 use crate::pause::Pauses;
 use crate::store::{
-    FailingTarget, LeaseHolder, Leaving, MappingState, Plan, Run, Store, StoreError, TwoWay,
+    FailingTarget, LeaseHolder, Leaving, MappingState, Overview, Plan, Run, Store, StoreError,
+    TwoWay,
 };
 use crate::tasks::lease;
 
@@ -70,8 +71,29 @@ impl Status {
         poll_age_limit: Duration,
         second: SecondDirection,
     ) -> Result<Self, StoreError> {
-        let (due, held) = store.count_due().await?;
+        let counted = store.count_due().await?;
         let two_way = if second.enabled { Some(store.two_way().await?) } else { None };
+        Self::with_counts(store, parts, (poll_age_limit, second), (counted, two_way)).await
+    }
+
+    /// The same for a page, where everything was counted a moment ago.
+    pub async fn after(
+        seen: Overview,
+        store: &Store,
+        parts: PartStates,
+        poll_age_limit: Duration,
+        second: SecondDirection,
+    ) -> Result<Self, StoreError> {
+        let counts = ((seen.due, seen.held), seen.two_way);
+        Self::with_counts(store, parts, (poll_age_limit, second), counts).await
+    }
+
+    async fn with_counts(
+        store: &Store,
+        parts: PartStates,
+        (poll_age_limit, second): (Duration, SecondDirection),
+        ((due, held), two_way): ((i64, i64), Option<TwoWay>),
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             read_only: store.is_read_only().await?,
             lease: store.lease_holder().await?,

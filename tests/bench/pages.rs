@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use sqlx::AssertSqlSafe;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::daemon::{self, Settings};
 use crate::database::Databases;
-use crate::measure::{Site, median, sorted, stop};
+use crate::measure::{Site, median, memory_kb, sorted, stop};
 use crate::phases;
 use crate::process::Process;
 use crate::sim::client::{self, Reply};
@@ -17,6 +19,8 @@ use crate::table::Table;
 const PASSWORD: &str = "the password of the bench";
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const REQUESTS: usize = 20;
+/// The page takes 20 requests a second.
+const BETWEEN: Duration = Duration::from_millis(60);
 const GOAL_MS: f64 = 50.0;
 /// A cron line that does not fire while the bench runs.
 const NEVER: &str = "0 0 0 1 1 *";
@@ -53,6 +57,7 @@ pub(crate) async fn pages(
         let mut times = Vec::with_capacity(REQUESTS);
         for _ in 0..REQUESTS {
             times.push(visitor.time_ms(page.path).await?);
+            tokio::time::sleep(BETWEEN).await;
         }
         let times = sorted(times);
         let worst = times[times.len() - 1];
@@ -70,7 +75,45 @@ pub(crate) async fn pages(
     let most = COUNTED_LINKS * i64::try_from(REQUESTS)?;
     let read = after.links - before.links;
     table.count("… links", read.to_string(), &format!("≤ {most}"), read <= most);
+    download(table, &process, log_rows).await?;
     stop(process).await
+}
+
+/// Downloads the whole log as CSV, and looks at the memory of the daemon meanwhile.
+async fn download(table: &mut Table, process: &Process, log_rows: i64) -> anyhow::Result<()> {
+    let before = memory_kb(process, "VmHWM:")?;
+    let mut stream = TcpStream::connect(process.first_line.as_str()).await?;
+    let request = format!(
+        "GET /sync/log?format=csv HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let (mut lines, mut tail) = (0, Vec::new());
+    let mut part = vec![0; 64 * 1024];
+    let began = Instant::now();
+    loop {
+        let read = stream.read(&mut part).await?;
+        if read == 0 {
+            break;
+        }
+        lines += part[..read].iter().filter(|byte| **byte == b'\n').count();
+        tail = part[..read].to_vec();
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    // The last part of a chunked answer is empty; an answer that breaks off has none.
+    anyhow::ensure!(tail.ends_with(b"0\r\n\r\n"), "the download broke off after {lines} lines");
+    anyhow::ensure!(lines as i64 > log_rows, "{lines} lines are too few");
+    let grown = memory_kb(process, "VmHWM:")?.saturating_sub(before);
+    table.row(
+        &format!("CSV of {log_rows} outcomes: rows a second"),
+        format!("{:.0}", log_rows as f64 / seconds),
+    );
+    table.count(
+        "… the daemon's memory grows by at most",
+        format!("{:.1} MB", grown as f64 / 1024.0),
+        "≤ 5 MB",
+        grown <= 5 * 1024,
+    );
+    Ok(())
 }
 
 struct Measured {
@@ -122,7 +165,8 @@ fn settings(site: &Site) -> Settings {
 /// Fills every table that a page reads, as an account that has run for a year has them.
 async fn fill(site: &Site, Size { links, log_rows }: Size) -> anyhow::Result<()> {
     let pool = &site.database.pool;
-    let (held, due, runs) = ((links / 50).max(100), (links / 20).max(100), (links / 20).max(2_000));
+    let (held, due, runs) =
+        ((links / 200).max(100), (links / 100).max(100), (links / 20).max(2_000));
     let run = "('00000000-0000-4000-8000-' || lpad(to_hex(%), 12, '0'))::uuid";
     let run_of = |number: &str| run.replace('%', number);
     let statements = [
@@ -133,17 +177,34 @@ async fn fill(site: &Site, Size { links, log_rows }: Size) -> anyhow::Result<()>
                from generate_series(1::bigint, {links}) n"
         ),
         format!(
-            "insert into keap_intercom_sync_logs
-                    (keap_contact_id, intercom_contact_id, sync_status, sync_direction, error_message, synced_at, created_at, updated_at, action, feed, run_id, conflicts)
-             select contact::text, lpad(to_hex(contact), 24, '0'),
-                    case n % 100 when 0 then 'failed' when 1 then 'skipped' when 2 then 'skipped' else 'synced' end,
-                    case n % 10 when 5 then 'intercom_to_keap' else 'keap_to_intercom' end,
-                    case n % 100 when 0 then 'Keap answers 503' when 1 then 'no_email: it has none' when 2 then 'several_users: more than one' end,
-                    at, at, at,
-                    case n % 100 when 0 then 'failed' when 1 then 'skipped' when 2 then 'held' else 'updated' end,
-                    'changed', {}, case when n % 1000 = 5 then 1 end
-               from (select n, n * 7919 % {links} + 1 as contact, now() - n * interval '6 seconds' as at
-                       from generate_series(1::bigint, {log_rows}) n) rows",
+            "do $$
+             declare
+                 indexes text[];
+                 one text;
+             begin
+                 -- Without its indexes, the log is filled in a third of the time.
+                 select array_agg(indexdef) into indexes from pg_indexes
+                  where tablename = 'keap_intercom_sync_logs' and indexname not like '%_pkey';
+                 for one in select indexname from pg_indexes
+                             where tablename = 'keap_intercom_sync_logs' and indexname not like '%_pkey'
+                 loop
+                     execute 'drop index ' || one;
+                 end loop;
+                 insert into keap_intercom_sync_logs
+                        (keap_contact_id, intercom_contact_id, sync_status, sync_direction, error_message, synced_at, created_at, updated_at, action, feed, run_id, conflicts)
+                 select contact::text, lpad(to_hex(contact), 24, '0'),
+                        case n % 100 when 0 then 'failed' when 1 then 'skipped' when 2 then 'skipped' else 'synced' end,
+                        case n % 10 when 5 then 'intercom_to_keap' else 'keap_to_intercom' end,
+                        case n % 100 when 0 then 'Keap answers 503' when 1 then 'no_email: it has none' when 2 then 'several_users: more than one' end,
+                        at, at, at,
+                        case n % 100 when 0 then 'failed' when 1 then 'skipped' when 2 then 'held' else 'updated' end,
+                        'changed', {}, case when n % 1000 = 5 then 1 end
+                   from (select n, n * 7919 % {links} + 1 as contact, now() - n * interval '6 seconds' as at
+                           from generate_series(1::bigint, {log_rows}) n) rows;
+                 foreach one in array indexes loop
+                     execute one;
+                 end loop;
+             end $$",
             run_of("n / 100")
         ),
         format!(
@@ -177,6 +238,13 @@ async fn fill(site: &Site, Size { links, log_rows }: Size) -> anyhow::Result<()>
             "insert into former_link (intercom_contact_id, keap_contact_id)
              select 'f' || n, {links} * 2 + n from generate_series(1::bigint, {held}) n"
         ),
+        "insert into sync_tally (since, side, what, detail, count)
+         select since, side, what, detail::text, 7
+           from (select date_trunc('hour', now()) - h * interval '1 hour' from generate_series(0, 47) h
+                 union select date_trunc('day', now()) - d * interval '1 day' from generate_series(2, 31) d) as times (since),
+                unnest(array['keap', 'intercom']) side, unnest(array['written', 'calls', 'fresh', 'field_written']) what,
+                unnest(array[1, 2, 5, 10, 20, 30, 60, 120, 300, 600]) detail"
+            .to_owned(),
         "vacuum analyze".to_owned(),
     ];
     for sql in statements {

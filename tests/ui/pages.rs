@@ -361,5 +361,10 @@ fn every_text_stands_out_from_what_is_behind_it_in_light_and_in_dark() {
             let contrast = contrast(colour(text), colour(behind));
             assert!(contrast >= 4.5, "--{text} on --{behind}: {contrast}");
         }
+        // What is drawn has no letters.
+        for drawn in ["main", "pale", "muted", "good", "bad"] {
+            let contrast = contrast(colour(drawn), colour("back"));
+            assert!(contrast >= 3.0, "--{drawn}: {contrast}");
+        }
     }
 }

@@ -109,9 +109,10 @@ struct Read {
 }
 
 async fn read(state: &HttpState) -> Result<Read, StoreError> {
-    let seen = state.overview.get().await;
-    let parts = part_states(state, seen.as_ref());
-    let status = Status::take(&state.store, parts, state.poll_age_limit, state.second).await?;
+    let seen = state.overview.read().await?;
+    let parts = part_states(state, Some(&seen));
+    let (store, limit) = (&state.store, state.poll_age_limit);
+    let status = Status::after(seen, store, parts, limit, state.second).await?;
     let linked = state.store.count_linked_soon().await?;
     let now = Utc::now();
     let walks = state.store.running_runs().await?;
