@@ -131,7 +131,7 @@ async fn both_directions_count_on_their_own_side(pool: PgPool) {
     assert_eq!(counted(store, Keap, Written).await, 1);
     assert_eq!(counted(store, Keap, Fresh).await, 1);
     let plan = fields(store).await.into_iter().filter(|(field, side, _, _)| {
-        field == "custom:Plan" && *side == Keap || field == "plan" && *side == Keap
+        ["custom:Plan", "plan"].contains(&field.as_str()) && *side == Keap
     });
     assert_eq!(
         plan.map(|(_, _, counted, count)| (counted, count)).collect::<Vec<_>>(),

@@ -35,6 +35,7 @@ pub(super) struct Rule {
 }
 
 /// All routes.
+#[expect(clippy::too_many_lines, reason = "a line for each route")]
 fn rules() -> Vec<Rule> {
     let calls = Arc::new(Bucket::new(SYNC_CALLS.0, SYNC_CALLS.1));
     let deliveries = Arc::new(Bucket::new(DELIVERIES.0, DELIVERIES.1));

@@ -56,6 +56,7 @@ impl Progress {
 }
 
 /// The time that is left, if the walk goes on as it went so far.
+#[expect(clippy::cast_precision_loss, reason = "a forecast")]
 fn left(seen: i64, total: i64, took: Duration) -> Option<Duration> {
     if seen < ENOUGH {
         return None;

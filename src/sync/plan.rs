@@ -244,6 +244,11 @@ impl<'a> Planner<'a> {
         waiting.later && waiting.reason == DueReason::Retry && !is_asked
     }
 
+    /// How the contact looked when its retry was put off, if a walk has met it before its time.
+    fn retry_as(&self, waiting: Option<&Waiting>) -> Option<Option<Digest>> {
+        waiting.filter(|waiting| self.retry_waits(waiting)).map(|waiting| waiting.sighting)
+    }
+
     fn first_look(
         &self,
         contact: Contact,
@@ -277,10 +282,7 @@ impl<'a> Planner<'a> {
             fingerprint,
             sighting,
             held_as: hold.as_ref().filter(|_| waiting.is_none()).map(|hold| hold.sighting),
-            retry_as: waiting
-                .as_ref()
-                .filter(|waiting| self.retry_waits(waiting))
-                .map(|waiting| waiting.sighting),
+            retry_as: self.retry_as(waiting.as_ref()),
             relates: relates(&relations),
             looks_at_tags: relations.iter().any(|rule| rule.is_tag_of_both() && rule.looks_first()),
             changed_in_intercom: looks_at_intercom,

@@ -326,23 +326,26 @@ impl Entry<'_> {
             Outcome::Requeue => self.comes_again(false),
             Outcome::Paced => self.comes_again(true),
             Outcome::Paused { why } => self.paused(why),
-            Outcome::Again { why, delay: Some(delay) } => {
-                let attempts = self.attempts();
-                self.retry(why, attempts, delay);
-            }
-            Outcome::Again { why, delay: None } => {
-                let attempts = self.attempts() + 1;
-                if attempts >= self.recording.retries.max_attempts {
-                    self.hold(Hold::new(HoldReason::LastTry(why), []), attempts);
-                } else {
-                    self.retry(why, attempts, self.recording.retries.delay(attempts));
-                }
-            }
+            Outcome::Again { why, delay } => self.again(why, delay),
             Outcome::Held(hold) => self.held(hold),
             Outcome::HeldWith { intercom, email, hold } => {
                 self.held_with(intercom, email);
                 self.held(hold);
             }
+        }
+    }
+
+    /// `delay`: a remote failed, so the attempt does not count.
+    fn again(&mut self, why: String, delay: Option<Duration>) {
+        if let Some(delay) = delay {
+            let attempts = self.attempts();
+            return self.retry(why, attempts, delay);
+        }
+        let attempts = self.attempts() + 1;
+        if attempts >= self.recording.retries.max_attempts {
+            self.hold(Hold::new(HoldReason::LastTry(why), []), attempts);
+        } else {
+            self.retry(why, attempts, self.recording.retries.delay(attempts));
         }
     }
 

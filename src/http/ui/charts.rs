@@ -278,6 +278,7 @@ fn in_time(half: u32, nearly_all: u32) -> String {
 
 /// The step within which this share of all came. `steps`: each with how many came in it, the
 /// shortest first.
+#[expect(clippy::cast_precision_loss, reason = "counts of a chart")]
 fn within(steps: &[(u32, i64)], share: f64) -> Option<u32> {
     let all: i64 = steps.iter().map(|(_, count)| count).sum();
     let wanted = (all as f64 * share).ceil().max(1.0);
@@ -290,6 +291,7 @@ fn within(steps: &[(u32, i64)], share: f64) -> Option<u32> {
 }
 
 /// How high a time stands in a chart: each doubling is a step of the same height.
+#[expect(clippy::cast_possible_truncation, reason = "a logarithm of 32 bits is small")]
 fn doublings(seconds: u32) -> i64 {
     i64::from((f64::from(seconds).log2() * 10.0) as i32) + 10
 }
