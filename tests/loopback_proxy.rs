@@ -114,14 +114,14 @@ async fn serve(
     let _ = copy_bidirectional(&mut client, &mut server).await;
 }
 
-/// Puts TLS, with a certificate for `keap.test` and `intercom.test`, in front of a port. Returns
-/// the port to call.
-pub(crate) async fn behind_tls(port: u16) -> u16 {
-    let pem = |name: &str| {
-        std::fs::read(format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+/// A TLS server with a certificate of `tests/tls/`, by its name there.
+pub(crate) fn tls_acceptor(name: &str) -> TlsAcceptor {
+    let pem = |end: &str| {
+        let path = format!("{}/tests/tls/{name}.{end}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read(path).unwrap()
     };
-    let chain = vec![CertificateDer::from_pem_slice(&pem("server.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(&pem("server.key")).unwrap();
+    let chain = vec![CertificateDer::from_pem_slice(&pem("pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(&pem("key")).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -129,7 +129,13 @@ pub(crate) async fn behind_tls(port: u16) -> u16 {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// Puts TLS, with a certificate for `keap.test` and `intercom.test`, in front of a port. Returns
+/// the port to call.
+pub(crate) async fn behind_tls(port: u16) -> u16 {
+    let acceptor = tls_acceptor("server");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap().port();
     tokio::spawn(async move {

@@ -1,5 +1,5 @@
-//! The counters behind the charts and behind the history of the fields: each outcome counts once, on
-//! its side, and at no commit of its own.
+//! The counters behind the charts and behind the history of the fields: each outcome counts once,
+//! on its side, and at no commit of its own.
 
 use std::time::Duration;
 

@@ -27,14 +27,14 @@ pub enum CursorCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Set the time at which the next poll begins. First says what that costs, and asks. Works beside
-    /// a running daemon.
+    /// Set the time at which the next poll begins. First says what that costs, and asks. Works
+    /// beside a running daemon.
     ///
-    /// Back: the poll reads what has changed since then once more. Forward: polls never read what has
-    /// changed in between; the next sweep finds it.
+    /// Back: the poll reads what has changed since then once more. Forward: polls never read what
+    /// has changed in between; the next sweep finds it.
     Set {
-        /// A date (2026-01-31, yesterday), a time (2026-01-31T09:30, in UTC unless a zone follows), or
-        /// how long ago (2h, 3d).
+        /// A date (2026-01-31, yesterday), a time (2026-01-31T09:30, in UTC unless a zone follows),
+        /// or how long ago (2h, 3d).
         #[arg(value_parser = since::parse)]
         time: DateTime<Utc>,
         /// Do not ask.

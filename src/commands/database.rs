@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::app;
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use super::run::stop_on_signals;
+use crate::app::{self, Parts};
 use crate::config::{Migrate, Needed, Settings};
 use crate::store::{Store, StoreError};
 
@@ -25,6 +29,21 @@ pub(super) async fn prepare(
     migrate: Migrate,
 ) -> Result<(), StoreError> {
     while_waiting(settings, app::prepare_database(store, migrate)).await
+}
+
+/// The database and both remotes, for a command that stops at a signal. The database is migrated if
+/// the settings say so.
+pub(super) async fn with_remotes(
+    settings: &Settings,
+) -> anyhow::Result<(Parts, CancellationToken)> {
+    settings.require(&[Needed::DatabaseUrl, Needed::KeapApiKey, Needed::IntercomAccessToken])?;
+    let parts = Parts::build(settings)?;
+    let cancel = CancellationToken::new();
+    stop_on_signals(&cancel)?;
+    prepare(&parts.store, settings, settings.database.migrate)
+        .await
+        .context("nothing could be done")?;
+    Ok((parts, cancel))
 }
 
 /// Waits for Postgres. If that takes long, a line says so.

@@ -7,15 +7,12 @@ use anyhow::Context as _;
 use clap::{ArgGroup, Args};
 use serde_json::json;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::confirm::confirmed;
 use super::leased::Leased;
 use super::look;
-use super::run::stop_on_signals;
 use super::{Ended, NOTHING_DONE, SOME_FAILED, WELL, database, exit};
-use crate::app::Parts;
-use crate::config::{EraseMode, Needed, Settings};
+use crate::config::{EraseMode, Settings};
 use crate::contact::KeapId;
 use crate::feed::Feed;
 use crate::pause::Direction;
@@ -73,13 +70,7 @@ pub async fn run(settings: &Settings, args: EraseArgs) -> Ended {
 }
 
 async fn erase(settings: &Settings, id: KeapId, args: &EraseArgs) -> Ended {
-    settings.require(&[Needed::DatabaseUrl, Needed::KeapApiKey, Needed::IntercomAccessToken])?;
-    let parts = Parts::build(settings)?;
-    let cancel = CancellationToken::new();
-    stop_on_signals(&cancel)?;
-    database::prepare(&parts.store, settings, settings.database.migrate)
-        .await
-        .context("nothing could be done")?;
+    let (parts, cancel) = database::with_remotes(settings).await?;
     let known = parts.store.erasure(id).await?;
     let is_done = known.is_some_and(|known| known.done_at.is_some());
     if !is_done && !args.yes && !asked(settings, id)? {

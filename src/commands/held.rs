@@ -54,8 +54,8 @@ pub enum HeldCommand {
 #[derive(Debug, Default, Args)]
 pub struct RangeArgs {
     /// Only contacts that are held since this time or later: a date (2026-01-31), a time
-    /// (2026-01-31T09:30, in UTC unless a zone follows), or how long ago (2h, 3d). First says how many
-    /// there are, and asks.
+    /// (2026-01-31T09:30, in UTC unless a zone follows), or how long ago (2h, 3d). First says how
+    /// many there are, and asks.
     #[arg(long, value_name = "TIME", conflicts_with_all = ["ids", "all"], value_parser = since::parse)]
     since: Option<DateTime<Utc>>,
     /// Only contacts that are held since this time or earlier.

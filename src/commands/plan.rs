@@ -1,14 +1,13 @@
-//! `plan`: looks as a dry run does and stores what it finds; shows plans; and approves or drops them.
+//! `plan`: looks as a dry run does and stores what it finds; shows plans; and approves or drops
+//! them.
 
 use anyhow::Context as _;
 use chrono::Utc;
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::look::{self, count, number};
-use super::run::stop_on_signals;
 use super::sync::{carry_out_plan, is_paused};
 use super::{Ended, NOTHING_DONE, WELL, database, exit};
 use crate::app::Parts;
@@ -130,13 +129,7 @@ pub async fn run(settings: &Settings, args: PlanArgs) -> Ended {
 
 /// Looks, and stores the plan.
 async fn make(settings: &Settings, kind: PlanKind, json: bool) -> Ended {
-    settings.require(&[Needed::DatabaseUrl, Needed::KeapApiKey, Needed::IntercomAccessToken])?;
-    let parts = Parts::build(settings)?;
-    let cancel = CancellationToken::new();
-    stop_on_signals(&cancel)?;
-    database::prepare(&parts.store, settings, settings.database.migrate)
-        .await
-        .context("nothing could be done")?;
+    let (parts, cancel) = database::with_remotes(settings).await?;
     let fitted = parts.fit().await.context("the fields of the mapping cannot be read")?;
     let context = parts.reading_context(&fitted, cancel.clone()).await?;
     let looked = tokio::select! {

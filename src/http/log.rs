@@ -121,8 +121,8 @@ impl From<LogEntry> for EntryBody {
 
 /// Lists recorded outcomes, the newest first
 ///
-/// An unchanged contact has no row; its run counts it. A page reads at most 20,000 rows of the log. So
-/// where few rows fit, it may be short or empty and have a `next`.
+/// An unchanged contact has no row; its run counts it. A page reads at most 20,000 rows of the log.
+/// So where few rows fit, it may be short or empty and have a `next`.
 #[utoipa::path(get, path = "/sync/log", tag = "contacts", operation_id = "listLog", params(LogQuery),
     security(("apiToken" = [])),
     responses(

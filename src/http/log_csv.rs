@@ -1,5 +1,5 @@
-//! The log as a CSV that is streamed: a few rows are read at a time, however long the log is, and no
-//! transaction stays open meanwhile.
+//! The log as a CSV that is streamed: a few rows are read at a time, however long the log is, and
+//! no transaction stays open meanwhile.
 
 use axum::body::Body;
 use axum::http::HeaderValue;

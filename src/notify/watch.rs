@@ -1,9 +1,10 @@
 //! Looks whether something is wrong, and tells each target until it has heard of it.
 //!
 //! The holder of the lease stores what is to be told, so that nothing is told twice and nothing is
-//! forgotten. One trouble cannot be stored: Postgres does not answer, or takes no writes. Each process
-//! keeps it in memory, and the one that held the lease when Postgres was last well tells it. A process
-//! that has not seen it well since its start tells it too: then nobody knows who holds the lease.
+//! forgotten. One trouble cannot be stored: Postgres does not answer, or takes no writes. Each
+//! process keeps it in memory, and the one that held the lease when Postgres was last well tells
+//! it. A process that has not seen it well since its start tells it too: then nobody knows who
+//! holds the lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,8 +59,8 @@ impl Watch {
         let (away, _) = watch::channel(Unstored::None);
         let telling =
             self.notifier.targets.iter().map(|target| self.tell(target, away.subscribe()));
-        // A message that is under way when the daemon stops has a moment to be recorded. Else the next
-        // start would send it again.
+        // A message that is under way when the daemon stops has a moment to be recorded. Else the
+        // next start would send it again.
         let stopped = async {
             self.cancel.cancelled().await;
             tokio::time::sleep(FAREWELL).await;

@@ -66,8 +66,8 @@ impl Reason {
         }
     }
 
-    /// The code with which the text of a reason begins. `None`: the text has none, such as that of a
-    /// failed attempt.
+    /// The code with which the text of a reason begins. `None`: the text has none, such as that of
+    /// a failed attempt.
     pub fn code_of_text(text: &str) -> Option<&str> {
         let end = text.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(text.len());
         let (code, rest) = text.split_at(end);

@@ -218,8 +218,8 @@ impl Status {
         ))
     }
 
-    /// Each feed whose last run that has ended has failed. A sweep is told until the next one, however
-    /// many polls come between.
+    /// Each feed whose last run that has ended has failed. A sweep is told until the next one,
+    /// however many polls come between.
     fn run_troubles(&self) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         let mut looked_at = Vec::new();

@@ -100,9 +100,9 @@ impl Store {
         })
     }
 
-    /// Moves the cursor of the polls to a time that a person has chosen. A walk under way ends here:
-    /// the next poll begins at that time. It is no poll, so the age of the last one stays. False if
-    /// the feed has never begun.
+    /// Moves the cursor of the polls to a time that a person has chosen. A walk under way ends
+    /// here: the next poll begins at that time. It is no poll, so the age of the last one stays.
+    /// False if the feed has never begun.
     pub async fn move_cursor(&self, fence: &Fence, to: DateTime<Utc>) -> Result<bool> {
         transaction!(self, tx, {
             fence.check(tx).await?;

@@ -41,8 +41,8 @@ pub enum Whose<'a> {
     All,
 }
 
-/// Which held contacts, and users of Intercom without a contact in Keap: those of a reason, and those
-/// that are held since some time. An empty filter is all of them.
+/// Which held contacts, and users of Intercom without a contact in Keap: those of a reason, and
+/// those that are held since some time. An empty filter is all of them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HeldFilter<'a> {
     /// The reason's stored word.

@@ -199,8 +199,8 @@ impl Context {
         Calls { keap: urgent.keap + bulk.keap, intercom: urgent.intercom + bulk.intercom }
     }
 
-    /// The calls since they were taken last. Whoever takes them stores them with the next record, or
-    /// gives them back.
+    /// The calls since they were taken last. Whoever takes them stores them with the next record,
+    /// or gives them back.
     pub fn take_calls(&self) -> Calls {
         let all = self.all_calls();
         let mut counted =

@@ -40,8 +40,8 @@ pub(super) fn of_outcome(
     tally
 }
 
-/// Whether the contact is written because somebody has just changed it. What a person asks for, what
-/// waited for a person and what a walk over all contacts finds may be old.
+/// Whether the contact is written because somebody has just changed it. What a person asks for,
+/// what waited for a person and what a walk over all contacts finds may be old.
 fn is_news(planned: &Planned, feed: Feed) -> bool {
     let is_asked_for =
         planned.waiting.as_ref().is_some_and(|waiting| waiting.reason == DueReason::Manual);

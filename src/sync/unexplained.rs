@@ -1,6 +1,6 @@
-//! The brake on writes that no change in Keap explains: a walk that nobody asked for meets very many
-//! contacts that differ although Keap's own stamps have not moved. So Keap shows them in another
-//! form, or shows less of them, and nobody has edited them.
+//! The brake on writes that no change in Keap explains: a walk that nobody asked for meets very
+//! many contacts that differ although Keap's own stamps have not moved. So Keap shows them in
+//! another form, or shows less of them, and nobody has edited them.
 
 use chrono::TimeDelta;
 use uuid::Uuid;

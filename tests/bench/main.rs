@@ -2,8 +2,8 @@
 //! markdown.
 //!
 //! Everything runs on loopback and stops by itself. `quick` takes under five minutes, the whole of
-//! it some fifteen. `start`, `idle`, `counts`, `mapping`, `two-way`, `pages` and `retention` each run
-//! one phase alone, and `quick` before it makes the phase small.
+//! it some fifteen. `start`, `idle`, `counts`, `mapping`, `two-way`, `pages` and `retention` each
+//! run one phase alone, and `quick` before it makes the phase small.
 // The rules of `pedantic` are for the daemon. In a tool, the shortest code reads best.
 #![allow(clippy::pedantic)]
 

@@ -265,7 +265,8 @@ struct Reads {
 
 impl Reads {
     async fn take(site: &Site) -> anyhow::Result<Self> {
-        // When Postgres has counted the commits of closed connections, it has counted their reads too.
+        // When Postgres has counted the commits of closed connections, it has counted their reads
+        // too.
         site.database.commits().await?;
         let sql = "select seq_tup_read from pg_stat_user_tables where relname = $1";
         let of = async |name: &str| {

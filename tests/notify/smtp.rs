@@ -1,13 +1,12 @@
-//! A mail server: it speaks SMTP with STARTTLS, with TLS from the first byte or without TLS, asks for a
-//! credential, and refuses, hangs up or keeps silent on command.
+//! A mail server: it speaks SMTP with STARTTLS, with TLS from the first byte or without TLS, asks
+//! for a credential, and refuses, hangs up or keeps silent on command.
 
 use std::sync::{Arc, Mutex};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+
+use crate::loopback_proxy::tls_acceptor;
 
 /// The authority that vouches for the mail server. It was made for the tests, and nobody has its
 /// key.
@@ -79,22 +78,6 @@ impl MailServer {
     }
 }
 
-fn acceptor() -> TlsAcceptor {
-    let pem = |name: &str| {
-        std::fs::read(format!("{}/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
-    };
-    let chain = vec![CertificateDer::from_pem_slice(&pem("mail.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(&pem("mail.key")).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
-}
-
 /// How a conversation goes on.
 enum Next {
     Ends,
@@ -107,14 +90,14 @@ impl Talk {
             return std::future::pending().await;
         }
         if self.way == Way::Implicit {
-            if let Ok(stream) = acceptor().accept(stream).await {
+            if let Ok(stream) = tls_acceptor("mail").accept(stream).await {
                 self.converse(&mut BufStream::new(stream), true, true).await;
             }
             return;
         }
         let mut plain = BufStream::new(stream);
         if let Some(Next::TurnsToTls) = self.converse(&mut plain, false, true).await
-            && let Ok(stream) = acceptor().accept(plain.into_inner()).await
+            && let Ok(stream) = tls_acceptor("mail").accept(plain.into_inner()).await
         {
             self.converse(&mut BufStream::new(stream), true, false).await;
         }

@@ -19,16 +19,23 @@ fn rich(stage: &Stage, other: i64) -> Person {
     person
 }
 
+/// Both directions are on, and somebody rich is settled; also how Keap shows that person then.
+/// `keeps_entries`: a write to Keap leaves the entries of a list that it does not name.
+async fn settled(pool: &PgPool, keeps_entries: bool) -> (Stage, i64, i64, Person) {
+    let stage = Stage::new(super::owners::fresh(pool).await, "newest").await;
+    stage.world.keap.knobs(|knobs| knobs.patch_keeps_entries = keeps_entries);
+    let other = stage.world.keap.add_custom_field("Other", "LIST_BOX", &["a", "b"]);
+    let id = stage.world.keap.add(rich(&stage, other));
+    stage.settle().await;
+    let before = stage.world.keap.person(id).unwrap();
+    (stage, other, id, before)
+}
+
 // F109
 #[sqlx::test]
 async fn every_other_entry_stays_as_it_is(pool: PgPool) {
     for keeps_entries in [false, true] {
-        let stage = Stage::new(super::owners::fresh(&pool).await, "newest").await;
-        stage.world.keap.knobs(|knobs| knobs.patch_keeps_entries = keeps_entries);
-        let other = stage.world.keap.add_custom_field("Other", "LIST_BOX", &["a", "b"]);
-        let id = stage.world.keap.add(rich(&stage, other));
-        stage.settle().await;
-        let before = stage.world.keap.person(id).unwrap();
+        let (stage, _, id, before) = settled(&pool, keeps_entries).await;
 
         let user = stage.world.user(id).id;
         stage.world.intercom.edit(&user, |contact| {
@@ -49,12 +56,7 @@ async fn every_other_entry_stays_as_it_is(pool: PgPool) {
 #[sqlx::test]
 async fn what_a_person_edits_just_before_the_fresh_read_stays(pool: PgPool) {
     for keeps_entries in [false, true] {
-        let stage = Stage::new(super::owners::fresh(&pool).await, "newest").await;
-        stage.world.keap.knobs(|knobs| knobs.patch_keeps_entries = keeps_entries);
-        let other = stage.world.keap.add_custom_field("Other", "LIST_BOX", &["a", "b"]);
-        let id = stage.world.keap.add(rich(&stage, other));
-        stage.settle().await;
-        let before = stage.world.keap.person(id).unwrap();
+        let (stage, other, id, before) = settled(&pool, keeps_entries).await;
 
         // The poll of Keap is over. The daemon has seen the edit in Intercom, and is about to read
         // the contact from Keap.

@@ -40,8 +40,8 @@ pub struct SyncArgs {
     /// (2026-01-31T09:30, in UTC unless a zone follows), or how long ago (2h, 3d).
     #[arg(long, value_name = "TIME", value_parser = since::parse)]
     pub since: Option<DateTime<Utc>>,
-    /// With --since: only contacts whose last change is no later than this. A contact that has changed
-    /// again later is left out.
+    /// With --since: only contacts whose last change is no later than this. A contact that has
+    /// changed again later is left out.
     #[arg(long, value_name = "TIME", requires = "since", value_parser = since::parse)]
     pub until: Option<DateTime<Utc>>,
     /// Sync everybody who has this tag of Keap now, by its name or its id.

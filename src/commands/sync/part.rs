@@ -1,5 +1,5 @@
-//! A part of the contacts: by tag, by time, or by a list of ids. Each becomes ids, which are synced as
-//! if a person had named them.
+//! A part of the contacts: by tag, by time, or by a list of ids. Each becomes ids, which are synced
+//! as if a person had named them.
 
 mod ids;
 

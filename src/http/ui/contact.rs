@@ -15,7 +15,6 @@ use super::runs::short;
 use super::sessions::Session;
 use crate::contact::{Email, IntercomId, KeapId};
 use crate::feed::DueReason;
-use crate::http::code::Code;
 use crate::http::problem::Problem;
 use crate::http::requests;
 use crate::http::state::HttpState;
@@ -181,9 +180,7 @@ pub(super) async fn sync(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let fields = Fields::of_session(&state.entrance, session, &body)?;
-    let id: KeapId = fields
-        .parsed("id")?
-        .ok_or_else(|| Problem::new(Code::InvalidBody, "the form names no contact"))?;
+    let id = fields.contact_of_form()?;
     requests::request(&state, &[id], DueReason::Manual).await?;
     Ok(see_other(&format!("/ui/contacts?id={id}&requested=1")))
 }

@@ -105,9 +105,7 @@ pub(super) async fn show(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Fields::read(query.unwrap_or_default().as_bytes());
-    let id: KeapId = query
-        .parsed("id")?
-        .ok_or_else(|| Problem::new(Code::InvalidQuery, "the address names no contact"))?;
+    let id = query.contact_of_address()?;
     let known = state.store.explain(id, 1).await?;
     let can_take_back = known.decisions.iter().any(|decision| decision.ended_at.is_none());
     let decisions = known.decisions.iter().map(decision_in_words).collect();

@@ -63,7 +63,7 @@ pub(super) async fn erase(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let fields = Fields::of_session(&state.entrance, session, &body)?;
-    let id = id_of(&fields)?;
+    let id = fields.contact_of_form()?;
     let typed: Option<KeapId> = fields.get("typed").and_then(|typed| typed.trim().parse().ok());
     if typed != Some(id) {
         let why = "the typed number is not the Keap id of this contact, so nothing was erased; go back and type it as it stands on the page";
@@ -80,11 +80,7 @@ pub(super) async fn forget(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let fields = Fields::of_session(&state.entrance, session, &body)?;
-    let id = id_of(&fields)?;
+    let id = fields.contact_of_form()?;
     erase::take_back(&state, id).await?;
     Ok(see_other(&format!("/ui/contacts?id={id}&requested=1")))
-}
-
-fn id_of(fields: &Fields) -> Result<KeapId, Problem> {
-    fields.parsed("id")?.ok_or_else(|| Problem::new(Code::InvalidBody, "the form names no contact"))
 }

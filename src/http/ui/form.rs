@@ -4,6 +4,7 @@ use axum::http::HeaderMap;
 
 use super::entrance::Entrance;
 use super::sessions::Session;
+use crate::contact::KeapId;
 use crate::http::code::Code;
 use crate::http::list;
 use crate::http::problem::Problem;
@@ -50,6 +51,18 @@ impl Fields {
     /// A value that has a form.
     pub(super) fn parsed<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Problem> {
         self.get(name).map(|text| text.trim().parse().map_err(|_| wrong(name))).transpose()
+    }
+
+    /// The contact that an address names.
+    pub(super) fn contact_of_address(&self) -> Result<KeapId, Problem> {
+        let why = "the address names no contact";
+        self.parsed("id")?.ok_or_else(|| Problem::new(Code::InvalidQuery, why))
+    }
+
+    /// The contact that a form names.
+    pub(super) fn contact_of_form(&self) -> Result<KeapId, Problem> {
+        let why = "the form names no contact";
+        self.parsed("id")?.ok_or_else(|| Problem::new(Code::InvalidBody, why))
     }
 }
 

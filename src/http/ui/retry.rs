@@ -1,5 +1,5 @@
-//! `/ui/held/retry`: tries contacts again that are held for a reason or within some days. First says
-//! how many there are.
+//! `/ui/held/retry`: tries contacts again that are held for a reason or within some days. First
+//! says how many there are.
 
 use std::sync::Arc;
 

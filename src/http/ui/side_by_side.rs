@@ -66,9 +66,7 @@ pub(super) async fn show(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Fields::read(query.unwrap_or_default().as_bytes());
-    let id: KeapId = query
-        .parsed("id")?
-        .ok_or_else(|| Problem::new(Code::InvalidQuery, "the address names no contact"))?;
+    let id = query.contact_of_address()?;
     let Some(Both { sides, .. }) = read(&state, id).await? else {
         let why = "nothing is known of such a contact, or it was erased";
         return Err(Problem::new(Code::UnknownContact, why));

@@ -1,5 +1,5 @@
-//! The `plan` feed: carries an approved plan out, a page a step. It reads and writes the contacts of
-//! the plan and no others.
+//! The `plan` feed: carries an approved plan out, a page a step. It reads and writes the contacts
+//! of the plan and no others.
 
 use std::sync::Arc;
 

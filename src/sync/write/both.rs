@@ -144,8 +144,8 @@ struct Look {
     intercom_before: Option<Bases>,
     /// The fields whose owner is not Keap.
     careful: Vec<FieldName>,
-    /// The fields that have changed in Keap: all of them if Intercom is read anyway, else those that
-    /// could make it so.
+    /// The fields that have changed in Keap: all of them if Intercom is read anyway, else those
+    /// that could make it so.
     changed: Vec<FieldName>,
 }
 

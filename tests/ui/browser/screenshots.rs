@@ -9,8 +9,8 @@ use super::signed_in;
 use crate::http::url;
 use crate::ui::pages::full;
 
-/// Each picture: its name, the page, what stands at the top of it, how high it is, and whether it is
-/// dark.
+/// Each picture: its name, the page, what stands at the top of it, how high it is, and whether it
+/// is dark.
 const PICTURES: [(&str, &str, &str, u32, bool); 3] = [
     ("overview", "/ui", "body", 1000, false),
     ("charts", "/ui", "h2:has(+ .charts)", 1000, false),

@@ -35,8 +35,8 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<KeapId>> {
     ids(&text).map_err(|(line, why)| anyhow::anyhow!("{name}, line {line}: {why}"))
 }
 
-/// The ids of a text. `Err`: the first bad line, and why. What stands there is not repeated, because
-/// it may be a person's.
+/// The ids of a text. `Err`: the first bad line, and why. What stands there is not repeated,
+/// because it may be a person's.
 fn ids(text: &str) -> Result<Vec<KeapId>, (usize, String)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
