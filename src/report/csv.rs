@@ -1,6 +1,9 @@
 //! The log as CSV (RFC 4180): times, ids and codes only, so that a spreadsheet opens it as it is.
 
+use std::borrow::Cow;
+
 use chrono::SecondsFormat;
+use csv::{Terminator, WriterBuilder};
 
 use crate::outcome::Reason;
 use crate::store::LogEntry;
@@ -24,21 +27,21 @@ pub fn line(entry: &LogEntry) -> String {
         reason.unwrap_or_default(),
         run.as_deref().unwrap_or_default(),
     ];
-    let mut line = cells.map(cell).join(",");
-    line.push_str("\r\n");
-    line
+    record(cells)
+}
+
+fn record<const N: usize>(cells: [&str; N]) -> String {
+    let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
+    writer.write_record(cells.map(cell).iter().map(AsRef::as_ref)).expect("memory takes any text");
+    let line = writer.into_inner().expect("memory takes any text");
+    String::from_utf8(line).expect("the cells are texts")
 }
 
 /// One cell. Rows of other programs may hold any text, and a spreadsheet takes a cell that begins
 /// with one of these characters for a formula: an apostrophe before it makes it a text.
-fn cell(text: &str) -> String {
+fn cell(text: &str) -> Cow<'_, str> {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains(['"', ',', '\r', '\n']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text
-    }
+    if is_formula { format!("'{text}").into() } else { text.into() }
 }
 
 #[cfg(test)]
@@ -87,10 +90,10 @@ mod tests {
     #[test]
     fn no_cell_is_a_formula_and_none_breaks_its_line() {
         for formula in ["=1+1", "+1", "-1", "@a", "\tx"] {
-            assert_eq!(cell(formula), format!("'{formula}"));
+            assert_eq!(record([formula, "x"]), format!("'{formula},x\r\n"));
         }
-        assert_eq!(cell("\r=1"), "\"'\r=1\"");
-        assert_eq!(cell("a\"b,c\nd"), "\"a\"\"b,c\nd\"");
-        assert_eq!(cell("6762f0dd"), "6762f0dd");
+        assert_eq!(record(["\r=1", "x"]), "\"'\r=1\",x\r\n");
+        assert_eq!(record(["a\"b,c\nd", "x"]), "\"a\"\"b,c\nd\",x\r\n");
+        assert_eq!(record(["6762f0dd", ""]), "6762f0dd,\r\n");
     }
 }

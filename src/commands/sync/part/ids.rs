@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use csv::{Position, ReaderBuilder, StringRecord, Trim};
 
 use crate::contact::KeapId;
 
@@ -14,6 +15,8 @@ const LARGEST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The headings of a column of ids, without blanks, lines and capitals.
 const HEADINGS: [&str; 4] = ["id", "keapid", "contactid", "keapcontactid"];
+
+const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
 
 /// The ids of a file, each once, in its order. `-` is the standard input.
 pub(super) fn read(path: &Path) -> anyhow::Result<Vec<KeapId>> {
@@ -37,29 +40,24 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<KeapId>> {
 
 /// The ids of a text. `Err`: the first bad line, and why. What stands there is not repeated,
 /// because it may be a person's.
-fn ids(text: &str) -> Result<Vec<KeapId>, (usize, String)> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
-    let mut lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).peekable();
-    let heading = lines.peek().and_then(|(_, line)| heading(line));
-    if heading.is_some() {
-        lines.next();
-    }
-    let (separator, column) = heading.unwrap_or((',', 0));
+fn ids(text: &str) -> Result<Vec<KeapId>, (u64, String)> {
+    const EXPECTED: &str = "expected one Keap contact id, such as 12345 (a CSV needs a heading with a column `id`, `Keap id` or `Contact Id`)";
+    let (separator, column) = match SEPARATORS.into_iter().find_map(|one| heading(text, one)) {
+        Some((separator, column)) => (separator, Some(column)),
+        None => (b',', None),
+    };
     let (mut ids, mut known) = (Vec::new(), HashSet::new());
-    for (at, line) in lines {
-        let cells = cells(line, separator);
-        // Without a heading, nobody says which column holds the ids.
-        let cell = match (heading, cells.as_slice()) {
-            (None, [cell]) => Some(cell),
-            (None, _) => None,
-            (Some(_), cells) => cells.get(column),
+    for row in rows(text, separator).skip(usize::from(column.is_some())) {
+        let row = row.map_err(|error| (line_of(text, error.position()), EXPECTED.to_owned()))?;
+        let cell = match column {
+            Some(column) => row.get(column),
+            // Without a heading, nobody says which column holds the ids.
+            None => row.get(0).filter(|_| row.len() == 1),
         };
         let without_comment = cell.map(|cell| cell.split('#').next().unwrap_or_default().trim());
-        let id = without_comment.and_then(|cell| cell.parse::<KeapId>().ok()).ok_or_else(|| {
-            let expected = "expected one Keap contact id, such as 12345 (a CSV needs a heading with a column `id`, `Keap id` or `Contact Id`)";
-            (at, expected.to_owned())
-        })?;
+        let id = without_comment
+            .and_then(|cell| cell.parse::<KeapId>().ok())
+            .ok_or_else(|| (line_of(text, row.position()), EXPECTED.to_owned()))?;
         if known.insert(id) {
             ids.push(id);
         }
@@ -67,35 +65,35 @@ fn ids(text: &str) -> Result<Vec<KeapId>, (usize, String)> {
     Ok(ids)
 }
 
-/// The separator, and which column holds the ids, if the line is a heading.
-fn heading(line: &str) -> Option<(char, usize)> {
-    let plain = |cell: &String| -> String {
+/// The rows of a text, without empty lines and comments.
+fn rows(text: &str, separator: u8) -> impl Iterator<Item = csv::Result<StringRecord>> {
+    let mut builder = ReaderBuilder::new();
+    builder.has_headers(false).flexible(true).trim(Trim::All);
+    let reader = builder.comment(Some(b'#')).delimiter(separator).from_reader(text.as_bytes());
+    // A line of blanks is empty, too.
+    let is_empty = |row: &StringRecord| row.iter().all(str::is_empty);
+    reader.into_records().filter(move |row| !row.as_ref().is_ok_and(is_empty))
+}
+
+/// The line on which a row begins. The reader's position stands before what it skips.
+fn line_of(text: &str, position: Option<&Position>) -> u64 {
+    let (line, byte) = position.map_or((1, 0), |position| (position.line(), position.byte()));
+    let rest = usize::try_from(byte).ok().and_then(|byte| text.get(byte..)).unwrap_or_default();
+    let is_skipped = |line: &&str| line.trim().is_empty() || line.starts_with('#');
+    line + rest.lines().take_while(is_skipped).count() as u64
+}
+
+/// The separator, and which column holds the ids, if the first row is a heading.
+fn heading(text: &str, separator: u8) -> Option<(u8, usize)> {
+    let first = rows(text, separator).next()?.ok()?;
+    let plain = |cell: &str| -> String {
         let letters = cell.chars().filter(|c| c.is_alphanumeric());
         letters.flat_map(char::to_lowercase).collect()
     };
-    [',', ';', '\t'].into_iter().find_map(|separator| {
-        let cells: Vec<String> = cells(line, separator).iter().map(plain).collect();
-        // The more exact heading counts where a table has several ids.
-        let place = |name: &str| cells.iter().position(|cell| cell == name);
-        let column = HEADINGS.iter().rev().find_map(|name| place(name))?;
-        Some((separator, column))
-    })
-}
-
-/// The cells of a line of a CSV. A quoted cell may hold the separator.
-fn cells(line: &str, separator: char) -> Vec<String> {
-    let (mut cells, mut cell, mut is_quoted) = (Vec::new(), String::new(), false);
-    for letter in line.chars() {
-        match letter {
-            '"' => is_quoted = !is_quoted,
-            letter if letter == separator && !is_quoted => {
-                cells.push(std::mem::take(&mut cell).trim().to_owned());
-            }
-            letter => cell.push(letter),
-        }
-    }
-    cells.push(cell.trim().to_owned());
-    cells
+    // The more exact heading counts where a table has several ids.
+    let place = |name: &str| first.iter().position(|cell| plain(cell) == name);
+    let column = HEADINGS.iter().rev().find_map(|name| place(name))?;
+    Some((separator, column))
 }
 
 #[cfg(test)]
@@ -128,6 +126,8 @@ mod tests {
             ("Name,Email\nAnn,a@example.org\n", 1),
             ("name,id\nAnn\n", 2),
             ("id\n12\n1.5\n", 3),
+            ("# old\nid\n12\n# new\nx\n", 5),
+            ("name,id\n\"Lee,\nAnn\",12\nBob,x\n", 4),
         ] {
             let (at, why) = ids(text).unwrap_err();
             assert_eq!(at, line, "{text:?}");
