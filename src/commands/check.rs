@@ -70,11 +70,11 @@ pub async fn run(settings: &Settings) -> Ended {
     })
 }
 
-/// Who is told of troubles. Nobody is called: `notify test` does that.
+/// The targets of alarms. It sends nothing: `notify test` does that.
 fn alarms(notifier: &Notifier) -> Vec<String> {
     let targets = notifier.targets();
     if targets.is_empty() {
-        return vec!["nobody is told of troubles, because [notify] names no target".into()];
+        return vec!["off, because [notify] names no target".into()];
     }
     let link = match notifier.page() {
         Some(page) => format!("messages lead to {page}"),
