@@ -99,12 +99,20 @@ async fn an_edit_arrives_by_its_notification_and_our_own_write_is_no_news(pool: 
     .await;
     until("it is recorded", async || world.last_action(id).await == "updated").await;
 
+    // A poll of the start may have been faster than the notification, which then causes one look
+    // more.
+    let sql = "select not exists (select from contact_due)
+                  and not exists (select from sync_run where finished_at is null)";
+    until("the daemon rests", async || {
+        sqlx::query_scalar(sql).fetch_one(&world.pool).await.unwrap()
+    })
+    .await;
     // The same once more, and what our own write raised.
-    let (keap, intercom) = (world.keap.calls(), world.intercom.calls());
+    let before = (world.keap.kinds(), world.intercom.kinds());
     for _ in 0..3 {
         assert_eq!(action(&deliver(&daemon, &updated(&world, id)).await), "skipped");
     }
-    assert_eq!((world.keap.calls(), world.intercom.calls()), (keap, intercom));
+    assert_eq!((world.keap.kinds(), world.intercom.kinds()), before);
     daemon.stop().await.1.unwrap();
 }
 
