@@ -44,18 +44,41 @@ impl Hook {
         requests.iter().map(|one| serde_json::from_slice(&one.body).unwrap()).collect()
     }
 
-    /// What was told, in order: the state and the code of each trouble, without the id of a plan.
-    pub(crate) async fn told(&self) -> Vec<String> {
-        let mut told = Vec::new();
+    /// What was told of these troubles, in order: the state and the code, without the id of a plan.
+    ///
+    /// A daemon that tells everything at once also tells what a busy machine causes, such as a poll
+    /// that is late.
+    pub(crate) async fn told_of(&self, codes: &[&str]) -> Vec<String> {
+        let troubles = self.troubles().await.into_iter();
+        let told = troubles.map(|(_, one)| (word(&one["state"]), word(&one["code"])));
+        let told = told.map(|(state, code)| match code.starts_with("plan:") {
+            true => (state, "plan".to_owned()),
+            false => (state, code),
+        });
+        let is_meant = |(_, code): &(String, String)| codes.contains(&code.as_str());
+        told.filter(is_meant).map(|(state, code)| format!("{state} {code}")).collect()
+    }
+
+    /// The first message about a trouble in this state, and what it says of the trouble.
+    pub(crate) async fn message(&self, state: &str, code: &str) -> (Value, Value) {
+        let is_meant = |(_, one): &(Value, Value)| one["state"] == state && one["code"] == code;
+        self.troubles().await.into_iter().find(is_meant).unwrap()
+    }
+
+    /// Each trouble that was told, with its message.
+    async fn troubles(&self) -> Vec<(Value, Value)> {
+        let mut troubles = Vec::new();
         for body in self.bodies().await {
             for one in body["troubles"].as_array().unwrap() {
-                let code = one["code"].as_str().unwrap();
-                let code = if code.starts_with("plan:") { "plan" } else { code };
-                told.push(format!("{} {code}", one["state"].as_str().unwrap()));
+                troubles.push((body.clone(), one.clone()));
             }
         }
-        told
+        troubles
     }
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
 }
 
 /// A world whose daemon tells everything at once.

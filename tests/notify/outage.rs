@@ -6,7 +6,7 @@ use sqlx::PgPool;
 
 use super::{Hook, telling};
 use crate::http::outages::Door;
-use crate::http::{self, started};
+use crate::http::{self, get, started};
 use crate::world::until;
 
 #[sqlx::test]
@@ -18,22 +18,25 @@ async fn the_holder_of_the_lease_tells_that_postgres_is_away_and_back(pool: PgPo
     let standby_hook = Hook::start(200).await;
     world.set("NOTIFY__JSON_URL", standby_hook.url());
     let standby = world.daemon().await;
-    // Both have seen Postgres, and know who holds the lease.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    until("the standby has seen Postgres", async || {
+        get(&standby, "/ready").await.json()["checks"]["database"]["state"] == "ok"
+    })
+    .await;
+    // Its alarms look at Postgres four times a second.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     let mut door = Door::find(&world).await;
 
     door.close().await;
-    until("it is told", async || hook.told().await == ["begun database"]).await;
+    let told = async || hook.told_of(&["database"]).await;
+    until("it is told", async || told().await == ["begun database"]).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(hook.told().await, ["begun database"], "once");
+    assert_eq!(told().await, ["begun database"], "once");
     door.allow(true).await;
-    until("the end is told", async || hook.told().await.contains(&"over database".into())).await;
+    until("the end is told", async || told().await.contains(&"over database".into())).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
 
-    let told = hook.told().await;
-    assert_eq!(told.iter().filter(|one| one.ends_with(" database")).count(), 2, "{told:?}");
-    let of_standby = standby_hook.told().await;
-    assert!(!of_standby.contains(&"begun database".into()), "{of_standby:?}");
+    assert_eq!(told().await, ["begun database", "over database"]);
+    assert_eq!(standby_hook.told_of(&["database"]).await, [""; 0]);
     standby.stop().await.1.unwrap();
     holder.stop().await.1.unwrap();
 }
@@ -48,10 +51,11 @@ async fn a_daemon_that_starts_without_postgres_tells_it(pool: PgPool) {
 
     let daemon = world.daemon().await;
 
-    until("it is told", async || hook.told().await == ["begun database"]).await;
-    let body = &hook.bodies().await[0];
+    let told = async || hook.told_of(&["database"]).await;
+    until("it is told", async || told().await == ["begun database"]).await;
+    let (body, _) = hook.message("begun", "database").await;
     assert_eq!(body["title"], "[production] the database does not answer, so no contact is synced");
     door.allow(true).await;
-    until("the end is told", async || hook.told().await.contains(&"over database".into())).await;
+    until("the end is told", async || told().await.contains(&"over database".into())).await;
     daemon.stop().await.1.unwrap();
 }
